@@ -1,0 +1,1 @@
+//! The facade of Parthood: what a user of the library needs, in one place.

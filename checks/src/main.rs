@@ -1,0 +1,2 @@
+//! The `parthood` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Exhaustive checking of any Stateright actor, and the properties of each protocol.

@@ -1,0 +1,9 @@
+//! Runs any Stateright actor: over UDP with durable storage, in a seeded simulator, or from a recorded trace.
+//!
+//! This package knows no protocol. It owns what an actor may assume of the world: that a step's `Save` is durable before
+//! a `Send` of the same step leaves, that a timer fires some time after it was set, and that messages may be lost,
+//! duplicated, delayed and reordered, but never forged.
+
+mod host;
+
+pub use host::{Event, Host, Runnable};

@@ -1,0 +1,1 @@
+//! State machine replication protocols, each one Stateright actor.

@@ -1,0 +1,1 @@
+//! One test binary: one link step, and `cargo test NAME` selects by module.

@@ -1,0 +1,1 @@
+//! Electron tomography by sub-volumes that equal the whole.
