@@ -1,8 +1,9 @@
 //! The host step: one event in, commands out. The simulator, the UDP driver and replay are three callers of it.
 
 use serde::{Serialize, de::DeserializeOwned};
-use stateright::actor::{Actor, Id, Out};
+use stateright::actor::{Actor, Command, Id, Out};
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// An actor whose messages, timers, random choices and storage can be written down, and so sent, saved and replayed.
 pub trait Runnable:
@@ -25,6 +26,10 @@ impl<A> Runnable for A where
 {
 }
 
+/// What an actor asks of its host.
+pub type CommandOf<A> =
+    Command<<A as Actor>::Msg, <A as Actor>::Timer, <A as Actor>::Random, <A as Actor>::Storage>;
+
 /// What can happen to a started actor.
 #[derive(Debug)]
 pub enum Event<A: Actor> {
@@ -39,6 +44,52 @@ pub enum Event<A: Actor> {
     Timeout(A::Timer),
     /// One of the offered random choices is taken.
     Random(A::Random),
+}
+
+/// What a recorder or a property sees of one step, in every world.
+#[derive(Debug)]
+pub struct Step<'a, A: Actor> {
+    /// Time since the run began: virtual in the simulator, monotonic in a deployment.
+    pub at: Duration,
+    /// The actor that stepped.
+    pub id: Id,
+    /// What it reacted to.
+    pub cause: Cause<'a, A>,
+    /// Its state before; none at a start.
+    pub before: Option<&'a A::State>,
+    /// Its state after.
+    pub after: &'a A::State,
+    /// What it asked for, in order.
+    pub out: &'a [CommandOf<A>],
+}
+
+/// What a step reacted to.
+#[derive(Debug)]
+pub enum Cause<'a, A: Actor> {
+    /// A first start or a restart, with what was saved last.
+    Start(Option<&'a A::Storage>),
+    /// A message.
+    Deliver {
+        /// Its sender.
+        src: Id,
+        /// Its content.
+        msg: &'a A::Msg,
+    },
+    /// A timer.
+    Timeout(&'a A::Timer),
+    /// A random choice.
+    Random(&'a A::Random),
+}
+
+/// Sees every step of a run: writes it down, or evaluates properties on it.
+pub trait Observer<A: Actor> {
+    /// Called after each step, before its sends are released.
+    fn on_step(&mut self, step: &Step<'_, A>);
+}
+
+/// Sees nothing.
+impl<A: Actor> Observer<A> for () {
+    fn on_step(&mut self, _: &Step<'_, A>) {}
 }
 
 /// One actor and its state.

@@ -6,4 +6,4 @@
 
 mod host;
 
-pub use host::{Event, Host, Runnable};
+pub use host::{Cause, CommandOf, Event, Host, Observer, Runnable, Step};
