@@ -26,6 +26,11 @@ impl<A> Runnable for A where
 {
 }
 
+/// The logical index that stands for the application of the local process: what an application injects into its nodes
+/// comes from it, and what a node sends to it is handed to the application instead of a network. It is
+/// `Id::from(LOCAL_APPLICATION)`; no actor has it.
+pub const LOCAL_APPLICATION: usize = usize::MAX;
+
 /// What an actor asks of its host.
 pub type CommandOf<A> =
     Command<<A as Actor>::Msg, <A as Actor>::Timer, <A as Actor>::Random, <A as Actor>::Storage>;
@@ -55,7 +60,7 @@ pub struct Step<'a, A: Actor> {
     pub id: Id,
     /// What it reacted to.
     pub cause: Cause<'a, A>,
-    /// Its state before; none at a start.
+    /// Its state before; none at a start, and where no observer wants it.
     pub before: Option<&'a A::State>,
     /// Its state after.
     pub after: &'a A::State,
@@ -81,15 +86,98 @@ pub enum Cause<'a, A: Actor> {
     Random(&'a A::Random),
 }
 
+/// What can happen to actors and links besides steps. A simulator and a fault injector know; a crashed process cannot say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// The actor stopped and lost everything that was not durable. A start follows if it comes back.
+    Crash(Id),
+    /// The actor stopped for a while and lost nothing.
+    Pause(Id),
+    /// The paused actor goes on.
+    Resume(Id),
+    /// Messages from the first to the second are lost from now on.
+    Cut(Id, Id),
+    /// The link from the first to the second works again.
+    Heal(Id, Id),
+}
+
+/// How much of a run an observer has to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wants {
+    /// No step at all.
+    Nothing,
+    /// Steps without [`Step::before`], which spares the host a copy of the state at each step.
+    Steps,
+    /// Steps with [`Step::before`].
+    States,
+}
+
 /// Sees every step of a run: writes it down, or evaluates properties on it.
 pub trait Observer<A: Actor> {
-    /// Called after each step, before its sends are released.
+    /// How much it has to be shown; asked once, before the first step.
+    fn wants(&self) -> Wants {
+        Wants::States
+    }
+
+    /// Called after each step, before its saves are durable and its sends released.
     fn on_step(&mut self, step: &Step<'_, A>);
+
+    /// Called when something happened that is no step.
+    fn on_notice(&mut self, _at: Duration, _notice: &Notice) {}
+
+    /// Called once for each batch of steps, before the batch's saves are made durable and its sends released. A recorder
+    /// that hands its buffer to the operating system here has recorded every step whose effects can be seen after a kill.
+    fn on_commit(&mut self) {}
 }
 
 /// Sees nothing.
 impl<A: Actor> Observer<A> for () {
+    fn wants(&self) -> Wants {
+        Wants::Nothing
+    }
+
     fn on_step(&mut self, _: &Step<'_, A>) {}
+}
+
+impl<A: Actor, O: Observer<A> + ?Sized> Observer<A> for &mut O {
+    fn wants(&self) -> Wants {
+        (**self).wants()
+    }
+
+    fn on_step(&mut self, step: &Step<'_, A>) {
+        (**self).on_step(step);
+    }
+
+    fn on_notice(&mut self, at: Duration, notice: &Notice) {
+        (**self).on_notice(at, notice);
+    }
+
+    fn on_commit(&mut self) {
+        (**self).on_commit();
+    }
+}
+
+/// Both see the run, the first one first.
+impl<A: Actor, P: Observer<A>, Q: Observer<A>> Observer<A> for (P, Q) {
+    fn wants(&self) -> Wants {
+        self.0.wants().max(self.1.wants())
+    }
+
+    fn on_step(&mut self, step: &Step<'_, A>) {
+        self.0.on_step(step);
+        self.1.on_step(step);
+    }
+
+    fn on_notice(&mut self, at: Duration, notice: &Notice) {
+        self.0.on_notice(at, notice);
+        self.1.on_notice(at, notice);
+    }
+
+    fn on_commit(&mut self) {
+        self.0.on_commit();
+        self.1.on_commit();
+    }
 }
 
 /// One actor and its state.
@@ -125,6 +213,11 @@ impl<A: Actor<State: 'static>> Host<A> {
     /// The actor.
     pub fn actor(&self) -> &A {
         &self.actor
+    }
+
+    /// Ends this life of the actor, keeping the actor itself for the next start.
+    pub fn into_actor(self) -> A {
+        self.actor
     }
 
     /// The actor's state.

@@ -6,4 +6,4 @@
 
 mod host;
 
-pub use host::{Cause, CommandOf, Event, Host, Observer, Runnable, Step};
+pub use host::{Cause, CommandOf, Event, Host, LOCAL_APPLICATION, Notice, Observer, Runnable, Step, Wants};
