@@ -4,6 +4,11 @@
 //! a `Send` of the same step leaves, that a timer fires some time after it was set, and that messages may be lost,
 //! duplicated, delayed and reordered, but never forged.
 
+mod error;
 mod host;
+#[cfg(test)]
+mod toy;
+pub mod trace;
 
+pub use error::Error;
 pub use host::{Cause, CommandOf, Event, Host, LOCAL_APPLICATION, Notice, Observer, Runnable, Step, Wants};

@@ -1,0 +1,152 @@
+//! Toy actors for this package's tests: clients that ask a counter to add one, again and again, and wait for each answer.
+
+use serde::{Deserialize, Serialize};
+use stateright::actor::{Actor, Id, Out};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How a counter may be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    None,
+    /// It counts two for one.
+    CountsDouble,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Toy {
+    Counter(Flaw),
+    /// Wants `goal` additions done by `counter`.
+    Client {
+        counter: Id,
+        goal: u64,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Msg {
+    /// The sender's addition of this number, from 1.
+    Add(u64),
+    /// The addition of this number was done.
+    Added(u64),
+    /// Do this many more; only an application says so.
+    More(u64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Timer {
+    Retry,
+}
+
+/// A counter's state and storage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    /// The last addition of each client.
+    pub(crate) done: BTreeMap<u64, u64>,
+    pub(crate) total: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum State {
+    Counter(Counts),
+    Client { done: u64, goal: u64, luck: u64 },
+}
+
+/// One counter, index 0, and clients.
+pub(crate) fn cluster(flaw: Flaw, clients: usize, goal: u64) -> Vec<Toy> {
+    let counter = Id::from(0);
+    std::iter::once(Toy::Counter(flaw)).chain((0..clients).map(|_| Toy::Client { counter, goal })).collect()
+}
+
+/// Milliseconds.
+pub(crate) const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn number(id: Id) -> u64 {
+    usize::from(id) as u64
+}
+
+impl Toy {
+    fn ask(&self, done: u64, goal: u64, out: &mut Out<Self>) {
+        let Self::Client { counter, .. } = self else { return };
+        if done < goal {
+            out.send(*counter, Msg::Add(done + 1));
+            out.set_timer(Timer::Retry, ms(20)..ms(40));
+        } else {
+            out.cancel_timer(Timer::Retry);
+        }
+    }
+}
+
+impl Actor for Toy {
+    type Msg = Msg;
+    type Timer = Timer;
+    type State = State;
+    type Storage = Counts;
+    type Random = u64;
+
+    fn on_start(&self, _: Id, storage: &Option<Counts>, out: &mut Out<Self>) -> State {
+        match self {
+            Self::Counter(_) => State::Counter(storage.clone().unwrap_or_default()),
+            Self::Client { goal, .. } => {
+                self.ask(0, *goal, out);
+                State::Client { done: 0, goal: *goal, luck: 0 }
+            }
+        }
+    }
+
+    fn on_msg(&self, _: Id, state: &mut Cow<'_, State>, src: Id, msg: Msg, out: &mut Out<Self>) {
+        match (self, &**state, msg) {
+            (Self::Counter(flaw), State::Counter(counts), Msg::Add(n)) => {
+                let last = counts.done.get(&number(src)).copied().unwrap_or(0);
+                if n == last + 1 {
+                    let State::Counter(counts) = state.to_mut() else { return };
+                    counts.done.insert(number(src), n);
+                    counts.total += if *flaw == Flaw::CountsDouble { 2 } else { 1 };
+                    out.send(src, Msg::Added(n));
+                    out.save(counts.clone());
+                } else if n <= last {
+                    out.send(src, Msg::Added(n));
+                }
+            }
+            (Self::Client { .. }, State::Client { done, goal, .. }, Msg::Added(n)) if n == done + 1 => {
+                self.ask(n, *goal, out);
+                if n % 8 == 0 {
+                    out.choose_random("luck", vec![1, 2, 3]);
+                }
+                if n == *goal {
+                    out.send(Id::from(crate::LOCAL_APPLICATION), Msg::Added(n));
+                }
+                let State::Client { done, .. } = state.to_mut() else { return };
+                *done = n;
+            }
+            (Self::Client { .. }, State::Client { done, goal, .. }, Msg::More(n)) => {
+                self.ask(*done, goal + n, out);
+                let State::Client { goal, .. } = state.to_mut() else { return };
+                *goal += n;
+            }
+            _ => {}
+        }
+    }
+
+    fn on_timeout(&self, _: Id, state: &mut Cow<'_, State>, _: &Timer, out: &mut Out<Self>) {
+        if let State::Client { done, goal, .. } = &**state {
+            self.ask(*done, *goal, out);
+        }
+    }
+
+    fn on_random(&self, _: Id, state: &mut Cow<'_, State>, random: &u64, _: &mut Out<Self>) {
+        if let State::Client { luck, .. } = state.to_mut() {
+            *luck += random;
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Counter(_) => "counter".into(),
+            Self::Client { .. } => "client".into(),
+        }
+    }
+}
