@@ -4,8 +4,25 @@
 //! that every read quorum meets every write quorum ("Read-Write Quorum Systems Made Practical", section 2). Consensus
 //! protocols use read quorums in phase 1 and write quorums in phase 2, and need no more than [`QuorumSystem`].
 
+#![allow(
+    clippy::many_single_char_names,
+    reason = "nodes, fractions and prices have one-letter names in the papers"
+)]
+
+mod cluster;
+mod error;
+mod expr;
 mod node_set;
+mod parse;
+mod quorums;
+mod read_write;
 mod system;
 
+pub use cluster::{Attributes, Cluster, LEAST_ATTRIBUTE, MOST_ATTRIBUTE};
+pub use error::{Error, Result};
+pub use expr::{Expr, Gate, MAX_VOTES, Node};
 pub use node_set::NodeSet;
+pub use parse::{MAX_DEPTH, MAX_TEXT};
+pub use quorums::{MAX_QUORUMS, quorum_counts};
+pub use read_write::ReadWriteQuorumSystem;
 pub use system::{Majority, QuorumSystem};
