@@ -1,1 +1,26 @@
-//! State machine replication protocols, each one Stateright actor.
+//! State machine replication protocols, each one [`stateright::actor::Actor`].
+//!
+//! A protocol here is a pure function of events: no I/O, no clock, no randomness, nothing that depends on hash order. The
+//! same code is checked exhaustively, simulated with faults and run over UDP; everything that keeps it alive in the real
+//! world (retries, sessions, leader change, catch-up, truncation) is therefore part of what is checked.
+//!
+//! | protocol | module | source |
+//! |---|---|---|
+//! | one server, no fault tolerance | [`unreplicated`] | the baseline of "Scaling Replicated State Machines with Compartmentalization", section 10 |
+//! | single-decree Paxos | [`paxos`] | the same, section 2 |
+//! | `MultiPaxos`, every server hosting all roles | [`multipaxos`] | the same, section 2 |
+//!
+//! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
+//! [`sessions`] (exactly-once), [`client`] (the client role), [`durable`] (how storage is written down cheaply) and
+//! [`faults`] (how a mutant is made without costing the real protocol anything).
+
+pub mod client;
+pub mod command;
+pub mod durable;
+pub mod faults;
+pub mod ids;
+//pub mod multipaxos;
+pub mod paxos;
+pub mod sessions;
+pub mod state_machine;
+pub mod unreplicated;

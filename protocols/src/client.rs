@@ -1,0 +1,370 @@
+//! The client role, shared by all protocols that replicate a state machine.
+//!
+//! A client opens a session, keeps at most one command outstanding per lane, and sends the same command again when no
+//! answer comes, to the next contact in turn. Since the servers remember what they answered, sending again is always
+//! safe. Its commands come from a script (models, simulations) or from the application of its process (deployments), by
+//! [`ClientMsg::Invoke`]; both kinds go through the same code.
+
+use crate::command::{Command, CommandId, Operation};
+use crate::sessions::Answer;
+use serde::{Deserialize, Serialize};
+use stateright::actor::{Actor, Id, Out};
+use std::ops::Range;
+use std::time::Duration;
+
+/// What a client and its servers say to each other, and a client and its application.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ClientMsg<C, O> {
+    /// Client to server: please execute this.
+    Request(Command<C>),
+    /// Server to client: this became of it.
+    Reply {
+        /// The command.
+        id: CommandId,
+        /// What became of it.
+        answer: Answer<O>,
+    },
+    /// Server to client: ask that server instead.
+    NotLeader {
+        /// The command.
+        id: CommandId,
+        /// The index of the server that probably leads.
+        leader: u64,
+    },
+    /// Server to client: a limit is reached, try again later.
+    Busy {
+        /// The command.
+        id: CommandId,
+    },
+    /// Application to client: please get this executed.
+    Invoke {
+        /// The lane to use; it must be free.
+        pseudonym: u32,
+        /// The command.
+        command: C,
+    },
+    /// Client to application: this became of the lane's command.
+    Returned {
+        /// The lane, free again unless it was refused as taken.
+        pseudonym: u32,
+        /// What became of it.
+        result: Returned<O>,
+    },
+}
+
+/// What an application learns of its command.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Returned<O> {
+    /// It was executed with this output.
+    Output(O),
+    /// The servers have forgotten the session; whether the command was executed is unknown.
+    SessionLost,
+    /// The servers have no room for a session of so many lanes; the command was not sent.
+    TooManyLanes,
+    /// The lane does not exist or has a command outstanding; this one was not sent.
+    LaneTaken,
+}
+
+/// The timer after which a lane's command is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RetryTimer(pub u32);
+
+/// A client, as configured.
+#[derive(Clone, Debug)]
+pub struct Client<C> {
+    /// The servers it may ask, in the order in which it tries them.
+    pub contacts: Vec<Id>,
+    /// Which of the contacts it asks first.
+    pub first_contact: usize,
+    /// What it asks on lane 0, one after the other.
+    pub script: Vec<C>,
+    /// The number of lanes.
+    pub lanes: u32,
+    /// Whether the servers know its session 0 from the start; otherwise it opens one.
+    pub known: bool,
+    /// Where results go; none for a client with a script.
+    pub application: Option<Id>,
+    /// How often it may send again in all.
+    pub retries_max: u32,
+    /// How long it waits for an answer.
+    pub retry_after: Range<Duration>,
+}
+
+/// A client's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientState<C> {
+    /// Which of the contacts is asked next.
+    contact: usize,
+    /// Whether a server has sent it on since it last heard of a command or gave up waiting; it follows once.
+    redirected: bool,
+    session: Session,
+    lanes: Vec<Lane<C>>,
+    /// How many commands of the script were invoked.
+    scripted: usize,
+    retries: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Session {
+    Opening,
+    Open(u64),
+    Lost,
+    Refused,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Lane<C> {
+    seq: u64,
+    outstanding: Option<C>,
+    /// The contact that was asked last.
+    asked: usize,
+}
+
+impl<C> ClientState<C> {
+    /// Has the client nothing outstanding?
+    pub fn is_idle(&self) -> bool {
+        self.session != Session::Opening && self.lanes.iter().all(|lane| lane.outstanding.is_none())
+    }
+
+    /// The number of commands of its script that it has invoked.
+    pub fn invoked(&self) -> usize {
+        self.scripted
+    }
+}
+
+impl<C: Clone> Client<C> {
+    /// The first state: asks for a session unless the servers know it.
+    pub fn start<O, A>(&self, id: Id, out: &mut Out<A>) -> ClientState<C>
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        let lane = Lane { seq: 0, outstanding: None, asked: self.first_contact };
+        let mut state = ClientState {
+            contact: self.first_contact,
+            redirected: false,
+            session: if self.known { Session::Open(0) } else { Session::Opening },
+            lanes: vec![lane; self.lanes as usize],
+            scripted: 0,
+            retries: 0,
+        };
+        if self.known {
+            self.continue_script(id, &mut state, out);
+        } else {
+            self.ask(id, &mut state, 0, out);
+        }
+        state
+    }
+
+    /// Is the message of no use in this state, now and for ever?
+    pub fn ignores<O>(&self, state: &ClientState<C>, src: Id, msg: &ClientMsg<C, O>) -> bool {
+        match msg {
+            ClientMsg::Reply { id, .. } => !state.awaits(id),
+            ClientMsg::NotLeader { id, .. } => !state.awaits(id) || state.redirected,
+            ClientMsg::Invoke { .. } => self.application != Some(src),
+            ClientMsg::Request(_) | ClientMsg::Busy { .. } | ClientMsg::Returned { .. } => true,
+        }
+    }
+
+    /// Handles a message that is not ignored.
+    pub fn on_msg<O: Clone, A>(
+        &self,
+        id: Id,
+        state: &mut ClientState<C>,
+        msg: ClientMsg<C, O>,
+        out: &mut Out<A>,
+    ) where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        match msg {
+            ClientMsg::Reply { id: command, answer } => self.on_reply(id, state, command, answer, out),
+            ClientMsg::NotLeader { id: command, leader } => {
+                self.on_not_leader(id, state, command, leader, out);
+            }
+            ClientMsg::Invoke { pseudonym, command } => self.on_invoke(id, state, pseudonym, command, out),
+            ClientMsg::Request(_) | ClientMsg::Busy { .. } | ClientMsg::Returned { .. } => {}
+        }
+    }
+
+    /// Sends a command again, to the next contact if nobody else has turned to that one yet.
+    pub fn on_timeout<O, A>(&self, id: Id, state: &mut ClientState<C>, timer: RetryTimer, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        let Some(lane) = state.lanes.get(timer.0 as usize) else { return };
+        let waits = lane.outstanding.is_some() || state.session == Session::Opening;
+        if !waits || state.retries >= self.retries_max {
+            return;
+        }
+        if self.retries_max < u32::MAX {
+            state.retries += 1;
+        }
+        state.redirected = false;
+        if lane.asked == state.contact {
+            state.contact = (state.contact + 1) % self.contacts.len();
+        }
+        self.ask(id, state, timer.0, out);
+    }
+
+    fn on_reply<O: Clone, A>(
+        &self,
+        id: Id,
+        state: &mut ClientState<C>,
+        command: CommandId,
+        answer: Answer<O>,
+        out: &mut Out<A>,
+    ) where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        state.redirected = false;
+        out.cancel_timer(RetryTimer(command.pseudonym).into());
+        match answer {
+            Answer::Opened { session } => {
+                state.session = Session::Open(session);
+                for pseudonym in 0..self.lanes {
+                    if state.lanes[pseudonym as usize].outstanding.is_some() {
+                        self.ask(id, state, pseudonym, out);
+                    }
+                }
+                self.continue_script(id, state, out);
+            }
+            Answer::Output(output) => {
+                self.finish(state, command.pseudonym, Returned::Output(output), out);
+                self.continue_script(id, state, out);
+            }
+            Answer::Expired => {
+                state.session = Session::Lost;
+                self.fail_all(state, &Returned::SessionLost, out);
+            }
+            Answer::TooManyLanes => {
+                state.session = Session::Refused;
+                self.fail_all(state, &Returned::TooManyLanes, out);
+            }
+        }
+    }
+
+    fn on_not_leader<O, A>(
+        &self,
+        id: Id,
+        state: &mut ClientState<C>,
+        command: CommandId,
+        leader: u64,
+        out: &mut Out<A>,
+    ) where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        let leader = self.contacts.iter().position(|contact| usize::from(*contact) as u64 == leader);
+        if let Some(leader) = leader.filter(|leader| *leader != state.lanes[command.pseudonym as usize].asked)
+        {
+            state.contact = leader;
+            state.redirected = true;
+            self.ask(id, state, command.pseudonym, out);
+        }
+    }
+
+    fn on_invoke<O, A>(
+        &self,
+        id: Id,
+        state: &mut ClientState<C>,
+        pseudonym: u32,
+        command: C,
+        out: &mut Out<A>,
+    ) where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        let lane = state.lanes.get_mut(pseudonym as usize).filter(|lane| lane.outstanding.is_none());
+        let refused = match (lane, state.session) {
+            (None, _) => Returned::LaneTaken,
+            (_, Session::Lost) => Returned::SessionLost,
+            (_, Session::Refused) => Returned::TooManyLanes,
+            (Some(lane), session) => {
+                lane.seq += 1;
+                lane.outstanding = Some(command);
+                if session != Session::Opening {
+                    self.ask(id, state, pseudonym, out);
+                }
+                return;
+            }
+        };
+        self.tell(pseudonym, refused, out);
+    }
+
+    fn continue_script<O, A>(&self, id: Id, state: &mut ClientState<C>, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        if let (Some(command), None) = (self.script.get(state.scripted), &state.lanes[0].outstanding) {
+            state.scripted += 1;
+            state.lanes[0].seq += 1;
+            state.lanes[0].outstanding = Some(command.clone());
+            self.ask(id, state, 0, out);
+        }
+    }
+
+    fn finish<O, A>(&self, state: &mut ClientState<C>, pseudonym: u32, result: Returned<O>, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>>,
+    {
+        state.lanes[pseudonym as usize].outstanding = None;
+        self.tell(pseudonym, result, out);
+    }
+
+    fn fail_all<O: Clone, A>(&self, state: &mut ClientState<C>, result: &Returned<O>, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>>,
+    {
+        for pseudonym in 0..self.lanes {
+            if state.lanes[pseudonym as usize].outstanding.is_some() {
+                self.finish(state, pseudonym, result.clone(), out);
+            }
+        }
+    }
+
+    fn tell<O, A>(&self, pseudonym: u32, result: Returned<O>, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>>,
+    {
+        if let Some(application) = self.application {
+            out.send(application, ClientMsg::Returned { pseudonym, result }.into());
+        }
+    }
+
+    /// Sends a lane's command, or the request for a session, to the present contact.
+    fn ask<O, A>(&self, id: Id, state: &mut ClientState<C>, pseudonym: u32, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        let contact = state.contact;
+        let lane = &mut state.lanes[pseudonym as usize];
+        lane.asked = contact;
+        let client = usize::from(id) as u64;
+        let command = match (state.session, &lane.outstanding) {
+            (Session::Open(session), Some(command)) => Command {
+                id: CommandId { client, session, pseudonym, seq: lane.seq },
+                op: Operation::Apply(command.clone()),
+            },
+            (Session::Opening, _) => Command {
+                id: CommandId { client, session: 0, pseudonym: 0, seq: 0 },
+                op: Operation::Open { lanes: self.lanes },
+            },
+            _ => return,
+        };
+        out.send(self.contacts[contact], ClientMsg::Request(command).into());
+        if state.retries < self.retries_max {
+            out.set_timer(RetryTimer(pseudonym).into(), self.retry_after.clone());
+        }
+    }
+}
+
+impl<C> ClientState<C> {
+    /// Does the client wait for an answer to this command?
+    fn awaits(&self, id: &CommandId) -> bool {
+        let Some(lane) = self.lanes.get(id.pseudonym as usize) else { return false };
+        match self.session {
+            Session::Opening => id.seq == 0,
+            Session::Open(session) => {
+                session == id.session && lane.seq == id.seq && lane.outstanding.is_some()
+            }
+            Session::Lost | Session::Refused => false,
+        }
+    }
+}

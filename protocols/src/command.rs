@@ -1,0 +1,124 @@
+//! Commands on their way through a log: who asked for what, and what a slot of the log holds.
+
+use crate::state_machine::StateMachine;
+use serde::{Deserialize, Serialize};
+use stateright::actor::Id;
+use std::fmt;
+use std::sync::Arc;
+
+/// Names a command for ever, however often it is sent and into however many slots it is put.
+///
+/// A client has one command outstanding per `pseudonym`; what it sends next under the same pseudonym has a larger
+/// `seq`. (Compartmentalization paper: `(client, pseudonym, seq)`; `session` is what lets a full client table forget.)
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CommandId {
+    /// The client's logical index, where replies go. One incarnation of a client has one index, never used again.
+    pub client: u64,
+    /// The session that the client was given when it opened one; see [`crate::sessions`].
+    pub session: u64,
+    /// Which of the client's lanes.
+    pub pseudonym: u32,
+    /// The number of the command within its lane, from 1.
+    pub seq: u64,
+}
+
+impl CommandId {
+    /// Where replies go.
+    pub fn client_id(&self) -> Id {
+        Id::from(usize::try_from(self.client).expect("ids are machine words on every supported machine"))
+    }
+}
+
+impl fmt::Debug for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.client)?;
+        if self.pseudonym > 0 {
+            write!(f, ".{}", self.pseudonym)?;
+        }
+        write!(f, "#{}", self.seq)
+    }
+}
+
+/// What a client asks of a replicated state machine.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Operation<C> {
+    /// Open a session with this many lanes.
+    Open {
+        /// The number of lanes: commands that may be outstanding at once.
+        lanes: u32,
+    },
+    /// Apply this to the state machine.
+    Apply(C),
+}
+
+impl<C: fmt::Debug> fmt::Debug for Operation<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { lanes } => write!(f, "open({lanes})"),
+            Self::Apply(command) => command.fmt(f),
+        }
+    }
+}
+
+/// An operation with its name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Command<C> {
+    /// Its name.
+    pub id: CommandId,
+    /// What is asked.
+    pub op: Operation<C>,
+}
+
+impl<C: fmt::Debug> fmt::Debug for Command<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}={:?}", self.id, self.op)
+    }
+}
+
+/// What a slot of the log holds. Shared, so that a vote, a proposal and the log hold one copy.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Value<C> {
+    /// Nothing: fills a slot that a new leader found empty.
+    Noop,
+    /// Commands, executed in this order.
+    Batch(Arc<[Command<C>]>),
+}
+
+impl<C> Value<C> {
+    /// The commands of this value, in order.
+    pub fn commands(&self) -> &[Command<C>] {
+        match self {
+            Self::Noop => &[],
+            Self::Batch(commands) => commands,
+        }
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Value<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Noop => f.write_str("noop"),
+            Self::Batch(commands) if commands.len() == 1 => commands[0].fmt(f),
+            Self::Batch(commands) => f.debug_list().entries(commands.iter()).finish(),
+        }
+    }
+}
+
+/// The commands, outputs and values of a state machine, by short names.
+pub type CommandOf<M> = Command<<M as StateMachine>::Command>;
+/// What a slot of this state machine's log holds.
+pub type ValueOf<M> = Value<<M as StateMachine>::Command>;
+
+/// About how many bytes a value takes in a message; used to keep pages and batches below the size of a datagram.
+pub fn value_bytes<M: StateMachine>(value: &ValueOf<M>) -> usize {
+    8 + value.commands().iter().map(command_bytes::<M>).sum::<usize>()
+}
+
+/// About how many bytes a command takes in a message.
+pub fn command_bytes<M: StateMachine>(command: &CommandOf<M>) -> usize {
+    const ID: usize = 24;
+    ID + match &command.op {
+        Operation::Open { .. } => 5,
+        Operation::Apply(command) => M::command_bytes(command),
+    }
+}

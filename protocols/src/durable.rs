@@ -1,0 +1,88 @@
+//! Storage that can say cheaply how it differs from an earlier version of itself.
+//!
+//! An actor saves its whole storage, as the models assume. Its maps are persistent collections, so a save shares what
+//! did not change with the save before, and the difference is found by walking only what is not shared: a runtime can
+//! append it to a log at a cost that follows the change and not the size.
+
+use im::OrdMap;
+use im::ordmap::DiffItem;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+
+/// A storage whose versions can be written down as differences.
+pub trait Durable: Sized {
+    /// What changed from one version to the next.
+    type Delta: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send;
+
+    /// What changed since `before`, or since nothing was saved.
+    fn delta(&self, before: Option<&Self>) -> Self::Delta;
+
+    /// The version that differs from `before` by `delta`.
+    ///
+    /// # Errors
+    /// [`Mismatch`] when `delta` cannot follow `before`: the record was made against another version.
+    fn patched(before: Option<Self>, delta: Self::Delta) -> Result<Self, Mismatch>;
+}
+
+/// A difference that does not fit the version that it is applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a saved difference does not fit the version before it")]
+pub struct Mismatch;
+
+/// What changed in a map.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Change<K, V> {
+    /// The key now has this value.
+    Put(K, V),
+    /// The key is gone.
+    Remove(K),
+}
+
+/// The changes that turn `before` into `after`, in key order. Costs what is not shared between the two.
+pub fn map_changes<K: Ord + Clone, V: Clone + PartialEq>(
+    before: &OrdMap<K, V>,
+    after: &OrdMap<K, V>,
+) -> Vec<Change<K, V>> {
+    before
+        .diff(after)
+        .map(|item| match item {
+            DiffItem::Add(key, value) | DiffItem::Update { new: (key, value), .. } => {
+                Change::Put(key.clone(), value.clone())
+            }
+            DiffItem::Remove(key, _) => Change::Remove(key.clone()),
+        })
+        .collect()
+}
+
+/// Applies changes to a map.
+pub fn patch_map<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, V>, changes: Vec<Change<K, V>>) {
+    for change in changes {
+        match change {
+            Change::Put(key, value) => {
+                map.insert(key, value);
+            }
+            Change::Remove(key) => {
+                map.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_map_patched_by_its_changes_is_the_other_map(
+            before in btree_map(0..40_u8, 0..4_u8, 0..40), after in btree_map(0..40_u8, 0..4_u8, 0..40)
+        ) {
+            let (before, after): (OrdMap<u8, u8>, OrdMap<u8, u8>) = (before.into(), after.into());
+            let mut patched = before.clone();
+            patch_map(&mut patched, map_changes(&before, &after));
+            prop_assert_eq!(patched, after);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A list that commands are appended to.
+
+use super::{Part, StateMachine};
+use im::Vector;
+use serde::{Deserialize, Serialize};
+
+/// A list, initially empty. Its answers show the whole history, so no lost, doubled or swapped command can hide.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AppendLog(Vector<u8>);
+
+/// What can be asked of an [`AppendLog`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppendLogCommand {
+    /// Append this entry.
+    Append(u8),
+    /// Ask for all entries.
+    Read,
+}
+
+/// What an [`AppendLog`] answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AppendLogOutput {
+    /// The entry went to this position.
+    Appended(u64),
+    /// All entries.
+    Entries(Vec<u8>),
+}
+
+impl StateMachine for AppendLog {
+    type Command = AppendLogCommand;
+    type Output = AppendLogOutput;
+    type Change = (u64, u8);
+    type Cursor = u64;
+
+    fn apply(&mut self, command: &AppendLogCommand) -> AppendLogOutput {
+        match *command {
+            AppendLogCommand::Append(entry) => {
+                self.0.push_back(entry);
+                AppendLogOutput::Appended(self.0.len() as u64 - 1)
+            }
+            AppendLogCommand::Read => AppendLogOutput::Entries(self.0.iter().copied().collect()),
+        }
+    }
+
+    fn is_read(command: &AppendLogCommand) -> bool {
+        matches!(command, AppendLogCommand::Read)
+    }
+
+    fn conflicts(a: &AppendLogCommand, b: &AppendLogCommand) -> bool {
+        !(Self::is_read(a) && Self::is_read(b))
+    }
+
+    /// The entries from the first difference on; positions say where a shorter list is cut off.
+    fn changes_since(&self, before: &Self) -> Vec<(u64, u8)> {
+        let same = self.0.iter().zip(&before.0).take_while(|(a, b)| a == b).count();
+        (same as u64..).zip(self.0.iter().skip(same).copied()).collect()
+    }
+
+    fn patch(&mut self, changes: Vec<(u64, u8)>) {
+        for (position, entry) in changes {
+            self.0.truncate(usize::try_from(position).unwrap_or(usize::MAX).min(self.0.len()));
+            self.0.push_back(entry);
+        }
+    }
+
+    fn export(&self, cursor: Option<&u64>, max_bytes: usize) -> Part<Self> {
+        const ENTRY_BYTES: usize = 8;
+        let from = usize::try_from(cursor.copied().unwrap_or(0)).unwrap_or(usize::MAX);
+        let count = (max_bytes / ENTRY_BYTES).max(1);
+        let changes: Vec<_> = (from as u64..).zip(self.0.iter().skip(from).take(count).copied()).collect();
+        let next = from.saturating_add(changes.len());
+        Part { changes, next: (next < self.0.len()).then_some(next as u64) }
+    }
+
+    fn command_bytes(_: &AppendLogCommand) -> usize {
+        2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_append_log_keeps_the_laws() {
+        super::super::laws::hold::<AppendLog>(prop_oneof![
+            (0..4_u8).prop_map(AppendLogCommand::Append),
+            Just(AppendLogCommand::Read)
+        ]);
+    }
+}

@@ -1,0 +1,331 @@
+//! A key-value store, the default of a deployed cluster.
+
+use super::{Part, StateMachine};
+use crate::durable::{Change, map_changes, patch_map};
+use im::OrdMap;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// The largest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 1024;
+/// The largest value, in bytes; with a key and a few headers it fits one datagram.
+pub const MAX_VALUE_BYTES: usize = 16 * 1024;
+
+/// A byte string that is shared rather than copied.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(Arc<[u8]>);
+
+impl Bytes {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<T: AsRef<[u8]> + ?Sized> From<&T> for Bytes {
+    fn from(bytes: &T) -> Self {
+        Self(Arc::from(bytes.as_ref()))
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 24;
+        let shown = &self.0[..self.0.len().min(SHOWN)];
+        write!(f, "{}", shown.escape_ascii())?;
+        if self.0.len() > SHOWN { write!(f, "..[{} bytes]", self.0.len()) } else { Ok(()) }
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(&self.0.escape_ascii())
+        } else {
+            serializer.serialize_bytes(&self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a byte string, or text with \\x escapes")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes::from(bytes))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Bytes, E> {
+                unescape(text).map(|bytes| Bytes::from(&bytes)).ok_or_else(|| E::custom("a broken \\ escape"))
+            }
+        }
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(Visitor)
+        } else {
+            deserializer.deserialize_bytes(Visitor)
+        }
+    }
+}
+
+/// The inverse of `<[u8]>::escape_ascii`.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'\\' => match bytes.next()? {
+                b't' => b'\t',
+                b'r' => b'\r',
+                b'n' => b'\n',
+                b'x' => {
+                    let digits = [bytes.next()?, bytes.next()?];
+                    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+                }
+                quoted @ (b'\\' | b'\'' | b'"') => quoted,
+                _ => return None,
+            },
+            byte => byte,
+        });
+    }
+    Some(plain)
+}
+
+/// A map from keys to values, initially empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeyValue(OrdMap<Bytes, Bytes>);
+
+impl KeyValue {
+    /// The value of a key.
+    pub fn get(&self, key: &Bytes) -> Option<&Bytes> {
+        self.0.get(key)
+    }
+
+    /// All keys with their values, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        self.0.iter()
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Has it no key?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What can be asked of a [`KeyValue`] store.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyValueCommand {
+    /// Set a key.
+    Put(Bytes, Bytes),
+    /// Ask for the value of a key.
+    Get(Bytes),
+    /// Remove a key.
+    Delete(Bytes),
+    /// Set a key to `new` if its value is `expected` (none: if it has no value).
+    CompareAndSwap {
+        /// The key.
+        key: Bytes,
+        /// What it must hold now.
+        expected: Option<Bytes>,
+        /// What it shall hold then.
+        new: Bytes,
+    },
+    /// Add to the decimal number that a key holds (none counts as 0).
+    Increment(Bytes, i64),
+}
+
+impl KeyValueCommand {
+    /// The one key that this command speaks of.
+    pub fn key(&self) -> &Bytes {
+        match self {
+            Self::Put(key, _)
+            | Self::Get(key)
+            | Self::Delete(key)
+            | Self::CompareAndSwap { key, .. }
+            | Self::Increment(key, _) => key,
+        }
+    }
+}
+
+impl fmt::Debug for KeyValueCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Put(key, value) => write!(f, "put {key:?} {value:?}"),
+            Self::Get(key) => write!(f, "get {key:?}"),
+            Self::Delete(key) => write!(f, "delete {key:?}"),
+            Self::CompareAndSwap { key, expected, new } => write!(f, "cas {key:?} {expected:?} {new:?}"),
+            Self::Increment(key, by) => write!(f, "incr {key:?} {by}"),
+        }
+    }
+}
+
+/// What a [`KeyValue`] store answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum KeyValueOutput {
+    /// The key was set.
+    Done,
+    /// The value of the key, if it has one.
+    Value(Option<Bytes>),
+    /// Whether the key existed before it was removed.
+    Deleted(bool),
+    /// The key was set as asked.
+    Swapped,
+    /// The key was left alone, for it holds this.
+    Differs(Option<Bytes>),
+    /// The number that the key holds now.
+    Number(i64),
+    /// The key was left alone, for it holds no number or the sum exceeds 64 bits.
+    NotANumber,
+    /// The key was left alone, for a key or value exceeds its limit.
+    TooLarge,
+}
+
+impl StateMachine for KeyValue {
+    type Command = KeyValueCommand;
+    type Output = KeyValueOutput;
+    type Change = Change<Bytes, Bytes>;
+    type Cursor = Bytes;
+
+    fn apply(&mut self, command: &KeyValueCommand) -> KeyValueOutput {
+        if exceeds_limits(command) {
+            return KeyValueOutput::TooLarge;
+        }
+        match command {
+            KeyValueCommand::Put(key, value) => {
+                self.0.insert(key.clone(), value.clone());
+                KeyValueOutput::Done
+            }
+            KeyValueCommand::Get(key) => KeyValueOutput::Value(self.0.get(key).cloned()),
+            KeyValueCommand::Delete(key) => KeyValueOutput::Deleted(self.0.remove(key).is_some()),
+            KeyValueCommand::CompareAndSwap { key, expected, new } => {
+                let found = self.0.get(key);
+                if found == expected.as_ref() {
+                    self.0.insert(key.clone(), new.clone());
+                    KeyValueOutput::Swapped
+                } else {
+                    KeyValueOutput::Differs(found.cloned())
+                }
+            }
+            KeyValueCommand::Increment(key, by) => {
+                let Some(number) = number(self.0.get(key)).and_then(|number| number.checked_add(*by)) else {
+                    return KeyValueOutput::NotANumber;
+                };
+                self.0.insert(key.clone(), Bytes::from(&number.to_string()));
+                KeyValueOutput::Number(number)
+            }
+        }
+    }
+
+    fn is_read(command: &KeyValueCommand) -> bool {
+        matches!(command, KeyValueCommand::Get(_))
+    }
+
+    fn conflicts(a: &KeyValueCommand, b: &KeyValueCommand) -> bool {
+        a.key() == b.key() && !(Self::is_read(a) && Self::is_read(b))
+    }
+
+    fn changes_since(&self, before: &Self) -> Vec<Self::Change> {
+        map_changes(&before.0, &self.0)
+    }
+
+    fn patch(&mut self, changes: Vec<Self::Change>) {
+        patch_map(&mut self.0, changes);
+    }
+
+    fn export(&self, cursor: Option<&Bytes>, max_bytes: usize) -> Part<Self> {
+        let from = cursor.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
+        let mut rest = self.0.range((from, Bound::Unbounded)).peekable();
+        let (mut changes, mut bytes, mut last) = (vec![], 0, None);
+        while let Some((key, value)) = rest.peek() {
+            bytes += 8 + key.0.len() + value.0.len();
+            if bytes > max_bytes && !changes.is_empty() {
+                break;
+            }
+            changes.push(Change::Put((*key).clone(), (*value).clone()));
+            last = Some((*key).clone());
+            rest.next();
+        }
+        Part { changes, next: rest.peek().and(last) }
+    }
+
+    fn command_bytes(command: &KeyValueCommand) -> usize {
+        let values = match command {
+            KeyValueCommand::Put(_, value) => value.0.len(),
+            KeyValueCommand::CompareAndSwap { expected, new, .. } => {
+                expected.as_ref().map_or(0, |value| value.0.len()) + new.0.len()
+            }
+            KeyValueCommand::Increment(..) => 10,
+            KeyValueCommand::Get(_) | KeyValueCommand::Delete(_) => 0,
+        };
+        8 + command.key().0.len() + values
+    }
+}
+
+fn exceeds_limits(command: &KeyValueCommand) -> bool {
+    let value_bytes = match command {
+        KeyValueCommand::Put(_, value) => value.0.len(),
+        KeyValueCommand::CompareAndSwap { new, .. } => new.0.len(),
+        _ => 0,
+    };
+    command.key().0.len() > MAX_KEY_BYTES || value_bytes > MAX_VALUE_BYTES
+}
+
+/// The decimal number in a value; a missing value counts as 0.
+fn number(value: Option<&Bytes>) -> Option<i64> {
+    value.map_or(Some(0), |value| std::str::from_utf8(&value.0).ok()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes() -> impl Strategy<Value = Bytes> + Clone {
+        prop_oneof![Just("a"), Just("b"), Just("7"), Just("9223372036854775807")]
+            .prop_map(|text| Bytes::from(text))
+    }
+
+    fn command() -> impl Strategy<Value = KeyValueCommand> + Clone {
+        prop_oneof![
+            (bytes(), bytes()).prop_map(|(key, value)| KeyValueCommand::Put(key, value)),
+            bytes().prop_map(KeyValueCommand::Get),
+            bytes().prop_map(KeyValueCommand::Delete),
+            (bytes(), proptest::option::of(bytes()), bytes())
+                .prop_map(|(key, expected, new)| KeyValueCommand::CompareAndSwap { key, expected, new }),
+            (bytes(), -2..3_i64).prop_map(|(key, by)| KeyValueCommand::Increment(key, by)),
+        ]
+    }
+
+    #[test]
+    fn a_key_value_store_keeps_the_laws() {
+        super::super::laws::hold::<KeyValue>(command());
+    }
+
+    #[test]
+    fn a_value_above_the_limit_is_refused_and_changes_nothing() {
+        let mut store = KeyValue::default();
+        let put = KeyValueCommand::Put(Bytes::from("k"), Bytes::from(&vec![0; MAX_VALUE_BYTES + 1]));
+        assert_eq!(store.apply(&put), KeyValueOutput::TooLarge);
+        assert!(store.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_survive_the_escapes_of_their_readable_form(bytes: Vec<u8>) {
+            prop_assert_eq!(unescape(&bytes.escape_ascii().to_string()), Some(bytes));
+        }
+    }
+}

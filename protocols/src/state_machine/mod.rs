@@ -1,0 +1,127 @@
+//! What is replicated: a deterministic state machine, a parameter of every protocol.
+//!
+//! The models use the smallest machines that cannot hide a fault: [`Register`] for reads that go back in time,
+//! [`Counter`] and [`AppendLog`] for commands executed twice (a register would forget the first). The deployed default
+//! is [`KeyValue`].
+
+mod append_log;
+mod counter;
+mod key_value;
+mod register;
+
+pub use append_log::{AppendLog, AppendLogCommand, AppendLogOutput};
+pub use counter::{Counter, CounterCommand};
+pub use key_value::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use register::{Register, RegisterCommand, RegisterOutput};
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+use std::hash::Hash;
+
+/// What a message must be able to do in every world.
+pub trait Data:
+    Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+}
+impl<T: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned + Send + Sync + 'static> Data for T {}
+
+/// A deterministic state machine. Clones must be cheap: snapshots and the checker take many.
+pub trait StateMachine: Clone + Debug + Default + Eq + Hash + Send + Sync + 'static {
+    /// What can be asked of it.
+    type Command: Data;
+    /// What it answers.
+    type Output: Data;
+    /// A piece of a state, or of the difference between two.
+    type Change: Data;
+    /// Where in an export to go on.
+    type Cursor: Data;
+
+    /// Applies a command. The same commands in the same order give the same outputs and the same state.
+    fn apply(&mut self, command: &Self::Command) -> Self::Output;
+
+    /// Does the command leave every state as it is?
+    fn is_read(command: &Self::Command) -> bool;
+
+    /// Can the order of the two commands matter, to the state or to an output?
+    fn conflicts(a: &Self::Command, b: &Self::Command) -> bool;
+
+    /// What turns `before` into this state; costs what the two do not share.
+    fn changes_since(&self, before: &Self) -> Vec<Self::Change>;
+
+    /// Applies changes.
+    fn patch(&mut self, changes: Vec<Self::Change>);
+
+    /// The next part of the whole state after `cursor`, of about `max_bytes` and at least one change if any is left. A
+    /// default state patched with all parts equals this state.
+    fn export(&self, cursor: Option<&Self::Cursor>, max_bytes: usize) -> Part<Self>;
+
+    /// About how many bytes a command takes in a message.
+    fn command_bytes(command: &Self::Command) -> usize;
+}
+
+/// A part of an exported state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part<M: StateMachine> {
+    /// The changes of this part.
+    pub changes: Vec<M::Change>,
+    /// Where the next part begins; none after the last.
+    pub next: Option<M::Cursor>,
+}
+
+impl<M: StateMachine> Part<M> {
+    /// A whole state that is small enough for one part.
+    fn whole(changes: Vec<M::Change>) -> Self {
+        Self { changes, next: None }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod laws {
+    //! What every state machine must satisfy, checked on random command sequences.
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run<M: StateMachine>(commands: &[M::Command]) -> M {
+        let mut machine = M::default();
+        for command in commands {
+            machine.apply(command);
+        }
+        machine
+    }
+
+    /// Exports compose to the state, changes lead from any state to any other, reads change nothing, and commands that
+    /// do not conflict commute in state and outputs.
+    pub(crate) fn hold<M: StateMachine>(command: impl Strategy<Value = M::Command> + Clone) {
+        let commands = || proptest::collection::vec(command.clone(), 0..20);
+        let config = ProptestConfig::with_cases(64);
+        proptest!(config, |(a in commands(), b in commands(), x in command.clone(), y in command.clone(), max in 0..200_usize)| {
+            let (one, other) = (run::<M>(&a), run::<M>(&b));
+
+            let mut moved = one.clone();
+            moved.patch(other.changes_since(&one));
+            prop_assert_eq!(&moved, &other);
+
+            let (mut copy, mut cursor) = (M::default(), None);
+            loop {
+                let part = one.export(cursor.as_ref(), max);
+                copy.patch(part.changes);
+                cursor = part.next;
+                if cursor.is_none() { break }
+            }
+            prop_assert_eq!(&copy, &one);
+
+            let mut read = one.clone();
+            read.apply(&x);
+            if M::is_read(&x) { prop_assert_eq!(&read, &one); }
+
+            if !M::conflicts(&x, &y) {
+                let (mut xy, mut yx) = (one.clone(), one.clone());
+                let (x_first, y_second) = (xy.apply(&x), xy.apply(&y));
+                let (y_first, x_second) = (yx.apply(&y), yx.apply(&x));
+                prop_assert_eq!((xy, x_first, y_second), (yx, x_second, y_first));
+            }
+            prop_assert_eq!(M::conflicts(&x, &y), M::conflicts(&y, &x));
+        });
+    }
+}
