@@ -30,7 +30,8 @@ pub enum AppendLogOutput {
 impl StateMachine for AppendLog {
     type Command = AppendLogCommand;
     type Output = AppendLogOutput;
-    type Change = (u64, u8);
+    /// The list is cut off at a position, and then has this entry there, if any.
+    type Change = (u64, Option<u8>);
     type Cursor = u64;
 
     fn apply(&mut self, command: &AppendLogCommand) -> AppendLogOutput {
@@ -51,16 +52,20 @@ impl StateMachine for AppendLog {
         !(Self::is_read(a) && Self::is_read(b))
     }
 
-    /// The entries from the first difference on; positions say where a shorter list is cut off.
-    fn changes_since(&self, before: &Self) -> Vec<(u64, u8)> {
+    fn changes_since(&self, before: &Self) -> Vec<Self::Change> {
         let same = self.0.iter().zip(&before.0).take_while(|(a, b)| a == b).count();
-        (same as u64..).zip(self.0.iter().skip(same).copied()).collect()
+        let added = (same as u64..).zip(self.0.iter().skip(same).map(|entry| Some(*entry)));
+        if same == self.0.len() && same < before.0.len() {
+            vec![(same as u64, None)]
+        } else {
+            added.collect()
+        }
     }
 
-    fn patch(&mut self, changes: Vec<(u64, u8)>) {
+    fn patch(&mut self, changes: Vec<Self::Change>) {
         for (position, entry) in changes {
             self.0.truncate(usize::try_from(position).unwrap_or(usize::MAX).min(self.0.len()));
-            self.0.push_back(entry);
+            self.0.extend(entry);
         }
     }
 
@@ -68,7 +73,8 @@ impl StateMachine for AppendLog {
         const ENTRY_BYTES: usize = 8;
         let from = usize::try_from(cursor.copied().unwrap_or(0)).unwrap_or(usize::MAX);
         let count = (max_bytes / ENTRY_BYTES).max(1);
-        let changes: Vec<_> = (from as u64..).zip(self.0.iter().skip(from).take(count).copied()).collect();
+        let changes: Vec<_> =
+            (from as u64..).zip(self.0.iter().skip(from).take(count).map(|entry| Some(*entry))).collect();
         let next = from.saturating_add(changes.len());
         Part { changes, next: (next < self.0.len()).then_some(next as u64) }
     }

@@ -294,8 +294,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn bytes() -> impl Strategy<Value = Bytes> + Clone {
-        prop_oneof![Just("a"), Just("b"), Just("7"), Just("9223372036854775807")]
-            .prop_map(|text| Bytes::from(text))
+        prop_oneof![Just("a"), Just("b"), Just("7"), Just("9223372036854775807")].prop_map(Bytes::from)
     }
 
     fn command() -> impl Strategy<Value = KeyValueCommand> + Clone {
