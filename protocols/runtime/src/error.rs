@@ -1,11 +1,106 @@
-//! What can go wrong in this package.
+//! What can go wrong outside an actor, in words that say what, where, and what to do.
 
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
-/// Why the runtime could not do what it was asked to.
+/// Everything this package can fail with.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file or directory cannot be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried: a verb, as in "read".
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The log cannot be appended to, for example because the disk is full.
+    #[error(
+        "cannot append to the log {}: {source}; nothing after the last durable step was acknowledged, \
+         so make room or repair the disk and start the node again",
+        path.display()
+    )]
+    LogWrite {
+        /// The segment.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The log failed before, and what it holds since is unknown.
+    #[error("the log {} has failed before: stop the node and start it again", path.display())]
+    LogFailed {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// Another process uses the data directory.
+    #[error("{} is in use by another process: stop it, or give this one its own data directory", path.display())]
+    DirectoryInUse {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A file of the data directory is damaged in a way that no interrupted write explains.
+    #[error(
+        "{} is damaged at offset {offset}: {what}; refusing to start, since starting without it may break promises \
+         this node has made: restore the data directory from a copy, or remove the node from the cluster",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first byte that makes no sense.
+        offset: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The data directory was written by something else.
+    #[error("{} {what}: give this process the data directory that belongs to it", path.display())]
+    ForeignDirectory {
+        /// The file that says so.
+        path: PathBuf,
+        /// In which respect.
+        what: String,
+    },
+    /// A saved value exceeds what one record may hold.
+    #[error("actor {actor} saves a delta of more than {limit} bytes: its journal must emit smaller ones")]
+    DeltaTooLarge {
+        /// Who saved it.
+        actor: u64,
+        /// The most bytes of one delta.
+        limit: usize,
+    },
+    /// A socket cannot be bound.
+    #[error("cannot listen on {address}: {source}{}", hint_of_bind(source))]
+    Bind {
+        /// The local address.
+        address: SocketAddr,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A bound socket fails.
+    #[error("cannot {action} on the socket {address}: {source}")]
+    Socket {
+        /// What was tried: a verb, as in "receive".
+        action: &'static str,
+        /// The local address.
+        address: SocketAddr,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The hosted actors, the address book and the socket do not fit together.
+    #[error("{0}")]
+    Setup(String),
+    /// The key file does not hold a key that only its owner can read.
+    #[error("the key file {} {what}", path.display())]
+    Key {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// The trace could not be written to its file.
     #[error("cannot write the trace: {0}; later steps are not recorded")]
     TraceWrite(#[source] io::Error),
@@ -51,4 +146,21 @@ pub enum Error {
         /// The version this program reads and writes.
         known: u64,
     },
+}
+
+impl Error {
+    /// For `map_err`: a failed action on a file.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}
+
+fn hint_of_bind(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges",
+        _ => "",
+    }
 }

@@ -9,6 +9,7 @@ mod host;
 #[cfg(test)]
 mod toy;
 pub mod trace;
+pub mod wire;
 
 pub use error::Error;
 pub use host::{Cause, CommandOf, Event, Host, LOCAL_APPLICATION, Notice, Observer, Runnable, Step, Wants};

@@ -1,0 +1,12 @@
+//! From messages to datagrams and back: the binary codec, the cluster's key, and authenticated frames.
+
+mod codec;
+mod decode;
+mod frame;
+mod key;
+
+pub use codec::{Malformed, TooLong, decode, encode};
+pub use frame::{
+    Frame, FrameWriter, HEADER_LEN, MAC_LEN, MAX_DATAGRAM_LEN, MAX_MESSAGE_LEN, Parcel, Refusal,
+};
+pub use key::{Key, Seal, entropy};
