@@ -1,1 +1,3 @@
 //! The facade of Parthood: what a user of the library needs, in one place.
+
+pub mod draw;
