@@ -1,0 +1,58 @@
+//! What the engines need to know of a transition system, and no more.
+
+use crate::{Kind, Move, Protocol, State, System};
+
+/// A transition system with properties. Moves are listed in a fixed order; one may turn out to do nothing.
+pub trait Space: Sync {
+    /// A state.
+    type State: Clone + PartialEq + Send + Sync;
+    /// Something that can happen in a state.
+    type Move: Copy + Send;
+
+    /// The first state.
+    fn initial(&self) -> Self::State;
+
+    /// Replaces `moves` by all that can happen in a state.
+    fn moves(&self, state: &Self::State, moves: &mut Vec<Self::Move>);
+
+    /// What a move leads to; none if it does nothing.
+    fn apply(&self, state: &Self::State, mv: Self::Move) -> Option<Self::State>;
+
+    /// Stands for the state.
+    fn fingerprint(&self, state: &Self::State) -> u64;
+
+    /// The properties: name and how they are to hold; at most 64.
+    fn properties(&self) -> Vec<(&'static str, Kind)>;
+
+    /// Does the property with this number hold in a state? One of [`Kind::AtTheEnd`] is asked for at ends only.
+    fn holds(&self, property: usize, state: &Self::State) -> bool;
+}
+
+impl<P: Protocol> Space for System<P> {
+    type State = State<P>;
+    type Move = Move;
+
+    fn initial(&self) -> State<P> {
+        System::initial(self)
+    }
+
+    fn moves(&self, state: &State<P>, moves: &mut Vec<Move>) {
+        System::moves(self, state, moves);
+    }
+
+    fn apply(&self, state: &State<P>, mv: Move) -> Option<State<P>> {
+        System::apply(self, state, mv)
+    }
+
+    fn fingerprint(&self, state: &State<P>) -> u64 {
+        state.fingerprint()
+    }
+
+    fn properties(&self) -> Vec<(&'static str, Kind)> {
+        self.all_properties().iter().map(|property| (property.name, property.kind)).collect()
+    }
+
+    fn holds(&self, property: usize, state: &State<P>) -> bool {
+        self.holds_here(&self.all_properties()[property], state)
+    }
+}
