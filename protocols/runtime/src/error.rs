@@ -138,6 +138,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The parameters or faults of a simulation make no sense.
+    #[error("the simulation cannot run: {reason}")]
+    Simulation {
+        /// What is wrong.
+        reason: String,
+    },
     /// The trace was written by another version of this program.
     #[error("the trace has format version {found}, this program reads version {known}; record it again")]
     TraceVersion {

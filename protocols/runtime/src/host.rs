@@ -51,6 +51,28 @@ pub enum Event<A: Actor> {
     Random(A::Random),
 }
 
+// Derived, it would ask for `A: Clone`.
+impl<A: Actor> Clone for Event<A> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Deliver { src, msg } => Self::Deliver { src: *src, msg: msg.clone() },
+            Self::Timeout(timer) => Self::Timeout(timer.clone()),
+            Self::Random(random) => Self::Random(random.clone()),
+        }
+    }
+}
+
+impl<A: Actor> Event<A> {
+    /// The event as a recorder or a property sees it.
+    pub fn cause(&self) -> Cause<'_, A> {
+        match self {
+            Self::Deliver { src, msg } => Cause::Deliver { src: *src, msg },
+            Self::Timeout(timer) => Cause::Timeout(timer),
+            Self::Random(random) => Cause::Random(random),
+        }
+    }
+}
+
 /// What a recorder or a property sees of one step, in every world.
 #[derive(Debug)]
 pub struct Step<'a, A: Actor> {
@@ -203,6 +225,44 @@ impl<A: Actor<State: 'static>> Host<A> {
             Event::Timeout(timer) => self.actor.on_timeout(self.id, &mut self.state, &timer, out),
             Event::Random(random) => self.actor.on_random(self.id, &mut self.state, &random, out),
         }
+    }
+
+    /// Handles one event like [`Host::step`] and shows the step to `observer`, which has said before how much it wants.
+    /// `out` must be empty: all of it is taken for the step's own commands.
+    pub fn step_observed<O: Observer<A>>(
+        &mut self,
+        event: Event<A>,
+        at: Duration,
+        wants: Wants,
+        observer: &mut O,
+        out: &mut Out<A>,
+    ) {
+        if wants == Wants::Nothing {
+            return self.step(event, out);
+        }
+        let before = (wants == Wants::States).then(|| self.state().clone());
+        let kept = event.clone();
+        self.step(event, out);
+        let cause = kept.cause();
+        let before = before.as_ref();
+        observer.on_step(&Step { at, id: self.id, cause, before, after: self.state(), out });
+    }
+
+    /// Starts the actor like [`Host::start`] and shows the step to `observer`.
+    pub fn start_observed<O: Observer<A>>(
+        id: Id,
+        actor: A,
+        storage: &Option<A::Storage>,
+        at: Duration,
+        observer: &mut O,
+        out: &mut Out<A>,
+    ) -> Self {
+        let host = Self::start(id, actor, storage, out);
+        if observer.wants() != Wants::Nothing {
+            let cause = Cause::Start(storage.as_ref());
+            observer.on_step(&Step { at, id, cause, before: None, after: host.state(), out });
+        }
+        host
     }
 
     /// The logical index of the actor.

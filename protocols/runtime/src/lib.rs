@@ -6,6 +6,7 @@
 
 mod error;
 mod host;
+pub mod sim;
 #[cfg(test)]
 mod toy;
 pub mod trace;

@@ -10,6 +10,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
+    /// It ignores what it had saved.
+    Forgets,
     /// It counts two for one.
     CountsDouble,
 }
@@ -22,6 +24,8 @@ pub(crate) enum Toy {
         counter: Id,
         goal: u64,
     },
+    /// Asks the counter for this many additions at once, when it starts.
+    Burst(u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,6 +55,22 @@ pub(crate) struct Counts {
 pub(crate) enum State {
     Counter(Counts),
     Client { done: u64, goal: u64, luck: u64 },
+}
+
+impl State {
+    pub(crate) fn counts(&self) -> &Counts {
+        match self {
+            Self::Counter(counts) => counts,
+            Self::Client { .. } => panic!("a client has no counts"),
+        }
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        match self {
+            Self::Counter(_) => panic!("a counter is never done"),
+            Self::Client { done, .. } => *done,
+        }
+    }
 }
 
 /// One counter, index 0, and clients.
@@ -89,10 +109,15 @@ impl Actor for Toy {
 
     fn on_start(&self, _: Id, storage: &Option<Counts>, out: &mut Out<Self>) -> State {
         match self {
+            Self::Counter(Flaw::Forgets) => State::Counter(Counts::default()),
             Self::Counter(_) => State::Counter(storage.clone().unwrap_or_default()),
             Self::Client { goal, .. } => {
                 self.ask(0, *goal, out);
                 State::Client { done: 0, goal: *goal, luck: 0 }
+            }
+            Self::Burst(count) => {
+                (1..=*count).for_each(|n| out.send(Id::from(0), Msg::Add(n)));
+                State::Client { done: 0, goal: 0, luck: 0 }
             }
         }
     }
@@ -146,7 +171,7 @@ impl Actor for Toy {
     fn name(&self) -> String {
         match self {
             Self::Counter(_) => "counter".into(),
-            Self::Client { .. } => "client".into(),
+            Self::Client { .. } | Self::Burst(_) => "client".into(),
         }
     }
 }
