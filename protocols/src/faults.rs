@@ -4,6 +4,7 @@
 //! "is this rule broken?" is the constant `false` and compiles to nothing; the checked one with [`Mutated`], which breaks
 //! the one rule that a check row names, or none.
 
+use parthood_quorums::NodeSet;
 use std::fmt::Debug;
 
 /// Which rules of a protocol are broken; `M` names the rules.
@@ -30,4 +31,14 @@ impl<M: Copy + PartialEq + Debug + Send + Sync + 'static> Faults<M> for Mutated<
     fn breaks(self, rule: M) -> bool {
         self.0 == Some(rule)
     }
+}
+
+/// Is the set a quorum, or, where the rule to wait for one is broken, one node short of a quorum?
+pub(crate) fn is_enough(
+    set: NodeSet,
+    nodes: usize,
+    one_short: bool,
+    is_quorum: impl Fn(NodeSet) -> bool,
+) -> bool {
+    is_quorum(set) || one_short && (0..nodes).any(|node| is_quorum(set.with(node)))
 }

@@ -19,7 +19,7 @@ pub mod command;
 pub mod durable;
 pub mod faults;
 pub mod ids;
-//pub mod multipaxos;
+pub mod multipaxos;
 pub mod paxos;
 pub mod sessions;
 pub mod state_machine;

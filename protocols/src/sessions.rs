@@ -100,6 +100,15 @@ impl<O: Clone + PartialEq> Sessions<O> {
         }
     }
 
+    /// The answer to a command that was executed before, as far as this table knows. A replica that lags behind knows
+    /// less than the log says, so that it finds nothing proves nothing.
+    pub fn known_answer(&self, id: &CommandId) -> Option<Answer<O>> {
+        match self.standing(id) {
+            Standing::Settled(answer @ (Answer::Opened { .. } | Answer::Output(_))) => Some(answer),
+            _ => None,
+        }
+    }
+
     /// Executes a command that was chosen in `slot`, unless the table settles it.
     pub fn execute<M: StateMachine<Output = O>>(
         &mut self,

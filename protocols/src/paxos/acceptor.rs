@@ -63,7 +63,7 @@ impl<F: Faults<Mutant>> Acceptor<F> {
     ) {
         let faults = self.config.faults;
         if round < state.round && !faults.breaks(Mutant::AnswerStalePhase1) {
-            out.send(proposer, Msg::Nack { round: state.round });
+            self.nack(state, proposer, out);
             return;
         }
         if round > state.round && !faults.breaks(Mutant::NoPromise) {
@@ -82,7 +82,7 @@ impl<F: Faults<Mutant>> Acceptor<F> {
         out: &mut Out<Node<V, F>>,
     ) {
         if round < state.round && !self.config.faults.breaks(Mutant::AcceptLowerRound) {
-            out.send(proposer, Msg::Nack { round: state.round });
+            self.nack(state, proposer, out);
             return;
         }
         let vote = Some(Vote { vote_round: round, vote_value: value });
@@ -91,6 +91,12 @@ impl<F: Faults<Mutant>> Acceptor<F> {
             self.save(state, out);
         }
         out.send(proposer, Msg::Phase2b { round });
+    }
+
+    fn nack<V: Data>(&self, state: &AcceptorState<V>, proposer: Id, out: &mut Out<Node<V, F>>) {
+        if self.config.nack {
+            out.send(proposer, Msg::Nack { round: state.round });
+        }
     }
 
     fn save<V: Data>(&self, state: &AcceptorState<V>, out: &mut Out<Node<V, F>>) {

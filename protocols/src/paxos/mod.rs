@@ -134,6 +134,8 @@ pub struct Config<F = Correct> {
     pub round_max: Round,
     /// Whether proposers send again; a bound for models whose network counts messages.
     pub resend: bool,
+    /// Whether acceptors say that a round is too small; without it a proposer only finds out by silence.
+    pub nack: bool,
     /// After how long a proposer sends again.
     pub resend_after: Range<Duration>,
     /// Which rules are broken.

@@ -1,7 +1,7 @@
 //! The proposer: gets one value chosen, and tells its clients which.
 
 use super::{Config, Msg, Mutant, Node, State, Storage, Timer, Vote};
-use crate::faults::Faults;
+use crate::faults::{Faults, is_enough};
 use crate::ids::Round;
 use crate::state_machine::Data;
 use parthood_quorums::NodeSet;
@@ -191,11 +191,10 @@ impl<F: Faults<Mutant>> Proposer<F> {
         if better {
             *best = vote;
         }
-        let enough = if faults.breaks(Mutant::ReadQuorumShort) {
-            one_more_would_do(*promised, self.config.acceptors, |set| self.config.quorums.is_read_quorum(set))
-        } else {
-            self.config.quorums.is_read_quorum(*promised)
-        };
+        let enough =
+            is_enough(*promised, self.config.acceptors, faults.breaks(Mutant::ReadQuorumShort), |set| {
+                self.config.quorums.is_read_quorum(set)
+            });
         if !enough {
             return;
         }
@@ -210,11 +209,10 @@ impl<F: Faults<Mutant>> Proposer<F> {
     fn on_phase2b<V: Data>(&self, state: &mut ProposerState<V>, acceptor: usize, out: &mut Out<Node<V, F>>) {
         let Phase::Phase2 { value, voted } = &mut state.phase else { return };
         voted.insert(acceptor);
-        let enough = if self.config.faults.breaks(Mutant::WriteQuorumShort) {
-            one_more_would_do(*voted, self.config.acceptors, |set| self.config.quorums.is_write_quorum(set))
-        } else {
-            self.config.quorums.is_write_quorum(*voted)
-        };
+        let one_short = self.config.faults.breaks(Mutant::WriteQuorumShort);
+        let enough = is_enough(*voted, self.config.acceptors, one_short, |set| {
+            self.config.quorums.is_write_quorum(set)
+        });
         if enough {
             let value = value.clone();
             for client in state.clients.drain(..) {
@@ -239,9 +237,4 @@ impl<F: Faults<Mutant>> Proposer<F> {
             _ => self.ask_acceptors(now, out),
         }
     }
-}
-
-/// For mutants: would the set with any one node more be a quorum?
-fn one_more_would_do(set: NodeSet, nodes: usize, is_quorum: impl Fn(NodeSet) -> bool) -> bool {
-    (0..nodes).any(|node| is_quorum(set.with(node)))
 }

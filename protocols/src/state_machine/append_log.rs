@@ -5,7 +5,7 @@ use im::Vector;
 use serde::{Deserialize, Serialize};
 
 /// A list, initially empty. Its answers show the whole history, so no lost, doubled or swapped command can hide.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AppendLog(Vector<u8>);
 
 /// What can be asked of an [`AppendLog`].

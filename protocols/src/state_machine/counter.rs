@@ -4,7 +4,7 @@ use super::{Part, StateMachine};
 use serde::{Deserialize, Serialize};
 
 /// A counter, initially 0. Its output shows how many commands came before, so a command executed twice is seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Counter(u64);
 
 /// What can be asked of a [`Counter`]; the output is the value after the command.

@@ -99,7 +99,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A map from keys to values, initially empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyValue(OrdMap<Bytes, Bytes>);
 
 impl KeyValue {

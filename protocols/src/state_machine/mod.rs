@@ -25,8 +25,9 @@ pub trait Data:
 }
 impl<T: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned + Send + Sync + 'static> Data for T {}
 
-/// A deterministic state machine. Clones must be cheap: snapshots and the checker take many.
-pub trait StateMachine: Clone + Debug + Default + Eq + Hash + Send + Sync + 'static {
+/// A deterministic state machine. Clones must be cheap: snapshots and the checker take many. (The order of states means
+/// nothing; it lets messages that carry parts of states be sorted.)
+pub trait StateMachine: Clone + Debug + Default + Ord + Hash + Send + Sync + 'static {
     /// What can be asked of it.
     type Command: Data;
     /// What it answers.

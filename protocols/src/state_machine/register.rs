@@ -4,7 +4,7 @@ use super::{Part, StateMachine};
 use serde::{Deserialize, Serialize};
 
 /// A register, initially 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Register(u8);
 
 /// What can be asked of a [`Register`].

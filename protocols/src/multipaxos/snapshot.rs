@@ -1,0 +1,122 @@
+//! Snapshots, and how they travel: in parts that fit a datagram.
+
+use crate::ids::Slot;
+use crate::sessions::{LaneKey, SessionChange, Sessions};
+use crate::state_machine::StateMachine;
+use serde::{Deserialize, Serialize};
+
+/// The state of a replica after all slots below one; it stands for the votes and log entries of these slots.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshot<M: StateMachine> {
+    /// The first slot that it does not cover.
+    pub slot: Slot,
+    /// The state machine.
+    pub machine: M,
+    /// The client table, without which a retry would be executed again.
+    pub sessions: Sessions<M::Output>,
+}
+
+/// A part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct SnapshotPart<M: StateMachine> {
+    /// The snapshot's slot.
+    pub slot: Slot,
+    /// Where the part begins; none for the first.
+    pub at: Option<SnapshotCursor<M>>,
+    /// Its piece of the state machine.
+    pub machine: Vec<M::Change>,
+    /// Its piece of the client table.
+    pub sessions: Vec<SessionChange<M::Output>>,
+    /// Where the next part begins; none for the last.
+    pub next: Option<SnapshotCursor<M>>,
+}
+
+/// A place in a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub enum SnapshotCursor<M: StateMachine> {
+    /// In the state machine, after this.
+    Machine(M::Cursor),
+    /// In the client table, after this lane or at its beginning.
+    Sessions(Option<LaneKey>),
+}
+
+/// A snapshot that has arrived in part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Transfer<M: StateMachine> {
+    /// The snapshot's slot.
+    pub slot: Slot,
+    /// The state machine so far.
+    pub machine: M,
+    /// The client table so far.
+    pub sessions: Sessions<M::Output>,
+    /// Where the next part begins.
+    pub cursor: Option<SnapshotCursor<M>>,
+    /// How often the next part was asked for again.
+    pub retries: u8,
+}
+
+impl<M: StateMachine> Snapshot<M> {
+    /// The part that begins at `at`, of about `max_bytes`.
+    pub fn part(&self, at: Option<SnapshotCursor<M>>, max_bytes: usize) -> SnapshotPart<M> {
+        /// A lane and its last output, where outputs are about as large as commands may be.
+        const LANE_BYTES: usize = 64;
+        let (mut machine, mut sessions) = (vec![], vec![]);
+        let next = match &at {
+            Some(SnapshotCursor::Sessions(after)) => {
+                let (changes, next) = self.sessions.export(*after, max_bytes / LANE_BYTES);
+                sessions = changes;
+                next.map(|lane| SnapshotCursor::Sessions(Some(lane)))
+            }
+            machine_at => {
+                let after = match machine_at {
+                    Some(SnapshotCursor::Machine(after)) => Some(after),
+                    _ => None,
+                };
+                let part = self.machine.export(after, max_bytes);
+                machine = part.changes;
+                Some(part.next.map_or(SnapshotCursor::Sessions(None), SnapshotCursor::Machine))
+            }
+        };
+        SnapshotPart { slot: self.slot, at, machine, sessions, next }
+    }
+}
+
+impl<M: StateMachine> Transfer<M> {
+    /// Nothing of a snapshot yet.
+    pub(super) fn new(slot: Slot) -> Self {
+        Self { slot, machine: M::default(), sessions: Sessions::default(), cursor: None, retries: 0 }
+    }
+
+    /// Adds the part that begins where the last one ended; true if it was the last.
+    pub(super) fn add(&mut self, part: SnapshotPart<M>) -> bool {
+        self.machine.patch(part.machine);
+        self.sessions.patch(part.sessions);
+        self.cursor = part.next;
+        self.retries = 0;
+        self.cursor.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_parts_of_a_snapshot_make_up_the_whole(keys in 0..60_u32, clients in 0..20_u64, max in 0..300_usize) {
+            let mut machine = KeyValue::default();
+            for key in 0..keys {
+                machine.apply(&KeyValueCommand::Put(Bytes::from(&key.to_be_bytes()), Bytes::from("value")));
+            }
+            let snapshot = Snapshot { slot: Slot(9), machine, sessions: Sessions::with_clients(0..clients) };
+            let mut transfer = Transfer::new(Slot(9));
+            while !transfer.add(snapshot.part(transfer.cursor.clone(), max)) {}
+            prop_assert_eq!(&transfer.machine, &snapshot.machine);
+            prop_assert_eq!(&transfer.sessions, &snapshot.sessions);
+        }
+    }
+}
