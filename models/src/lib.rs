@@ -28,6 +28,7 @@ mod network;
 mod protocol;
 mod replay;
 mod report;
+pub mod sequential;
 mod space;
 mod state;
 mod stateright_model;
