@@ -7,8 +7,11 @@
 //! The SVG is self-contained (no script, no font, no style sheet from elsewhere), has a light background, and carries the
 //! full text of what it shortens as a tooltip.
 
+mod from_trace;
 mod layout;
 mod svg;
+
+pub use from_trace::from_trace;
 
 /// A run to draw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +55,8 @@ pub struct Message {
 pub struct Event {
     /// Where.
     pub lane: usize,
+    /// Its number; 0 before the first step. Events with one number belong together.
+    pub step: usize,
     /// What.
     pub what: What,
     /// The messages that were sent in reaction, as indices into [`Diagram::messages`].
@@ -63,7 +68,7 @@ pub struct Event {
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// The node starts. Starts before the first other event share one row without a number.
+    /// The node starts. Starts before the first step share one row.
     Start,
     /// This message arrives. One that arrives again was duplicated.
     Deliver(usize),

@@ -42,7 +42,7 @@ pub(super) struct Group<'a> {
 /// An event with its place.
 pub(super) struct Row<'a> {
     pub event: &'a Event,
-    /// None for what happened before the first step.
+    /// None if it is that of the row before.
     pub number: Option<usize>,
     pub y: f64,
 }
@@ -217,14 +217,15 @@ fn groups(diagram: &Diagram) -> Vec<Group<'_>> {
 
 /// Starts at the beginning share a row; then one row for each event, with room for the banner where it falls.
 fn rows(diagram: &Diagram) -> (Vec<Row<'_>>, Option<Banner<'_>>, f64) {
-    let (mut rows, mut banner, mut number) = (Vec::new(), None, 0);
+    let (mut rows, mut banner, mut last) = (Vec::new(), None, 0);
     let mut y = HEADER_TOP + HEADER_HEIGHT + ROW * 0.55;
     for (index, event) in diagram.events.iter().enumerate() {
-        if number > 0 || event.what != What::Start {
-            number += 1;
+        if event.step > 0 || event.what != What::Start {
             y += ROW;
         }
-        rows.push(Row { event, number: (number > 0).then_some(number), y });
+        let number = (event.step != last).then_some(event.step);
+        last = event.step;
+        rows.push(Row { event, number, y });
         if let Some(verdict) = diagram.verdict.as_ref().filter(|verdict| verdict.after == index + 1) {
             banner = Some(Banner { verdict, y: y + ROW * 0.5, height: BANNER_HEIGHT });
             y += BANNER_HEIGHT + ROW * 0.25;

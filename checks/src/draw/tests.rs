@@ -60,7 +60,8 @@ fn send(diagram: &mut Diagram, from: usize, to: usize, label: &str) -> usize {
 }
 
 fn event(diagram: &mut Diagram, lane: usize, what: What, sends: &[usize], note: &str) {
-    diagram.events.push(Event { lane, what, sends: sends.to_vec(), note: note.into() });
+    let step = if what == What::Start { 0 } else { diagram.events.last().map_or(0, |last| last.step) + 1 };
+    diagram.events.push(Event { lane, step, what, sends: sends.to_vec(), note: note.into() });
 }
 
 #[test]
