@@ -6,6 +6,7 @@
 
 mod error;
 mod host;
+pub mod replay;
 pub mod sim;
 #[cfg(test)]
 mod toy;
