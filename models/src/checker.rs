@@ -7,9 +7,10 @@
 use crate::report::{Reached, Report, Verdict, Why};
 use crate::space::Space;
 use crate::{Kind, Path};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 
 /// How far a check may go, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +46,14 @@ pub struct Progress {
     pub waiting: usize,
 }
 
-/// States one worker expands before results are merged and progress is told.
-const PIECE: usize = 1024;
+/// How many states wait in one piece of a level. Small enough that a piece is no large block to the allocator.
+const PIECE: usize = 256;
+
+/// How many pieces each worker expands between two calls of the progress function.
+const PIECES: usize = 16;
+
+/// A level, in pieces, so that each can be freed when it is expanded.
+type Level<T> = VecDeque<Vec<(T, u32)>>;
 
 /// Visits every reachable state within the limits. `progress` is called after every few thousand states and may stop
 /// the search.
@@ -93,12 +100,25 @@ struct Candidate<T> {
     reached: u64,
 }
 
-/// All that came of expanding one state.
-struct Expansion<T> {
-    candidates: Vec<Candidate<T>>,
+/// What came of expanding one state, besides candidates.
+#[derive(Clone, Copy)]
+struct Expansion {
     generated: u64,
     end: bool,
     violated_at_end: Option<usize>,
+}
+
+/// What a worker uses again and again.
+struct Worker<S: Space> {
+    moves: Vec<S::Move>,
+    next: Option<S::State>,
+    candidates: Vec<Candidate<S::State>>,
+}
+
+impl<S: Space> Default for Worker<S> {
+    fn default() -> Self {
+        Self { moves: Vec::new(), next: None, candidates: Vec::new() }
+    }
 }
 
 impl<'a, S: Space> Search<'a, S> {
@@ -125,7 +145,7 @@ impl<'a, S: Space> Search<'a, S> {
     fn run(&mut self, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Option<Stop> {
         let initial = self.candidate(self.space.initial(), 0, self.wanted());
         self.generated = 1;
-        let mut level = Vec::new();
+        let mut level = Level::new();
         if let Some(stop) = self.insert(u32::MAX, initial, &mut level) {
             return Some(stop);
         }
@@ -133,27 +153,25 @@ impl<'a, S: Space> Search<'a, S> {
             if self.depth >= self.limits.depth {
                 return Some(Stop::Early(Why::Depth(self.limits.depth)));
             }
-            let mut next = Vec::new();
-            let mut waiting = std::mem::take(&mut level).into_iter();
-            loop {
-                let piece: Vec<_> = waiting.by_ref().take(PIECE * self.limits.threads.max(1)).collect();
-                if piece.is_empty() {
-                    break;
+            let mut next = Level::new();
+            while !level.is_empty() {
+                let pieces: Vec<_> =
+                    level.drain(..level.len().min(PIECES * self.limits.threads.max(1))).collect();
+                let stop = if self.limits.threads > 1 && pieces.len() > 1 {
+                    self.expand_side_by_side(&pieces, &mut next)
+                } else {
+                    self.expand_in_turn(pieces, &mut next)
+                };
+                if stop.is_some() {
+                    return stop;
                 }
-                for ((_, index), expansion) in piece.iter().zip(self.expand_all(&piece)) {
-                    if let Some(stop) = self.merge(*index, expansion, &mut next) {
-                        return Some(stop);
-                    }
-                }
+                let waiting = level.iter().map(Vec::len).sum();
                 let (unique, generated) = (self.parents.len(), self.generated);
-                let now = Progress { unique, generated, depth: self.depth, waiting: waiting.len() };
-                if progress(&now).is_break() {
+                if progress(&Progress { unique, generated, depth: self.depth, waiting }).is_break() {
                     return Some(Stop::Early(Why::Stopped));
                 }
             }
-            if !next.is_empty() {
-                self.depth += 1;
-            }
+            self.depth += usize::from(!next.is_empty());
             level = next;
         }
         None
@@ -165,39 +183,65 @@ impl<'a, S: Space> Search<'a, S> {
         (0..self.properties.len()).filter(wanted).fold(0, |bits, at| bits | 1 << at)
     }
 
-    fn expand_all(&self, piece: &[(S::State, u32)]) -> Vec<Expansion<S::State>> {
-        let wanted = self.wanted();
-        let expand =
-            |part: &[(S::State, u32)]| part.iter().map(|(s, _)| self.expand(s, wanted)).collect::<Vec<_>>();
-        if self.limits.threads <= 1 || piece.len() < PIECE {
-            return expand(piece);
+    fn expand_in_turn(
+        &mut self,
+        pieces: Vec<Vec<(S::State, u32)>>,
+        next: &mut Level<S::State>,
+    ) -> Option<Stop> {
+        let mut worker = Worker::default();
+        for (state, index) in pieces.into_iter().flatten() {
+            let expansion = self.expand(&state, self.wanted(), &mut worker);
+            if let Some(stop) = self.merge(index, expansion, &mut worker.candidates, next) {
+                return Some(stop);
+            }
         }
-        std::thread::scope(|scope| {
-            let parts = piece.chunks(piece.len().div_ceil(self.limits.threads));
-            let workers: Vec<_> = parts.map(|part| scope.spawn(move || expand(part))).collect();
-            let results = workers
+        None
+    }
+
+    fn expand_side_by_side(
+        &mut self,
+        pieces: &[Vec<(S::State, u32)>],
+        next: &mut Level<S::State>,
+    ) -> Option<Stop> {
+        let wanted = self.wanted();
+        let work = |pieces: &[Vec<(S::State, u32)>]| {
+            let mut worker = Worker::default();
+            let mut expand = |(state, index): &(S::State, u32)| {
+                let expansion = self.expand(state, wanted, &mut worker);
+                (*index, expansion, std::mem::take(&mut worker.candidates))
+            };
+            pieces.iter().flatten().map(&mut expand).collect::<Vec<_>>()
+        };
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let shares = pieces.chunks(pieces.len().div_ceil(self.limits.threads));
+            let workers: Vec<_> = shares.map(|share| scope.spawn(move || work(share))).collect();
+            workers
                 .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            results.flatten().collect()
+                .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        });
+        let mut results = results.into_iter().flatten();
+        results.find_map(|(index, expansion, mut candidates)| {
+            self.merge(index, expansion, &mut candidates, next)
         })
     }
 
-    fn expand(&self, state: &S::State, wanted: u64) -> Expansion<S::State> {
+    fn expand(&self, state: &S::State, wanted: u64, worker: &mut Worker<S>) -> Expansion {
         let own = self.space.fingerprint(state);
-        let mut moves = Vec::new();
-        self.space.moves(state, &mut moves);
-        let mut expansion =
-            Expansion { candidates: Vec::new(), generated: 0, end: true, violated_at_end: None };
-        for (action, mv) in moves.into_iter().enumerate() {
-            let Some(next) = self.space.apply(state, mv) else { continue };
-            expansion.generated += 1;
-            let fingerprint = self.space.fingerprint(&next);
-            expansion.end &= fingerprint == own;
-            if self.seen.knows(fingerprint, &next) {
+        self.space.moves(state, &mut worker.moves);
+        let next = worker.next.get_or_insert_with(|| state.clone());
+        let mut expansion = Expansion { generated: 0, end: true, violated_at_end: None };
+        for (action, &mv) in worker.moves.iter().enumerate() {
+            if !self.space.apply(state, mv, next) {
                 continue;
             }
-            let action = u16::try_from(action).expect("a state has fewer than 65,536 moves");
-            expansion.candidates.push(self.candidate(next, action, wanted));
+            expansion.generated += 1;
+            let fingerprint = self.space.fingerprint(next);
+            expansion.end &= fingerprint == own;
+            if !self.seen.knows(fingerprint, next) {
+                let action = u16::try_from(action).expect("a state has fewer than 65,536 moves");
+                worker.candidates.push(self.candidate(next.clone(), action, wanted));
+            }
         }
         if expansion.end {
             expansion.violated_at_end = self.violated(state, Kind::AtTheEnd);
@@ -219,31 +263,32 @@ impl<'a, S: Space> Search<'a, S> {
     fn merge(
         &mut self,
         from: u32,
-        expansion: Expansion<S::State>,
-        next: &mut Vec<(S::State, u32)>,
+        expansion: Expansion,
+        candidates: &mut Vec<Candidate<S::State>>,
+        next: &mut Level<S::State>,
     ) -> Option<Stop> {
         self.generated += expansion.generated;
         self.ends += usize::from(expansion.end);
         if let Some(property) = expansion.violated_at_end {
             return Some(Stop::Violated(from, property));
         }
-        expansion.candidates.into_iter().find_map(|candidate| self.insert(from, candidate, next))
+        candidates.drain(..).find_map(|candidate| self.insert(from, candidate, next))
     }
 
     fn insert(
         &mut self,
         from: u32,
         candidate: Candidate<S::State>,
-        next: &mut Vec<(S::State, u32)>,
+        next: &mut Level<S::State>,
     ) -> Option<Stop> {
-        let index = u32::try_from(self.parents.len()).expect("a search is limited to fewer than 2³² states");
-        if self.seen.knows(candidate.fingerprint, &candidate.state) {
+        if self.parents.len() >= self.limits.states.min(u32::MAX as usize) {
+            let known = self.seen.knows(candidate.fingerprint, &candidate.state);
+            return (!known).then_some(Stop::Early(Why::States(self.limits.states)));
+        }
+        if !self.seen.insert(candidate.fingerprint, &candidate.state) {
             return None;
         }
-        if self.parents.len() >= self.limits.states.min(u32::MAX as usize) {
-            return Some(Stop::Early(Why::States(self.limits.states)));
-        }
-        self.seen.insert(candidate.fingerprint, &candidate.state);
+        let index = u32::try_from(self.parents.len()).expect("a search has fewer than 2³² states");
         self.parents.push(from);
         self.actions.push(candidate.action);
         for (at, reached) in self.reached.iter_mut().enumerate() {
@@ -251,7 +296,14 @@ impl<'a, S: Space> Search<'a, S> {
                 *reached = Some(index);
             }
         }
-        next.push((candidate.state, index));
+        match next.back_mut() {
+            Some(piece) if piece.len() < PIECE => piece.push((candidate.state, index)),
+            _ => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push((candidate.state, index));
+                next.push_back(piece);
+            }
+        }
         candidate.violated.map(|property| Stop::Violated(index, property))
     }
 
@@ -294,7 +346,7 @@ impl<'a, S: Space> Search<'a, S> {
 
 /// The states visited so far.
 struct Seen<T> {
-    fingerprints: std::collections::HashSet<u64, BuildHasherDefault<Fingerprint>>,
+    fingerprints: HashSet<u64, BuildHasherDefault<Fingerprint>>,
     /// Whole states by fingerprint, if they are compared.
     states: Option<HashMap<u64, Vec<T>>>,
     confused: usize,
@@ -302,11 +354,7 @@ struct Seen<T> {
 
 impl<T: Clone + PartialEq> Seen<T> {
     fn new(exact: bool) -> Self {
-        Self {
-            fingerprints: std::collections::HashSet::default(),
-            states: exact.then(HashMap::new),
-            confused: 0,
-        }
+        Self { fingerprints: HashSet::default(), states: exact.then(HashMap::new), confused: 0 }
     }
 
     fn knows(&self, fingerprint: u64, state: &T) -> bool {
@@ -316,17 +364,16 @@ impl<T: Clone + PartialEq> Seen<T> {
         }
     }
 
-    fn insert(&mut self, fingerprint: u64, state: &T) {
-        match &mut self.states {
-            None => {
-                self.fingerprints.insert(fingerprint);
-            }
-            Some(states) => {
-                let same = states.entry(fingerprint).or_default();
-                self.confused += usize::from(!same.is_empty());
-                same.push(state.clone());
-            }
+    /// Adds a state; false if it is known.
+    fn insert(&mut self, fingerprint: u64, state: &T) -> bool {
+        let Some(states) = &mut self.states else { return self.fingerprints.insert(fingerprint) };
+        let same = states.entry(fingerprint).or_default();
+        let new = !same.contains(state);
+        if new {
+            self.confused += usize::from(!same.is_empty());
+            same.push(state.clone());
         }
+        new
     }
 }
 

@@ -182,7 +182,8 @@ impl<P: Protocol> System<P> {
             }
             Move::React(_) | Move::Restart(_) => {}
         }
-        let _ = Transition::new(self, state, &mut |step| trace.push::<P>(number, step)).make(mv);
+        let mut next = state.clone();
+        Transition::new(self, state, &mut |step| trace.push::<P>(number, step)).make(mv, &mut next);
     }
 
     /// A move in words.

@@ -15,8 +15,8 @@ pub trait Space: Sync {
     /// Replaces `moves` by all that can happen in a state.
     fn moves(&self, state: &Self::State, moves: &mut Vec<Self::Move>);
 
-    /// What a move leads to; none if it does nothing.
-    fn apply(&self, state: &Self::State, mv: Self::Move) -> Option<Self::State>;
+    /// Makes `next`, whatever it was, what a move leads to; false, and `next` is of no use, if the move does nothing.
+    fn apply(&self, state: &Self::State, mv: Self::Move, next: &mut Self::State) -> bool;
 
     /// Stands for the state.
     fn fingerprint(&self, state: &Self::State) -> u64;
@@ -40,8 +40,8 @@ impl<P: Protocol> Space for System<P> {
         System::moves(self, state, moves);
     }
 
-    fn apply(&self, state: &State<P>, mv: Move) -> Option<State<P>> {
-        System::apply(self, state, mv)
+    fn apply(&self, state: &State<P>, mv: Move, next: &mut State<P>) -> bool {
+        self.apply_to(state, mv, next)
     }
 
     fn fingerprint(&self, state: &State<P>) -> u64 {

@@ -24,7 +24,7 @@ pub struct State<P: Protocol> {
     pub(crate) timers: Vec<(Id, TimerOf<P>)>,
     /// Sorted by actor and key.
     pub(crate) offers: Vec<Offer<RandomOf<P>>>,
-    /// What each actor saved last; forgotten once nobody can restart any more, because then nobody can read it.
+    /// What each actor saved last; empty once nobody can restart any more, because then nobody can read it.
     pub(crate) storage: Vec<Option<Hashed<StorageOf<P>>>>,
     /// How many restarts there were.
     pub(crate) restarts: u8,
@@ -59,9 +59,8 @@ impl<P: Protocol> State<P> {
     }
 
     /// Computes the fingerprint after a change.
-    pub(crate) fn seal(mut self, protocol: &P, classes: &Classes) -> Self {
+    pub(crate) fn seal(&mut self, protocol: &P, classes: &Classes) {
         self.fingerprint = if classes.is_empty() { self.plain() } else { self.symmetric(protocol, classes) };
-        self
     }
 
     fn plain(&self) -> u64 {
@@ -116,6 +115,19 @@ impl<P: Protocol> Clone for State<P> {
             collected_live: self.collected_live,
             fingerprint: self.fingerprint,
         }
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.actors.clone_from(&source.actors);
+        self.flight.clone_from(&source.flight);
+        self.timers.clone_from(&source.timers);
+        self.offers.clone_from(&source.offers);
+        self.storage.clone_from(&source.storage);
+        self.restarts = source.restarts;
+        self.fired.clone_from(&source.fired);
+        self.ghost.clone_from(&source.ghost);
+        self.collected_live = source.collected_live;
+        self.fingerprint = source.fingerprint;
     }
 }
 

@@ -50,8 +50,10 @@ impl<P: Protocol> Model for System<P> {
 
     fn format_step(&self, state: &State<P>, action: Action) -> Option<String> {
         let mut trace = self.empty_trace();
-        Transition::new(self, state, &mut |step| trace.push::<P>(0, step)).make(action.mv)?;
-        Some(trace.to_string())
+        let mut next = state.clone();
+        let happens =
+            Transition::new(self, state, &mut |step| trace.push::<P>(0, step)).make(action.mv, &mut next);
+        happens.then(|| trace.to_string())
     }
 
     fn as_svg(&self, path: stateright::Path<State<P>, Action>) -> Option<String> {

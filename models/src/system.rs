@@ -106,12 +106,17 @@ pub struct System<P: Protocol> {
 pub(crate) const COLLECTED: &str = "a collected message would have been ignored";
 
 impl<P: Protocol> System<P> {
+    /// How many actors a system may have.
+    pub const ACTORS_MAX: usize = 128;
+
     /// The system of a protocol in a world.
     ///
     /// # Panics
-    /// When a class of the protocol names an actor twice or one that does not exist.
+    /// When there are more than [`System::ACTORS_MAX`] actors, or a class of the protocol names an actor twice or one
+    /// that does not exist.
     pub fn new(protocol: P, setup: Setup) -> Self {
         let actors = protocol.actors();
+        assert!(actors.len() <= Self::ACTORS_MAX, "{} actors are too many to check", actors.len());
         let classes = if setup.reductions.symmetry {
             Classes::new(actors.len(), &protocol.classes())
         } else {
@@ -216,7 +221,13 @@ impl<P: Protocol> System<P> {
 
     /// What a move leads to; none if it is ignored.
     pub fn apply(&self, state: &State<P>, mv: Move) -> Option<State<P>> {
-        Transition::new(self, state, &mut |_| {}).make(mv)
+        let mut next = state.clone();
+        self.apply_to(state, mv, &mut next).then_some(next)
+    }
+
+    /// The same, into a state that is there already; false, and `next` is of no use, if the move is ignored.
+    pub(crate) fn apply_to(&self, state: &State<P>, mv: Move, next: &mut State<P>) -> bool {
+        Transition::new(self, state, &mut |_| {}).make(mv, next)
     }
 
     /// Walks along a path, calling `each` with every state, the move taken there and the state it leads to.

@@ -21,7 +21,7 @@ pub(crate) struct Transition<'a, 's, P: Protocol> {
     from: &'a State<P>,
     seen: Seen<'s, P>,
     /// Actors that changed or to which something was sent: only their messages can have died.
-    touched: Vec<bool>,
+    touched: Touched,
 }
 
 impl<P: Protocol> System<P> {
@@ -40,7 +40,7 @@ impl<P: Protocol> System<P> {
             flight: Vec::new(),
             timers: Vec::new(),
             offers: Vec::new(),
-            storage: vec![None; count],
+            storage: if self.setup.restarts > 0 { vec![None; count] } else { Vec::new() },
             restarts: 0,
             fired: vec![0; self.setup.timers.len()],
             ghost: Hashed::new(self.protocol.ghost()),
@@ -53,32 +53,38 @@ impl<P: Protocol> System<P> {
             let after = next.actors[at].clone();
             transition.carry_out(&mut next, at.into(), &Cause::Start(None), None, &after, out);
         }
-        transition.finish(next)
+        transition.finish(&mut next);
+        next
     }
 }
 
 impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
     pub(crate) fn new(system: &'a System<P>, from: &'a State<P>, seen: Seen<'s, P>) -> Self {
-        Self { system, from, seen, touched: vec![false; system.actors.len()] }
+        Self { system, from, seen, touched: Touched(0) }
     }
 
-    /// What the move leads to; none if it is ignored.
-    pub(crate) fn make(mut self, mv: Move) -> Option<State<P>> {
-        match mv {
-            Move::React(input) => self.react(input).map(|next| self.finish(next)),
-            Move::Tear(input) => self.tear(input),
+    /// Makes `next` what the move leads to; false, and `next` is of no use, if the move is ignored. Reusing one `next` saves
+    /// the allocations of the many successors that turn out to be known.
+    pub(crate) fn make(mut self, mv: Move, next: &mut State<P>) -> bool {
+        let happens = match mv {
+            Move::React(input) => self.react(input, next),
+            Move::Tear(input) => self.tear(input, next),
+            Move::Restart(at) => self.restart(usize::from(at).into(), next),
             Move::Drop(at) => {
-                let mut next = self.from.clone();
+                next.clone_from(self.from);
                 next.flight.remove(usize::from(at));
-                Some(self.finish(next))
+                true
             }
-            Move::Restart(at) => self.restart(usize::from(at).into()),
+        };
+        if happens {
+            self.finish(next);
         }
+        happens
     }
 
-    fn react(&mut self, input: Input) -> Option<State<P>> {
+    fn react(&mut self, input: Input, next: &mut State<P>) -> bool {
         let from = self.from;
-        let (id, cause) = self.cause(input)?;
+        let Some((id, cause)) = self.cause(input) else { return false };
         let before = &from.actors[index(id)];
         let (state, out) = self.handle(id, before, &cause);
         // On an ordered network the head of a channel moves even if its message means nothing to the receiver; a
@@ -88,13 +94,12 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
             Cause::Timeout(timer) => is_no_op_with_timer(&state, &out, timer),
             Cause::Random(_) | Cause::Start(_) => false,
         };
-        if ignored {
-            return None;
+        if !ignored {
+            let after = owned(before, state);
+            self.consume(input, next);
+            self.carry_out(next, id, &cause, Some(before), &after, out);
         }
-        let after = owned(before, state);
-        let mut next = self.consume(input);
-        self.carry_out(&mut next, id, &cause, Some(before), &after, out);
-        Some(next)
+        !ignored
     }
 
     /// Who reacts, and to what; none if nobody is there.
@@ -135,9 +140,9 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
         (state, out)
     }
 
-    /// A copy of the state without what was reacted to.
-    fn consume(&self, input: Input) -> State<P> {
-        let mut next = self.from.clone();
+    /// Makes `next` the state without what was reacted to.
+    fn consume(&self, input: Input, next: &mut State<P>) {
+        next.clone_from(self.from);
         match input {
             Input::Deliver(at) => {
                 if self.system.setup.network != Network::Duplicating {
@@ -154,20 +159,18 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
                 next.offers.remove(usize::from(offer));
             }
         }
-        next
     }
 
     /// Restarts an actor from what it saved. Ignored if nothing would change but the number of restarts.
-    fn restart(mut self, id: Id) -> Option<State<P>> {
+    fn restart(&mut self, id: Id, next: &mut State<P>) -> bool {
         let from = self.from;
-        let mut next = from.clone();
-        self.restart_in(&mut next, id);
-        let changed = next.actors != from.actors
+        next.clone_from(from);
+        self.restart_in(next, id);
+        next.actors != from.actors
             || next.flight != from.flight
             || next.timers != from.timers
             || next.offers != from.offers
-            || next.ghost != from.ghost;
-        changed.then(|| self.finish(next))
+            || next.ghost != from.ghost
     }
 
     fn restart_in(&mut self, next: &mut State<P>, id: Id) {
@@ -175,7 +178,7 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
         next.timers.retain(|(owner, _)| *owner != id);
         next.offers.retain(|offer| offer.actor != id);
         let before = next.actors[index(id)].clone();
-        let storage = next.storage[index(id)].clone();
+        let storage = next.storage.get(index(id)).cloned().flatten();
         let cause = Cause::Start(storage.as_deref());
         let (state, out) = self.handle(id, &before, &cause);
         let after = owned(&before, state);
@@ -184,24 +187,24 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
 
     /// An actor reacts and saves, but crashes before that is durable. If its sends were held back, nobody has seen
     /// the step; a broken runtime let them go before.
-    fn tear(mut self, input: Input) -> Option<State<P>> {
+    fn tear(&mut self, input: Input, next: &mut State<P>) -> bool {
         let from = self.from;
-        let (id, cause) = self.cause(input)?;
+        let Some((id, cause)) = self.cause(input) else { return false };
         let before = &from.actors[index(id)];
         let (state, out) = self.handle(id, before, &cause);
         let saves = out.iter().any(|command| matches!(command, Command::Save(_)));
         if !saves || !self.system.protocol.may_restart(id) {
-            return None;
+            return false;
         }
-        let mut next = self.consume(input);
+        self.consume(input, next);
         if self.system.setup.torn == Torn::Released {
             let durable = next.storage[index(id)].clone();
             let after = owned(before, state);
-            self.carry_out(&mut next, id, &cause, Some(before), &after, out);
+            self.carry_out(next, id, &cause, Some(before), &after, out);
             next.storage[index(id)] = durable;
         }
-        self.restart_in(&mut next, id);
-        Some(self.finish(next))
+        self.restart_in(next, id);
+        true
     }
 
     /// Shows a step to the ghost and does what the actor asked for.
@@ -222,7 +225,7 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
             next.ghost = Hashed::new(ghost);
         }
         next.actors[index(id)] = after.clone();
-        self.touched[index(id)] = true;
+        self.touched.insert(id);
         for command in out {
             self.command(next, id, command);
         }
@@ -267,7 +270,7 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
             return;
         }
         if !(self.system.setup.reductions.eager && self.system.protocol.eager(src, dst, &msg)) {
-            self.touched[index(dst)] = true;
+            self.touched.insert(dst);
             let packet = Hashed::new(Packet::new(src, dst, msg));
             return self.system.setup.network.insert(&mut next.flight, packet);
         }
@@ -280,14 +283,14 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
         }
     }
 
-    fn finish(&mut self, mut next: State<P>) -> State<P> {
+    fn finish(&mut self, next: &mut State<P>) {
         if self.system.setup.reductions.collect {
-            self.collect(&mut next);
+            self.collect(next);
         }
         if next.restarts >= self.system.setup.restarts {
-            next.storage.fill(None);
+            next.storage.clear();
         }
-        next.seal(&self.system.protocol, &self.system.classes)
+        next.seal(&self.system.protocol, &self.system.classes);
     }
 
     /// Removes the messages that the protocol calls dead, and verifies that each would have been ignored now: the
@@ -297,7 +300,9 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
         flight.retain(|packet| {
             let dst = index(packet.dst);
             let state = &actors[dst];
-            if !self.touched[dst] || !self.system.protocol.dead(packet.dst, state, packet.src, &packet.msg) {
+            if !self.touched.contains(packet.dst)
+                || !self.system.protocol.dead(packet.dst, state, packet.src, &packet.msg)
+            {
                 return true;
             }
             let cause = Cause::Deliver { src: packet.src, msg: &packet.msg };
@@ -305,6 +310,19 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
             *collected_live |= !is_no_op(&after, &out);
             false
         });
+    }
+}
+
+/// A set of actors.
+struct Touched(u128);
+
+impl Touched {
+    fn insert(&mut self, id: Id) {
+        self.0 |= 1 << index(id);
+    }
+
+    fn contains(&self, id: Id) -> bool {
+        self.0 & 1 << index(id) != 0
     }
 }
 

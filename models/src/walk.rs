@@ -105,11 +105,12 @@ impl Dice {
     /// A move that changes the state, each equally likely; none if there is none.
     fn pick<S: Space>(&mut self, space: &S, state: &S::State, moves: &[S::Move]) -> Option<(u16, S::State)> {
         let mut left: Vec<usize> = (0..moves.len()).collect();
+        let mut next = state.clone();
         while !left.is_empty() {
             let at = usize::try_from(self.next() % left.len() as u64).expect("a remainder fits");
             let action = left.swap_remove(at);
-            let next = space.apply(state, moves[action]);
-            if let Some(next) = next.filter(|next| space.fingerprint(next) != space.fingerprint(state)) {
+            let happens = space.apply(state, moves[action], &mut next);
+            if happens && space.fingerprint(&next) != space.fingerprint(state) {
                 return Some((u16::try_from(action).expect("a state has fewer than 65,536 moves"), next));
             }
         }

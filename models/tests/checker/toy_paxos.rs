@@ -143,7 +143,7 @@ impl Actor for ToyActor {
                 }
                 let own = best.0 == 0 || toy.fault == Fault::OwnValue;
                 let value = if own { self.me + 1 } else { best.1 };
-                *state.to_mut() = State::Proposer { ballot, second: true, acks: 0, best: (0, 0) };
+                *state.to_mut() = State::Proposer { ballot, second: true, acks: 0, best: (0, value) };
                 toy.acceptor_ids().for_each(|to| out.send(id(to), Msg::P2a(ballot, value)));
             }
             (State::Learner { votes }, Msg::P2b(ballot, _)) => {
