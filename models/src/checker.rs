@@ -23,7 +23,8 @@ pub struct Limits {
     pub threads: usize,
     /// Compare whole states instead of fingerprints: needs the memory for all of them, and no symmetry.
     pub exact: bool,
-    /// Ignore all other properties.
+    /// Ignore all other properties. If this is one that should hold somewhere, it is violated where it nowhere does;
+    /// otherwise such properties only show up in [`Report::reached`].
     pub only: Option<String>,
 }
 
@@ -329,14 +330,20 @@ impl<'a, S: Space> Search<'a, S> {
                 Verdict::Violated { property: self.properties[at].1, path: Some(self.path(index)) }
             }
             (Some(Stop::Early(why)), _) => Verdict::Inconclusive(why),
-            (None, Some(property)) => Verdict::Violated { property, path: None },
-            (None, None) => Verdict::Holds,
+            (None, Some(property)) if self.limits.only.is_some() => {
+                Verdict::Violated { property, path: None }
+            }
+            (None, _) => Verdict::Holds,
+        };
+        let violation = match &verdict {
+            Verdict::Violated { path: Some(path), .. } => path.actions().len(),
+            _ => 0,
         };
         Report {
             verdict,
             unique: self.parents.len(),
             generated: self.generated,
-            depth: self.depth,
+            depth: self.depth.max(violation),
             ends: self.ends,
             reached,
             confused: self.seen.confused,

@@ -6,7 +6,7 @@ use std::fmt;
 /// The answer to a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every reachable state was visited; all properties hold.
+    /// Every reachable state was visited; what should hold in every state, or at the end, does.
     Holds,
     /// A property does not hold.
     Violated {
@@ -42,7 +42,7 @@ pub struct Report {
     pub unique: usize,
     /// How many states were generated, repetitions included.
     pub generated: u64,
-    /// How many moves the state furthest from the initial one is away from it.
+    /// How many moves the state furthest from the initial one is away from it; for a violation, how many lead to it.
     pub depth: usize,
     /// In how many states nothing more could happen.
     pub ends: usize,

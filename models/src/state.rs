@@ -63,6 +63,16 @@ impl<P: Protocol> State<P> {
         self.fingerprint = if classes.is_empty() { self.plain() } else { self.symmetric(protocol, classes) };
     }
 
+    /// Is there a difference besides how often something happened?
+    pub(crate) fn differs_but_for_counters(&self, other: &Self) -> bool {
+        self.actors != other.actors
+            || self.flight != other.flight
+            || self.timers != other.timers
+            || self.offers != other.offers
+            || self.storage != other.storage
+            || self.ghost != other.ghost
+    }
+
     fn plain(&self) -> u64 {
         hash_of(&(
             (&self.actors, &self.flight, &self.timers, &self.offers),

@@ -25,10 +25,24 @@ pub struct Setup {
     pub restarts: u8,
     /// May a restart also tear a step that saves?
     pub torn: Torn,
-    /// How often the timers of each [`Budget::Shared`] may fire.
+    /// How often the timers of each [`Budget::Shared`] may fire; [`Setup::UNLIMITED`] for no bound. Firing without
+    /// effect does not count.
     pub timers: Vec<u8>,
     /// Which reductions are on.
     pub reductions: Reductions,
+}
+
+impl Setup {
+    /// A timer budget without a bound.
+    pub const UNLIMITED: u8 = u8::MAX;
+
+    /// The bound of a budget, if it has one.
+    pub(crate) fn bound(&self, budget: Budget) -> Option<(usize, u8)> {
+        let Budget::Shared(class) = budget else { return None };
+        let class = usize::from(class);
+        let most = self.timers.get(class).copied().unwrap_or(0);
+        (most != Self::UNLIMITED).then_some((class, most))
+    }
 }
 
 /// Ways to visit fewer states with the same answer.
@@ -201,13 +215,9 @@ impl<P: Protocol> System<P> {
             each(Input::Deliver(small(at)));
         }
         for (at, (owner, timer)) in state.timers.iter().enumerate() {
-            let left = match self.protocol.budget(*owner, timer) {
-                Budget::Unlimited => true,
-                Budget::Shared(class) => {
-                    let class = usize::from(class);
-                    self.setup.timers.get(class).is_some_and(|&most| state.fired[class] < most)
-                }
-            };
+            let bound = self.setup.bound(self.protocol.budget(*owner, timer));
+            let left =
+                bound.is_none_or(|(class, most)| state.fired.get(class).is_some_and(|&fired| fired < most));
             if left {
                 each(Input::Timeout(small(at)));
             }

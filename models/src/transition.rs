@@ -6,7 +6,7 @@
 use crate::fingerprint::Hashed;
 use crate::index;
 use crate::network::{Network, Packet};
-use crate::protocol::{Budget, Cause, Protocol, StateOf, Step};
+use crate::protocol::{Cause, Protocol, StateOf, Step};
 use crate::state::{Offer, State};
 use crate::system::{Input, Move, System, Torn};
 use stateright::actor::{Actor, Command, Id, Out, is_no_op, is_no_op_with_timer};
@@ -99,7 +99,8 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
             self.consume(input, next);
             self.carry_out(next, id, &cause, Some(before), &after, out);
         }
-        !ignored
+        // Firing without effect does not count against a budget: it is sending again what is still in flight.
+        !ignored && (next.fired == from.fired || next.differs_but_for_counters(from))
     }
 
     /// Who reacts, and to what; none if nobody is there.
@@ -151,8 +152,9 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
             }
             Input::Timeout(at) => {
                 let (owner, timer) = next.timers.remove(usize::from(at));
-                if let Budget::Shared(class) = self.system.protocol.budget(owner, &timer) {
-                    next.fired[usize::from(class)] += 1;
+                let budget = self.system.protocol.budget(owner, &timer);
+                if let Some((class, _)) = self.system.setup.bound(budget) {
+                    next.fired[class] += 1;
                 }
             }
             Input::Random { offer, .. } => {
@@ -166,11 +168,7 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
         let from = self.from;
         next.clone_from(from);
         self.restart_in(next, id);
-        next.actors != from.actors
-            || next.flight != from.flight
-            || next.timers != from.timers
-            || next.offers != from.offers
-            || next.ghost != from.ghost
+        next.differs_but_for_counters(from)
     }
 
     fn restart_in(&mut self, next: &mut State<P>, id: Id) {
