@@ -23,7 +23,9 @@
 
 mod checker;
 mod fingerprint;
+pub mod history;
 pub mod linearizability;
+pub mod multipaxos;
 mod network;
 mod protocol;
 mod replay;

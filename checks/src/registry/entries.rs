@@ -1,6 +1,29 @@
 //! The entries themselves: for each protocol its names, its manifest, and how a row becomes a model.
 
-use super::Protocol;
+use super::{Model, Protocol};
+use crate::manifest::Row;
+use parthood_models::multipaxos::Multipaxos;
+use parthood_models::{Protocol as Checked, System};
+use serde::de::DeserializeOwned;
 
 /// All protocols, in the order in which a reader should meet them.
-pub const PROTOCOLS: &[Protocol] = &[];
+pub const PROTOCOLS: &[Protocol] = &[Protocol {
+    name: "multipaxos",
+    title: "MultiPaxos, every server proposer, acceptor and replica",
+    paper: "Scaling Replicated State Machines with Compartmentalization, section 2",
+    manifest: include_str!("../../manifest/multipaxos.toml"),
+    model: |row| model(row, Multipaxos::new),
+}];
+
+/// The model of a row: its parameters and its mutant in the protocol's own types, in the row's world.
+fn model<P, M, C>(row: &Row, new: fn(&P, Option<M>) -> Result<C, String>) -> Result<Box<dyn Model>, String>
+where
+    P: DeserializeOwned,
+    M: DeserializeOwned,
+    C: Checked,
+{
+    let params = row.params.clone().try_into().map_err(|error| error.to_string())?;
+    let mutant = row.mutant.clone().map(|mutant| toml::Value::String(mutant).try_into());
+    let mutant = mutant.transpose().map_err(|error: toml::de::Error| format!("mutant: {error}"))?;
+    Ok(Box::new(System::new(new(&params, mutant)?, row.setup.clone())))
+}

@@ -1,0 +1,324 @@
+//! What is claimed of [`parthood_protocols::multipaxos`], and the configurations in which it is checked.
+//!
+//! The state machine is an append log: its answers show every command that was lost, doubled or swapped. The ghost keeps
+//! the votes ever cast, so that "chosen" is a fact and not what somebody believes.
+//!
+//! Trusted: this file and its two parts. Whoever doubts a verdict should read them first.
+
+mod ghost;
+mod properties;
+
+pub use ghost::Ghost;
+
+use crate::{Budget, Property, Protocol, Step};
+use parthood_protocols::client::{Client, ClientMsg};
+use parthood_protocols::faults::Mutated;
+use parthood_protocols::ids::{Round, Slot};
+use parthood_protocols::multipaxos::{
+    Bounds, Config, Limits, Msg, Mutant, Node, Server, ServerState, State, Timer, Timing,
+};
+use parthood_protocols::state_machine::{AppendLog, AppendLogCommand};
+use parthood_quorums::{Cluster, Majority, QuorumSystem, ReadWriteQuorumSystem};
+use serde::Deserialize;
+use stateright::actor::Id;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A configuration: what the bounds of a row are about.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// The number of servers; they are called `s0`, `s1` and so on in quorum expressions.
+    #[serde(default = "three")]
+    pub servers: usize,
+    /// The quorum systems of the groups; majorities if there are none.
+    #[serde(default)]
+    pub groups: Vec<Group>,
+    /// Servers that may not vote, as after the loss of a disk.
+    #[serde(default)]
+    pub learners: Vec<usize>,
+    /// The clients.
+    pub clients: Vec<ClientParams>,
+    /// No leader goes beyond this round; round `r` belongs to server `r mod servers`.
+    #[serde(default)]
+    pub round_max: u64,
+    /// Whether acceptors answer a stale round.
+    #[serde(default)]
+    pub nack: bool,
+    /// How many slots a leader may have outstanding.
+    #[serde(default = "plenty")]
+    pub window_slots: usize,
+    /// How many commands share a slot.
+    #[serde(default = "one")]
+    pub batch_commands: usize,
+    /// How many slots a page holds.
+    #[serde(default = "plenty")]
+    pub page_slots: usize,
+    /// After how many slots a snapshot is taken; 0 for never.
+    #[serde(default)]
+    pub snapshot_slots: u64,
+    /// How many slots before a snapshot are kept.
+    #[serde(default)]
+    pub retained_slots: u64,
+    /// How many lanes the client table holds.
+    #[serde(default = "plenty")]
+    pub lanes: usize,
+    /// Whether every client must have its answers when nothing more can happen. Not so where a client may give up.
+    #[serde(default)]
+    pub answers: bool,
+}
+
+/// The quorums of a group, as expressions; one of the two follows from the other if it is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// The read quorums.
+    #[serde(default)]
+    pub reads: Option<String>,
+    /// The write quorums.
+    #[serde(default)]
+    pub writes: Option<String>,
+    /// Take the expressions as they are, although they do not intersect: for a mutant.
+    #[serde(default)]
+    pub unchecked: bool,
+}
+
+/// A client.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientParams {
+    /// What it asks, one after the other.
+    pub script: Vec<AppendLogCommand>,
+    /// The server it asks first.
+    #[serde(default)]
+    pub first: usize,
+    /// How often it may ask again, each time the next server.
+    #[serde(default)]
+    pub retries: u32,
+    /// Whether it must open a session first.
+    #[serde(default)]
+    pub opens_session: bool,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn three() -> usize {
+    3
+}
+
+fn plenty() -> usize {
+    64
+}
+
+/// `MultiPaxos` in one configuration.
+#[derive(Clone, Debug)]
+pub struct Multipaxos {
+    config: Arc<Config<Mutated<Mutant>>>,
+    learners: Vec<usize>,
+    clients: Vec<Client<AppendLogCommand>>,
+    answers: bool,
+}
+
+/// The machine that is replicated in models.
+pub type Machine = AppendLog;
+
+impl Multipaxos {
+    /// The protocol in a configuration, with at most one rule broken.
+    ///
+    /// # Errors
+    /// What makes no sense about the configuration, in words.
+    pub fn new(params: &Params, mutant: Option<Mutant>) -> Result<Self, String> {
+        let servers = params.servers;
+        if servers == 0 || params.clients.is_empty() {
+            return Err("at least one server and one client are needed".into());
+        }
+        let named = (params.learners.iter()).chain(params.clients.iter().map(|client| &client.first));
+        if let Some(wrong) = named.copied().find(|server| *server >= servers) {
+            return Err(format!("there is no server {wrong}; there are {servers}"));
+        }
+        let never = |slots: u64| if slots == 0 { u64::MAX } else { slots };
+        let limits = Limits {
+            window_slots: params.window_slots,
+            batch_commands: params.batch_commands,
+            page_slots: params.page_slots,
+            lanes: params.lanes,
+            snapshot_slots: never(params.snapshot_slots),
+            retained_slots: params.retained_slots,
+            ..Limits::default()
+        };
+        let bounds =
+            Bounds { round_max: Round(params.round_max), nack: params.nack, resend: true, ping: true };
+        let ids = (servers..).zip(&params.clients);
+        let known = ids.clone().filter(|(_, client)| !client.opens_session).map(|(id, _)| id as u64);
+        let config = Config {
+            servers,
+            groups: groups(servers, &params.groups)?,
+            known_clients: known.collect(),
+            limits,
+            timing: Timing::default(),
+            bounds,
+            faults: Mutated(mutant),
+        };
+        let clients = params.clients.iter().map(|client| Client {
+            contacts: (0..servers).map(Id::from).collect(),
+            first_contact: client.first,
+            script: client.script.clone(),
+            lanes: 1,
+            known: !client.opens_session,
+            application: None,
+            retries_max: client.retries,
+            retry_after: Duration::ZERO..Duration::ZERO,
+        });
+        let (clients, learners) = (clients.collect(), params.learners.clone());
+        Ok(Self { config: Arc::new(config), learners, clients, answers: params.answers })
+    }
+
+    /// What all servers know.
+    pub(crate) fn config(&self) -> &Config<Mutated<Mutant>> {
+        &self.config
+    }
+
+    /// The client with this id.
+    pub(crate) fn client(&self, id: u64) -> Option<&Client<AppendLogCommand>> {
+        self.clients.get(usize::try_from(id).ok()?.checked_sub(self.config.servers)?)
+    }
+
+    fn is_server(&self, id: Id) -> bool {
+        usize::from(id) < self.config.servers
+    }
+}
+
+fn groups(servers: usize, groups: &[Group]) -> Result<Vec<Arc<dyn QuorumSystem>>, String> {
+    if groups.is_empty() {
+        return Ok(vec![Arc::new(Majority::new(servers))]);
+    }
+    let cluster =
+        Cluster::named((0..servers).map(|server| format!("s{server}"))).map_err(|error| error.to_string())?;
+    groups.iter().map(|group| quorums(&cluster, group)).collect()
+}
+
+fn quorums(cluster: &Cluster, group: &Group) -> Result<Arc<dyn QuorumSystem>, String> {
+    let (reads, writes) = (group.reads.as_deref(), group.writes.as_deref());
+    if group.unchecked {
+        let parse = |side: Option<&str>| {
+            let text = side.ok_or("unchecked quorums need both sides")?;
+            let side =
+                ReadWriteQuorumSystem::parse(cluster, Some(text), None).map_err(|error| error.to_string())?;
+            Ok::<_, String>(side)
+        };
+        return Ok(Arc::new(Unchecked { reads: parse(reads)?, writes: parse(writes)? }));
+    }
+    Ok(Arc::new(ReadWriteQuorumSystem::parse(cluster, reads, writes).map_err(|error| error.to_string())?))
+}
+
+/// Quorums that need not intersect, for a mutant: the read quorums of two systems.
+#[derive(Debug)]
+struct Unchecked {
+    reads: ReadWriteQuorumSystem,
+    writes: ReadWriteQuorumSystem,
+}
+
+impl QuorumSystem for Unchecked {
+    fn nodes(&self) -> parthood_quorums::NodeSet {
+        self.reads.nodes().union(self.writes.nodes())
+    }
+
+    fn is_read_quorum(&self, nodes: parthood_quorums::NodeSet) -> bool {
+        self.reads.is_read_quorum(nodes)
+    }
+
+    fn is_write_quorum(&self, nodes: parthood_quorums::NodeSet) -> bool {
+        self.writes.is_read_quorum(nodes)
+    }
+}
+
+impl Protocol for Multipaxos {
+    type Actor = Node<Machine, Mutated<Mutant>>;
+    type Ghost = Ghost;
+
+    fn actors(&self) -> Vec<Self::Actor> {
+        let server = |index| {
+            let voting = !self.learners.contains(&index);
+            Node::Server(Server { index, voting, config: self.config.clone() })
+        };
+        (0..self.config.servers).map(server).chain(self.clients.iter().cloned().map(Node::Client)).collect()
+    }
+
+    fn ghost(&self) -> Ghost {
+        Ghost::default()
+    }
+
+    fn observe(&self, ghost: &mut Cow<'_, Ghost>, step: &Step<'_, Self::Actor>) {
+        Ghost::observe(ghost, step);
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::ALL.to_vec()
+    }
+
+    fn dead(&self, dst: Id, state: &State<Machine>, _: Id, msg: &Msg<Machine>) -> bool {
+        match (state, msg) {
+            (State::Client(client), Msg::Client(msg)) => match self.client(usize::from(dst) as u64) {
+                Some(config) => matches!(msg, ClientMsg::Reply { .. }) && config.ignores(client, dst, msg),
+                None => false,
+            },
+            (State::Server(server), msg) => !self.config.bounds.nack && is_stale(server, msg),
+            (State::Client(_), _) => false,
+        }
+    }
+
+    fn may_restart(&self, id: Id) -> bool {
+        self.is_server(id)
+    }
+
+    /// Timers of one kind share a budget, in this order: election, ping, resend, catch-up, retry.
+    fn budget(&self, _: Id, timer: &Timer) -> Budget {
+        match timer {
+            Timer::Election => Budget::Shared(0),
+            Timer::Ping => Budget::Shared(1),
+            Timer::Resend => Budget::Shared(2),
+            Timer::CatchUp => Budget::Shared(3),
+            Timer::Retry(_) => Budget::Shared(4),
+        }
+    }
+
+    fn name(&self, id: Id) -> String {
+        match usize::from(id).checked_sub(self.config.servers) {
+            None => format!("server {}", usize::from(id)),
+            Some(client) => format!("client {client}"),
+        }
+    }
+
+    fn role(&self, id: Id) -> &'static str {
+        if self.is_server(id) { "server" } else { "client" }
+    }
+
+    fn describe_state(state: &State<Machine>) -> String {
+        properties::describe(state)
+    }
+}
+
+/// Will a server ignore this message for ever, since its round or slot is over? (Where stale rounds are not answered.)
+fn is_stale(server: &ServerState<Machine>, msg: &Msg<Machine>) -> bool {
+    let promised = server.acceptor.round;
+    let executed = server.replica.executed;
+    match msg {
+        Msg::Phase1a { round, .. } | Msg::Phase2a { round, .. } | Msg::Ping { round, .. } => {
+            *round < promised
+        }
+        Msg::Phase1b { round, from, .. } => {
+            let wanted = server.leadership.leader().and_then(|leader| leader.recovery.as_ref());
+            *round < promised || wanted.is_none_or(|recovery| *from < recovery.from)
+        }
+        Msg::Phase2b { round, slot } => {
+            let leader = server.leadership.leader();
+            *round < promised || leader.is_none_or(|leader| !leader.outstanding.contains_key(slot))
+        }
+        Msg::Chosen { from, values } => Slot(from.0 + values.len() as u64) <= executed,
+        Msg::SnapshotPart(part) => part.slot <= executed,
+        _ => false,
+    }
+}

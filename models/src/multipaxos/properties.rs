@@ -1,0 +1,224 @@
+//! The properties (compartmentalization notes, section 13), and states in words.
+
+use super::{Ghost, Machine, Multipaxos};
+use crate::{Property, View};
+use parthood_protocols::command::{Operation, Value, ValueOf};
+use parthood_protocols::ids::{Round, Slot};
+use parthood_protocols::multipaxos::{ServerState, State};
+use parthood_protocols::state_machine::{AppendLogCommand, AppendLogOutput, StateMachine};
+use parthood_quorums::NodeSet;
+use std::fmt::Write;
+
+/// All of them.
+pub(super) const ALL: &[Property<Multipaxos>] = &[
+    Property::always("one proposal per round and slot", one_proposal_per_round),
+    Property::always("agreement", agreement),
+    Property::always("learned implies chosen", learned_implies_chosen),
+    Property::always("logs agree", logs_agree),
+    Property::always("validity", validity),
+    Property::always("exactly once", exactly_once),
+    Property::always("linearizable", |view| view.ghost.clients.linearizable()),
+    Property::always("watermarks are sound", watermarks_are_sound),
+    Property::always("a higher round proposes what was chosen", higher_rounds_propose_what_was_chosen),
+    Property::always("promises and watermarks never decrease", |view| !view.ghost.went_back),
+    Property::always("read quorums meet write quorums", quorums_intersect),
+    Property::at_the_end("every client is answered", |view| {
+        !view.protocol.answers || every_client_is_answered(view)
+    }),
+    Property::sometimes("all clients are done", every_client_is_answered),
+    Property::sometimes("a later round leads", a_later_round_leads),
+    Property::sometimes("a hole is filled with a noop", a_noop_is_chosen),
+    Property::sometimes("a snapshot is taken", |view| {
+        servers(view).any(|server| server.replica.snapshot.slot > Slot::ZERO)
+    }),
+    Property::sometimes("a snapshot is fetched", |view| {
+        servers(view).any(|server| server.replica.lent.is_some() && server.replica.transfer.is_none())
+            && servers(view).any(|server| server.replica.transfer.is_some())
+    }),
+    Property::sometimes("commands share a slot", |view| {
+        view.ghost.cast.keys().any(|(_, _, value)| value.commands().len() > 1)
+    }),
+];
+
+fn servers<'a>(view: &View<'a, Multipaxos>) -> impl Iterator<Item = &'a ServerState<Machine>> {
+    view.states.iter().filter_map(|state| match state {
+        State::Server(server) => Some(&**server),
+        State::Client(_) => None,
+    })
+}
+
+impl Ghost {
+    /// What was chosen: every value for which, in one round, a write quorum of the slot's group voted.
+    fn chosen<'a>(
+        &'a self,
+        protocol: &'a Multipaxos,
+    ) -> impl Iterator<Item = (Slot, Round, &'a ValueOf<Machine>)> {
+        let chosen = self
+            .cast
+            .iter()
+            .filter(|((slot, ..), voters)| protocol.config().group(*slot).is_write_quorum(**voters));
+        chosen.map(|((slot, round, value), _)| (*slot, *round, value))
+    }
+
+    fn is_chosen(&self, protocol: &Multipaxos, slot: Slot, value: &ValueOf<Machine>) -> bool {
+        self.chosen(protocol).any(|(other, _, chosen)| other == slot && chosen == value)
+    }
+}
+
+/// S1.
+fn one_proposal_per_round(view: &View<'_, Multipaxos>) -> bool {
+    let mut last = None;
+    view.ghost.cast.keys().all(|(slot, round, _)| last.replace((slot, round)) != Some((slot, round)))
+}
+
+/// S2.
+fn agreement(view: &View<'_, Multipaxos>) -> bool {
+    let mut last: Option<(Slot, &ValueOf<Machine>)> = None;
+    view.ghost.chosen(view.protocol).all(|(slot, _, value)| {
+        let before = last.replace((slot, value));
+        before.is_none_or(|(other, before)| other != slot || before == value)
+    })
+}
+
+/// S3.
+fn learned_implies_chosen(view: &View<'_, Multipaxos>) -> bool {
+    servers(view).all(|server| {
+        server.replica.log.iter().all(|(slot, value)| view.ghost.is_chosen(view.protocol, *slot, value))
+    })
+}
+
+/// S4: logs agree slot by slot, and the machines executed prefixes of one another.
+fn logs_agree(view: &View<'_, Multipaxos>) -> bool {
+    let entries: Vec<Vec<u8>> = servers(view).map(|server| entries(&server.replica.machine)).collect();
+    let prefixes = entries.iter().all(|a| entries.iter().all(|b| a.iter().zip(b).all(|(a, b)| a == b)));
+    prefixes
+        && servers(view).all(|a| {
+            servers(view).all(|b| {
+                a.replica
+                    .log
+                    .iter()
+                    .all(|(slot, value)| b.replica.log.get(slot).is_none_or(|other| other == value))
+            })
+        })
+}
+
+fn entries(machine: &Machine) -> Vec<u8> {
+    match machine.clone().apply(&AppendLogCommand::Read) {
+        AppendLogOutput::Entries(entries) => entries,
+        AppendLogOutput::Appended(_) => vec![],
+    }
+}
+
+/// S5: what is chosen was asked for.
+fn validity(view: &View<'_, Multipaxos>) -> bool {
+    view.ghost.chosen(view.protocol).all(|(_, _, value)| {
+        value.commands().iter().all(|command| {
+            let script = view.protocol.client(command.id.client).map(|client| &client.script);
+            match &command.op {
+                Operation::Open { .. } => script.is_some() && command.id.seq == 0,
+                Operation::Apply(op) => usize::try_from(command.id.seq)
+                    .ok()
+                    .and_then(|seq| script?.get(seq.checked_sub(1)?))
+                    .is_some_and(|asked| asked == op),
+            }
+        })
+    })
+}
+
+/// S6: no entry is appended twice (scripts append distinct entries), and a command has one answer.
+fn exactly_once(view: &View<'_, Multipaxos>) -> bool {
+    let once = servers(view).all(|server| {
+        let mut entries = entries(&server.replica.machine);
+        entries.sort_unstable();
+        entries.windows(2).all(|pair| pair[0] != pair[1])
+    });
+    once && view.ghost.clients.answers_agree()
+}
+
+/// S10: what a server takes for chosen is chosen, and no read quorum has missed a chosen slot.
+fn watermarks_are_sound(view: &View<'_, Multipaxos>) -> bool {
+    let config = view.protocol.config();
+    let below = servers(view).map(|server| server.replica.chosen_below.max(server.replica.executed)).max();
+    let mut slots: Vec<Slot> = view.ghost.chosen(view.protocol).map(|(slot, ..)| slot).collect();
+    slots.dedup();
+    let prefix = (0..).map(Slot).zip(&slots).take_while(|(slot, chosen)| slot == *chosen).count();
+    below.is_none_or(|below| below.0 <= prefix as u64)
+        && slots.iter().all(|slot| {
+            let behind: NodeSet = servers(view)
+                .enumerate()
+                .filter(|(_, server)| server.acceptor.vote_watermark < Some(*slot))
+                .map(|(index, _)| index)
+                .collect();
+            !config.group(*slot).is_read_quorum(behind)
+        })
+}
+
+/// S11: the invariant that Paxos rests on.
+fn higher_rounds_propose_what_was_chosen(view: &View<'_, Multipaxos>) -> bool {
+    view.ghost.chosen(view.protocol).all(|(slot, round, chosen)| {
+        let mut later = view.ghost.cast.keys().filter(|(other, later, _)| *other == slot && *later > round);
+        later.all(|(_, _, value)| value == chosen)
+    })
+}
+
+/// S12, for the groups of this configuration.
+fn quorums_intersect(view: &View<'_, Multipaxos>) -> bool {
+    let config = view.protocol.config();
+    let everyone = NodeSet::first(config.servers);
+    config.groups.iter().all(|group| {
+        (0..1_u128 << config.servers)
+            .map(NodeSet::from_bits)
+            .all(|reads| !(group.is_read_quorum(reads) && group.is_write_quorum(everyone.difference(reads))))
+    })
+}
+
+/// L1.
+fn every_client_is_answered(view: &View<'_, Multipaxos>) -> bool {
+    let clients = view.states.iter().skip(view.protocol.config().servers);
+    clients.zip(&view.protocol.clients).all(|(state, client)| match state {
+        State::Client(state) => state.is_idle() && state.invoked() == client.script.len(),
+        State::Server(_) => false,
+    })
+}
+
+fn a_later_round_leads(view: &View<'_, Multipaxos>) -> bool {
+    let mut leaders = servers(view).filter_map(|server| server.leadership.leader());
+    leaders.any(|leader| leader.round > Round::ZERO && leader.recovery.is_none())
+}
+
+fn a_noop_is_chosen(view: &View<'_, Multipaxos>) -> bool {
+    view.ghost.chosen(view.protocol).any(|(_, _, value)| *value == Value::Noop)
+}
+
+/// A state in words.
+pub(super) fn describe(state: &State<Machine>) -> String {
+    match state {
+        State::Client(client) => format!("{client:?}"),
+        State::Server(server) => describe_server(server),
+    }
+}
+
+fn describe_server(server: &ServerState<Machine>) -> String {
+    let ServerState { acceptor, leadership, replica } = server;
+    let mut text = format!("promised {:?}", acceptor.round);
+    if !acceptor.voting {
+        text.push_str(", may not vote");
+    }
+    for (slot, vote) in &acceptor.votes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\nvoted {:?} in {:?} for {:?}", vote.vote_value, vote.vote_round, slot);
+    }
+    if let Some(leader) = leadership.leader() {
+        let stage = if leader.recovery.is_some() { "collects promises" } else { "leads" };
+        let _ = write!(text, "\n{stage} in {:?}, next slot {:?}", leader.round, leader.next_slot);
+        for (slot, proposal) in &leader.outstanding {
+            let _ =
+                write!(text, "\nproposed {:?} for {slot:?}, votes of {:?}", proposal.value, proposal.voted);
+        }
+    }
+    for (slot, value) in &replica.log {
+        let _ = write!(text, "\nknows {slot:?} is {value:?}");
+    }
+    let _ = write!(text, "\nexecuted below {:?}: {:?}", replica.executed, entries(&replica.machine));
+    text
+}
