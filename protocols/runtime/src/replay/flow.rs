@@ -6,15 +6,15 @@
 use super::finding::Origin;
 use super::lives::SAVES_KEPT;
 use stateright::actor::Id;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 /// The sends of one content from one actor to another.
 #[derive(Debug)]
 struct Sent {
-    /// Numbers of the sends.
+    /// Number of the first send.
     first: u64,
-    later: Vec<u64>,
     /// Where it was sent first.
     origin: Origin,
     delivered: u32,
@@ -33,7 +33,9 @@ struct Promises {
 
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    sent: HashMap<u64, Sent>,
+    sent: HashMap<u64, Sent, BuildHasherDefault<KeyHasher>>,
+    /// Numbers of the later sends of what was sent more than once.
+    later: HashMap<u64, Vec<u64>>,
     promises: HashMap<Id, Promises>,
     next: u64,
 }
@@ -49,11 +51,35 @@ pub(super) enum Delivery {
     OfNothing,
 }
 
+/// Takes a message's key for its hash: it is one.
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        debug_assert!(bytes.is_empty(), "keys are numbers");
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// What identifies a message.
 pub(super) fn key<M: Hash>(src: Id, dst: Id, msg: &M) -> u64 {
     let mut hasher = DefaultHasher::new();
     (src, dst, msg).hash(&mut hasher);
     hasher.finish()
+}
+
+impl Sent {
+    fn first(first: u64, origin: Origin) -> Self {
+        Self { first, origin, delivered: 0, delivered_elsewhere: false, forgotten: false }
+    }
 }
 
 impl Flow {
@@ -74,20 +100,14 @@ impl Flow {
     pub(super) fn send(&mut self, src: Id, key: u64, origin: Origin) {
         let number = self.next;
         self.next += 1;
-        if let Some(sent) = self.sent.get_mut(&key)
-            && !sent.forgotten
-        {
-            return sent.later.push(number);
+        match self.sent.entry(key) {
+            Entry::Occupied(mut entry) if entry.get().forgotten => {
+                *entry.get_mut() = Sent::first(number, origin);
+                self.later.remove(&key);
+            }
+            Entry::Occupied(_) => return self.later.entry(key).or_default().push(number),
+            Entry::Vacant(entry) => drop(entry.insert(Sent::first(number, origin))),
         }
-        let sent = Sent {
-            first: number,
-            later: Vec::new(),
-            origin,
-            delivered: 0,
-            delivered_elsewhere: false,
-            forgotten: false,
-        };
-        self.sent.insert(key, sent);
         let promises = self.promises.entry(src).or_default();
         promises.sends.push_back((promises.storage, key));
         let oldest = promises.storage.saturating_sub(SAVES_KEPT as u64);
@@ -101,14 +121,15 @@ impl Flow {
         if sent.forgotten {
             return Delivery::OfForgotten(sent.origin);
         }
+        let later = self.later.get(&key).map_or(&[][..], Vec::as_slice);
         let before = sent.delivered as usize;
         sent.delivered = sent.delivered.saturating_add(1);
         sent.delivered_elsewhere |= sent.origin.trace != origin.trace;
-        let again = before > sent.later.len();
+        let again = before > later.len();
         // Which of several equal messages arrived, nobody can tell: the oldest that has not.
-        let number = match before.min(sent.later.len()) {
+        let number = match before.min(later.len()) {
             0 => sent.first,
-            later => sent.later[later - 1],
+            place => later[place - 1],
         };
         Delivery::Of { number, again }
     }

@@ -110,6 +110,10 @@ where
         if self.sources.iter().all(|source| source.head.is_none()) {
             return Ok(None);
         }
+        // What was sent stays sent.
+        for source in &mut self.sources {
+            source.waits_for = source.waits_for.filter(|key| !self.flow.was_sent(*key));
+        }
         let free = (0..self.sources.len()).filter(|source| self.is_free(*source));
         let Some(trace) = free.min_by_key(|source| self.sources[*source].clock()) else {
             return Err(Halt::Impossible(Box::new(self.stuck())));
@@ -140,7 +144,7 @@ where
     fn is_free(&self, place: usize) -> bool {
         let source = &self.sources[place];
         source.head.is_some()
-            && source.waits_for.is_none_or(|key| self.flow.was_sent(key))
+            && source.waits_for.is_none()
             && source.after.iter().all(|earlier| self.sources[*earlier].head.is_none())
     }
 
