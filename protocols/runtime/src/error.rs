@@ -105,7 +105,7 @@ pub enum Error {
     #[error("cannot write the trace: {0}; later steps are not recorded")]
     TraceWrite(#[source] io::Error),
     /// A step has no JSON form.
-    #[error("cannot write step {step} of the trace as JSON: {reason}; map keys must be strings or integers")]
+    #[error("cannot write step {step} of the trace as JSON: {reason}")]
     TraceEncode {
         /// Number of the step in this trace, from 1.
         step: u64,

@@ -13,6 +13,10 @@
 //! {"end":{"steps":3}}
 //! ```
 //!
+//! Messages, timers, choices and storages are in the JSON form that serde gives them, except that a map is an array of its
+//! keys and values in turn: its keys need not be strings. What JSON cannot tell apart, such as `None` and `Some(None)`,
+//! comes back changed, and replay then finds a difference.
+//!
 //! **A save is recorded as a fact, without its content.** The content is a function of the inputs, so replay has it
 //! anyway; a digest would cost time in the size of the storage at each save, which is what storage by structural
 //! sharing avoids. What is durable can differ from what was saved only after a restart, and there the line carries the
@@ -23,12 +27,14 @@
 //! its lines to the operating system before the effects of their steps can be seen ([`crate::Observer::on_commit`]), a
 //! killed process loses no line that matters; a loss of power may.
 
+mod flat;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use crate::{CommandOf, Notice};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Command, Id};
 use std::time::Duration;
@@ -70,7 +76,13 @@ pub struct Header {
 /// One recorded step. The parameters are the message, timer, random and storage types of the actor ([`StepOf`]), or
 /// JSON values for a reader that knows no protocol ([`AnyStep`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    bound(
+        serialize = "M: Serialize, T: Serialize, R: Serialize, S: Serialize",
+        deserialize = "M: DeserializeOwned, T: DeserializeOwned, R: DeserializeOwned, S: DeserializeOwned"
+    )
+)]
 pub struct StepRecord<M, T, R, S> {
     /// Microseconds since the run began, rounded down.
     pub at_us: u64,
@@ -91,39 +103,54 @@ pub type AnyStep = StepRecord<serde_json::Value, serde_json::Value, serde_json::
 
 /// What a recorded step reacted to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    bound(
+        serialize = "M: Serialize, T: Serialize, R: Serialize, S: Serialize",
+        deserialize = "M: DeserializeOwned, T: DeserializeOwned, R: DeserializeOwned, S: DeserializeOwned"
+    )
+)]
 pub enum CauseRecord<M, T, R, S> {
     /// A start with nothing saved before.
     Start,
     /// A start with what was saved and found again.
-    Recover(S),
+    Recover(#[serde(with = "flat")] S),
     /// A message.
     Deliver {
         /// Its sender.
         src: Id,
         /// Its content.
+        #[serde(with = "flat")]
         msg: M,
     },
     /// A timer.
-    Timeout(T),
+    Timeout(#[serde(with = "flat")] T),
     /// A random choice.
-    Random(R),
+    Random(#[serde(with = "flat")] R),
 }
 
 /// What a recorded step asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    bound(
+        serialize = "M: Serialize, T: Serialize, R: Serialize",
+        deserialize = "M: DeserializeOwned, T: DeserializeOwned, R: DeserializeOwned"
+    )
+)]
 pub enum Output<M, T, R> {
     /// A message to send.
     Send {
         /// Its destination.
         dst: Id,
         /// Its content.
+        #[serde(with = "flat")]
         msg: M,
     },
     /// A timer to set or set again.
     SetTimer {
         /// Which one.
+        #[serde(with = "flat")]
         timer: T,
         /// The least time until it fires, in microseconds, rounded down.
         min_us: u64,
@@ -131,12 +158,13 @@ pub enum Output<M, T, R> {
         max_us: u64,
     },
     /// A timer to cancel.
-    CancelTimer(T),
+    CancelTimer(#[serde(with = "flat")] T),
     /// A random choice to make; none of no choices.
     Choose {
         /// Which choice.
         key: String,
         /// What there is to choose from.
+        #[serde(with = "flat")]
         choices: Vec<R>,
     },
     /// A save, whose content is not recorded.

@@ -295,7 +295,7 @@ fn what_never_happened_that_way_is_noticed() {
     assert_eq!(problem(r#""header""#, &step(1, r#"{"random":2}"#)), Problem::NotStarted);
     assert_eq!(problem(r#"{"crash":0}"#, &step(0, r#"{"random":2}"#)), Problem::NotStarted);
     assert_eq!(problem(r#""id":0"#, &step(7, r#""start""#)), Problem::UnknownActor);
-    let recover = r#"{"recover":{"done":{"1":5},"total":6}}"#;
+    let recover = r#"{"recover":{"done":[1,5],"total":6}}"#;
     assert_eq!(problem(r#"{"crash":0}"#, &step(0, recover)), Problem::StorageNeverSaved);
 }
 
