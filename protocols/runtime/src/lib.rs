@@ -8,6 +8,7 @@ mod error;
 mod host;
 pub mod replay;
 pub mod sim;
+pub mod storage;
 #[cfg(test)]
 mod toy;
 pub mod trace;

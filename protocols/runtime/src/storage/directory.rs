@@ -1,0 +1,134 @@
+//! The data directory: its lock, and the files in it.
+
+use super::record::{FILE_HEADER_LEN, FileHeader, Kind};
+use crate::Error;
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const LOCK: &str = "LOCK";
+const TEMPORARY: &str = ".tmp";
+
+/// A data directory that this process has locked.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// Holds the lock for as long as it is open.
+    _lock: File,
+}
+
+/// The numbers of the files in a directory.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) logs: BTreeSet<u64>,
+    pub(super) snapshots: BTreeSet<u64>,
+}
+
+impl Directory {
+    /// Creates the directory if there is none, and locks it.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        if !path.is_dir() {
+            fs::create_dir_all(path).map_err(Error::file("create the data directory", path))?;
+            if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+                sync_directory(parent)?;
+            }
+        }
+        let name = path.join(LOCK);
+        let lock = File::options().write(true).create(true).truncate(false).open(&name);
+        let lock = lock.map_err(Error::file("open the lock file", &name))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse { path: path.into() }),
+            Err(TryLockError::Error(source)) => Err(Error::file("lock", &name)(source)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is there. Deletes what was never finished; refuses what is not ours.
+    pub(super) fn contents(&self) -> Result<Contents, Error> {
+        let mut contents = Contents::default();
+        for entry in fs::read_dir(&self.path).map_err(Error::file("list", &self.path))? {
+            let path = entry.map_err(Error::file("list", &self.path))?.path();
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            if name == LOCK {
+            } else if name.ends_with(TEMPORARY) {
+                fs::remove_file(&path).map_err(Error::file("delete the unfinished file", &path))?;
+            } else if let Some(number) = number_of(name, "log-") {
+                contents.logs.insert(number);
+            } else if let Some(number) = number_of(name, "snapshot-") {
+                contents.snapshots.insert(number);
+            } else {
+                let what = "is no file of a data directory".into();
+                return Err(Error::ForeignDirectory { path, what });
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Creates a file that holds a header and what `content` writes, all of it durable, or nothing.
+    pub(super) fn create<T>(
+        path: &Path,
+        header: FileHeader,
+        content: impl FnOnce(&mut File) -> Result<T, Error>,
+    ) -> Result<(File, T), Error> {
+        let name = file_name(path, header.kind, header.number);
+        let temporary = name.with_extension(&TEMPORARY[1..]);
+        let create = || {
+            let mut file = File::create(&temporary).map_err(Error::file("create", &temporary))?;
+            file.write_all(&header.to_bytes()).map_err(Error::file("write", &temporary))?;
+            let result = content(&mut file)?;
+            file.sync_all().map_err(Error::file("sync", &temporary))?;
+            fs::rename(&temporary, &name).map_err(Error::file("rename", &temporary))?;
+            sync_directory(path)?;
+            Ok((file, result))
+        };
+        create().inspect_err(|_| {
+            // The failure itself is reported; what is left over is deleted at the next start.
+            let _ = fs::remove_file(&temporary);
+        })
+    }
+
+    /// Creates a segment.
+    pub(super) fn create_log(&self, header: FileHeader) -> Result<File, Error> {
+        Self::create(&self.path, header, |_| Ok(())).map(|(file, ())| file)
+    }
+}
+
+/// The path of a file.
+pub(super) fn file_name(directory: &Path, kind: Kind, number: u64) -> PathBuf {
+    let kind = match kind {
+        Kind::Log => "log",
+        Kind::Snapshot => "snapshot",
+    };
+    directory.join(format!("{kind}-{number:016x}"))
+}
+
+/// Deletes what the snapshot of this number replaces.
+pub(super) fn delete_before(directory: &Path, number: u64) -> Result<(), Error> {
+    for entry in fs::read_dir(directory).map_err(Error::file("list", directory))? {
+        let path = entry.map_err(Error::file("list", directory))?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if number_of(name, "log-").or_else(|| number_of(name, "snapshot-")).is_some_and(|n| n < number) {
+            fs::remove_file(&path).map_err(Error::file("delete", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The length of the header of every file, as an offset.
+pub(super) const FIRST_RECORD: u64 = FILE_HEADER_LEN as u64;
+
+fn number_of(name: &str, prefix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?;
+    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
+}
+
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Error::file("sync the directory", path))
+}
