@@ -1,5 +1,6 @@
 //! What can go wrong outside an actor, in words that say what, where, and what to do.
 
+use stateright::actor::Id;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -89,6 +90,18 @@ pub enum Error {
         address: SocketAddr,
         /// Why it failed.
         source: io::Error,
+    },
+    /// A message exceeds what a datagram carries, and was dropped.
+    #[error(
+        "{src:?} sends {dst:?} a message that exceeds {limit} bytes or cannot be encoded: the protocol must page it"
+    )]
+    MessageTooLong {
+        /// Its sender.
+        src: Id,
+        /// Its destination.
+        dst: Id,
+        /// The most bytes of an encoded message.
+        limit: usize,
     },
     /// The hosted actors, the address book and the socket do not fit together.
     #[error("{0}")]

@@ -12,6 +12,7 @@ pub mod storage;
 #[cfg(test)]
 mod toy;
 pub mod trace;
+pub mod udp;
 pub mod wire;
 
 pub use error::Error;

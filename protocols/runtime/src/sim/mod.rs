@@ -31,7 +31,7 @@ use crate::{Error, LOCAL_APPLICATION, Notice, Observer, Wants};
 use cost::Meter;
 use network::Links;
 use node::Node;
-use rng::{Purpose, Rng, nanos};
+use rng::nanos;
 use stateright::actor::{Actor, Id};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -42,6 +42,7 @@ pub use cost::{Cost, Work};
 pub use network::{Network, Traffic};
 pub use node::NodeStats;
 pub use rng::Span;
+pub(crate) use rng::{Purpose, Rng};
 pub use schedule::{Budget, Fault, Schedule, into, out_of, partition};
 pub use settings::{Limits, Release, Settings};
 

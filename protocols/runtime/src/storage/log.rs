@@ -144,7 +144,7 @@ impl<S: Clone + Send + 'static, J: Journal<S>> Log<S, J> {
 
     /// Every later write goes to `file`.
     #[cfg(test)]
-    pub(super) fn replace_tail(&mut self, file: File) {
+    pub(crate) fn replace_tail(&mut self, file: File) {
         self.tail.file = file;
     }
 

@@ -1,0 +1,463 @@
+//! The event loop.
+
+use super::Builder;
+use super::counters::Counters;
+use super::handle::{Faults, Handle};
+use super::outgoing::Outgoing;
+use super::peers::{Peers, bits_of, is_local_application};
+use super::socket::{BATCH, Socket};
+use super::timers::Timers;
+use crate::sim::{Purpose, Rng};
+use crate::storage::{Journal, Log, Recovery, WholeValue};
+use crate::wire::{Frame, Key, MAX_MESSAGE_LEN, Refusal, Seal};
+use crate::{
+    Cause, CommandOf, Error, Event, Host, LOCAL_APPLICATION, Notice, Observer, Runnable, Step, Wants,
+};
+use stateright::actor::{Command, Id, Out};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// Batches of datagrams that one turn takes at most: the more, the larger the group that shares an `fdatasync`.
+const MAX_BATCHES: usize = 4;
+/// Messages between actors of the process that one turn delivers at most.
+const MAX_LOCAL_STEPS: usize = 4_096;
+/// Messages between actors of the process that may wait.
+const MAX_LOCAL: usize = 1 << 16;
+/// Messages to the application that may wait until it takes them.
+const MAX_OUTBOX: usize = 1 << 16;
+/// Failures that do not end the driver and may wait until the caller takes them.
+const MAX_COMPLAINTS: usize = 64;
+/// How old the counters that other threads see may be.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs the actors of one process; see the essay of this module.
+pub struct Driver<A: Runnable<State: 'static, Storage: Send + 'static>, J: Journal<A::Storage> = WholeValue> {
+    cluster: u64,
+    seal: Seal,
+    hosts: Vec<Host<A>>,
+    index: HashMap<Id, usize>,
+    peers: Peers,
+    socket: Socket,
+    outgoing: Outgoing,
+    log: Option<Log<A::Storage, J>>,
+    timers: Timers<A::Timer>,
+    /// Messages of the current batch from other processes.
+    inbox: Vec<Delivery<A>>,
+    /// Messages from actors of this process and from the application.
+    local: VecDeque<Delivery<A>>,
+    /// Random choices that were asked for; a later one with the same host and key replaces an earlier.
+    choices: VecDeque<(usize, String, A::Random)>,
+    outbox: VecDeque<(Id, A::Msg)>,
+    /// How many of `outbox` depend on nothing that is not durable.
+    released: usize,
+    complaints: Vec<Error>,
+    observer: Option<(Wants, Box<dyn Observer<A> + Send>)>,
+    handle: Handle,
+    faults: Faults,
+    faults_version: u64,
+    rng: Rng,
+    seed: u64,
+    started: Instant,
+    now: Instant,
+    published: Instant,
+    counters: Counters,
+}
+
+/// A message on its way to an actor of this process.
+struct Delivery<A: Runnable> {
+    host: usize,
+    src: Id,
+    msg: A::Msg,
+}
+
+/// What a builder has prepared.
+pub(super) struct Parts<A: Runnable<State: 'static, Storage: Send + 'static>, J: Journal<A::Storage>> {
+    pub(super) cluster: u64,
+    pub(super) seal: Seal,
+    pub(super) actors: Vec<(Id, A)>,
+    pub(super) peers: Peers,
+    pub(super) outgoing: Outgoing,
+    pub(super) socket: Socket,
+    pub(super) log: Option<Log<A::Storage, J>>,
+    pub(super) handle: Handle,
+    pub(super) seed: u64,
+    pub(super) observer: Option<Box<dyn Observer<A> + Send>>,
+}
+
+impl<A, J> Driver<A, J>
+where
+    A: Runnable<State: 'static, Storage: Send + 'static>,
+    J: Journal<A::Storage>,
+{
+    /// Begins to put a driver together.
+    pub fn builder(cluster: u64, key: Key, book: super::AddressBook) -> Builder<A, J> {
+        Builder::new(cluster, key, book)
+    }
+
+    pub(super) fn start(parts: Parts<A, J>) -> Self {
+        let now = Instant::now();
+        let mut driver = Self {
+            cluster: parts.cluster,
+            seal: parts.seal,
+            hosts: Vec::new(),
+            index: parts.actors.iter().enumerate().map(|(host, (id, _))| (*id, host)).collect(),
+            peers: parts.peers,
+            socket: parts.socket,
+            outgoing: parts.outgoing,
+            log: parts.log,
+            timers: Timers::new(),
+            inbox: Vec::new(),
+            local: VecDeque::new(),
+            choices: VecDeque::new(),
+            outbox: VecDeque::new(),
+            released: 0,
+            complaints: Vec::new(),
+            observer: parts.observer.map(|o| (o.wants(), o)).filter(|(wants, _)| *wants > Wants::Nothing),
+            handle: parts.handle,
+            faults: Faults::default(),
+            faults_version: 0,
+            rng: Rng::new(parts.seed, Purpose::Choices),
+            seed: parts.seed,
+            started: now,
+            now,
+            published: now,
+            counters: Counters::default(),
+        };
+        for (id, actor) in parts.actors {
+            driver.start_actor(id, actor);
+        }
+        driver
+    }
+
+    fn start_actor(&mut self, id: Id, actor: A) {
+        let storage = self.log.as_ref().and_then(|log| log.storage(bits_of(id))).cloned();
+        let mut out = Out::new();
+        let host = Host::start(id, actor, &storage, &mut out);
+        if let Some((_, observer)) = &mut self.observer {
+            let (at, after) = (self.started.elapsed(), host.state());
+            let cause = Cause::Start(storage.as_ref());
+            observer.on_step(&Step { at, id, cause, before: None, after, out: &out });
+        }
+        self.hosts.push(host);
+        self.perform(self.hosts.len() - 1, out);
+    }
+
+    /// Turns until the handle says stop. Each failure that concerns one message only is given to `report`.
+    ///
+    /// # Errors
+    /// When the log or the socket fails. Nothing that depends on a lost save has left.
+    pub fn run(&mut self, mut report: impl FnMut(Error)) -> Result<(), Error> {
+        while !self.handle.is_stopping() {
+            self.turn(None)?;
+            self.complaints.drain(..).for_each(&mut report);
+        }
+        Ok(())
+    }
+
+    /// Waits for something to happen, for at most `patience` (`None`: as long as it takes), and does all that it entails.
+    ///
+    /// # Errors
+    /// When the log or the socket fails. Nothing that depends on a lost save has left; the driver must not be used again.
+    pub fn turn(&mut self, patience: Option<Duration>) -> Result<(), Error> {
+        self.counters.turns += 1;
+        let ready = self.wait(patience)?;
+        self.update_faults();
+        self.fire_timers();
+        if ready {
+            self.receive()?;
+        }
+        self.step_local();
+        if let Some((_, observer)) = &mut self.observer {
+            observer.on_commit();
+        }
+        if let Some(log) = &mut self.log {
+            log.commit()?;
+        }
+        self.released = self.outbox.len();
+        self.outgoing.release(&mut self.socket, &self.faults, &mut self.rng, &mut self.counters)?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Gives an actor of this process a message in the next turn; it comes from
+    /// [`LOCAL_APPLICATION`](crate::LOCAL_APPLICATION). False when there is no such actor or too much is waiting.
+    pub fn inject(&mut self, dst: Id, msg: A::Msg) -> bool {
+        match self.index.get(&dst) {
+            Some(&host) => self.enqueue(Delivery { host, src: Id::from(LOCAL_APPLICATION), msg }),
+            None => false,
+        }
+    }
+
+    /// Takes what actors have sent to [`LOCAL_APPLICATION`](crate::LOCAL_APPLICATION), with the senders. All that the
+    /// messages depend on is durable.
+    pub fn outbox(&mut self) -> impl Iterator<Item = (Id, A::Msg)> + '_ {
+        let released = std::mem::take(&mut self.released);
+        self.outbox.drain(..released)
+    }
+
+    /// Takes the failures that concerned one message only.
+    pub fn complaints(&mut self) -> impl Iterator<Item = Error> + '_ {
+        self.complaints.drain(..)
+    }
+
+    /// Stops, wakes and disturbs this driver from other threads.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// What was found in the data directory, if there is one.
+    pub fn recovery(&self) -> Option<&Recovery> {
+        self.log.as_ref().map(Log::recovery)
+    }
+
+    /// The seed of all that this driver draws.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Where this process listens.
+    pub fn local_address(&self) -> SocketAddr {
+        self.socket.local()
+    }
+
+    /// What this driver has done.
+    pub fn counters(&self) -> Counters {
+        let log = self.log.as_ref().map(Log::counters).unwrap_or_default();
+        Counters { log, ..self.counters.clone() }
+    }
+
+    /// The state of a hosted actor.
+    pub fn state(&self, id: Id) -> Option<&A::State> {
+        self.index.get(&id).map(|&host| self.hosts[host].state())
+    }
+
+    /// Lets every later append fail as on a full disk.
+    #[cfg(test)]
+    pub(super) fn fill_the_disk(&mut self) {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+        self.log.as_mut().expect("the test has a data directory").replace_tail(full);
+    }
+
+    /// True when datagrams may be there.
+    fn wait(&mut self, patience: Option<Duration>) -> Result<bool, Error> {
+        // What actors did at the start or in another turn may still have to be committed and released.
+        let busy = !self.local.is_empty() || !self.choices.is_empty() || self.counters.turns == 1;
+        let until_timer =
+            self.timers.next_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = if busy { Some(Duration::ZERO) } else { patience.into_iter().chain(until_timer).min() };
+        let ready = self.socket.wait(self.handle.event(), timeout)?;
+        if ready.event {
+            self.handle.sleep();
+        }
+        self.now = Instant::now();
+        Ok(ready.datagrams)
+    }
+
+    fn receive(&mut self) -> Result<(), Error> {
+        for _ in 0..MAX_BATCHES {
+            let Self { socket, seal, cluster, peers, index, faults, inbox, counters, .. } = self;
+            let received = socket.receive(|from, datagram| {
+                counters.datagrams_in += 1;
+                counters.bytes_in += datagram.len() as u64;
+                match Frame::open(datagram, *cluster, seal) {
+                    Ok(frame) => accept::<A>(&frame, from, peers, index, faults, inbox, counters),
+                    Err(reason) => counters.refuse(reason),
+                }
+            })?;
+            self.counters.receive_calls += u64::from(received > 0);
+            let mut inbox = std::mem::take(&mut self.inbox);
+            self.counters.messages_in += inbox.len() as u64;
+            for Delivery { host, src, msg } in inbox.drain(..) {
+                self.step(host, Event::Deliver { src, msg });
+            }
+            self.inbox = inbox;
+            if received < BATCH {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn fire_timers(&mut self) {
+        // Not more than are set now, as an actor may set a timer that is due at once.
+        for _ in 0..self.timers.len() {
+            let Some((host, timer)) = self.timers.pop_due(self.now) else { break };
+            self.counters.timeouts += 1;
+            self.step(host, Event::Timeout(timer));
+        }
+    }
+
+    fn step_local(&mut self) {
+        for _ in 0..MAX_LOCAL_STEPS {
+            if let Some((host, _, random)) = self.choices.pop_front() {
+                self.step(host, Event::Random(random));
+            } else if let Some(Delivery { host, src, msg }) = self.local.pop_front() {
+                self.counters.messages_local += 1;
+                self.step(host, Event::Deliver { src, msg });
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn step(&mut self, host: usize, event: Event<A>) {
+        self.counters.steps += 1;
+        let mut out = Out::new();
+        if self.observer.is_some() {
+            self.step_observed(host, event, &mut out);
+        } else {
+            self.hosts[host].step(event, &mut out);
+        }
+        self.perform(host, out);
+    }
+
+    fn step_observed(&mut self, host: usize, event: Event<A>, out: &mut Out<A>) {
+        let Some((wants, observer)) = &mut self.observer else { return };
+        let host = &mut self.hosts[host];
+        let before = (*wants == Wants::States).then(|| host.state().clone());
+        let copy = match &event {
+            Event::Deliver { src, msg } => Event::<A>::Deliver { src: *src, msg: msg.clone() },
+            Event::Timeout(timer) => Event::Timeout(timer.clone()),
+            Event::Random(random) => Event::Random(random.clone()),
+        };
+        host.step(event, out);
+        let cause = match &copy {
+            Event::Deliver { src, msg } => Cause::Deliver { src: *src, msg },
+            Event::Timeout(timer) => Cause::Timeout(timer),
+            Event::Random(random) => Cause::Random(random),
+        };
+        let at = self.started.elapsed();
+        observer.on_step(&Step {
+            at,
+            id: host.id(),
+            cause,
+            before: before.as_ref(),
+            after: host.state(),
+            out,
+        });
+    }
+
+    fn perform(&mut self, host: usize, out: Out<A>) {
+        for command in out {
+            self.perform_one(host, command);
+        }
+    }
+
+    fn perform_one(&mut self, host: usize, command: CommandOf<A>) {
+        let id = self.hosts[host].id();
+        match command {
+            Command::Send(dst, msg) => self.send(id, dst, msg),
+            Command::SetTimer(timer, range) => {
+                let deadline = self.now + self.draw(range);
+                self.timers.set(host, timer, deadline);
+            }
+            Command::CancelTimer(timer) => self.timers.cancel(host, timer),
+            Command::ChooseRandom(key, options) => {
+                self.choices.retain(|(h, k, _)| (*h, k) != (host, &key));
+                let taken = self.rng.index(options.len());
+                if let Some(random) = options.into_iter().nth(taken) {
+                    self.choices.push_back((host, key, random));
+                }
+            }
+            Command::Save(storage) => {
+                if let Some(log) = &mut self.log {
+                    log.save(bits_of(id), storage);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, src: Id, dst: Id, msg: A::Msg) {
+        if let Some(&host) = self.index.get(&dst) {
+            self.enqueue(Delivery { host, src, msg });
+        } else if is_local_application(dst) {
+            if self.outbox.len() < MAX_OUTBOX {
+                self.outbox.push_back((src, msg));
+            } else {
+                self.counters.outbox_overflows += 1;
+            }
+        } else if self.faults.cuts(dst) {
+            self.counters.injected_drops += 1;
+        } else if let Some(to) = self.peers.locate(dst) {
+            if self.outgoing.push(to, src, dst, &msg).is_err() {
+                self.counters.oversized += 1;
+                if self.complaints.len() < MAX_COMPLAINTS {
+                    self.complaints.push(Error::MessageTooLong { src, dst, limit: MAX_MESSAGE_LEN });
+                }
+            }
+        } else {
+            self.counters.unknown_destinations += 1;
+        }
+    }
+
+    fn enqueue(&mut self, delivery: Delivery<A>) -> bool {
+        let fits = self.local.len() < MAX_LOCAL;
+        if fits {
+            self.local.push_back(delivery);
+        } else {
+            self.counters.local_overflows += 1;
+        }
+        fits
+    }
+
+    /// A duration in the range, its end excluded.
+    fn draw(&mut self, range: Range<Duration>) -> Duration {
+        let width = u64::try_from(range.end.saturating_sub(range.start).as_nanos()).unwrap_or(u64::MAX);
+        range.start + Duration::from_nanos(self.rng.below(width))
+    }
+
+    fn update_faults(&mut self) {
+        let Some(faults) = self.handle.changed_faults(&mut self.faults_version) else { return };
+        let before = std::mem::replace(&mut self.faults, faults);
+        let Some((_, observer)) = &mut self.observer else { return };
+        let at = self.started.elapsed();
+        let mut tell = |peers: &mut dyn Iterator<Item = &Id>, notice: fn(Id, Id) -> Notice| {
+            for &peer in peers {
+                for host in &self.hosts {
+                    observer.on_notice(at, &notice(host.id(), peer));
+                    observer.on_notice(at, &notice(peer, host.id()));
+                }
+            }
+        };
+        tell(&mut self.faults.cut.difference(&before.cut), Notice::Cut);
+        tell(&mut before.cut.difference(&self.faults.cut), Notice::Heal);
+    }
+
+    fn publish(&mut self) {
+        if self.now.duration_since(self.published) >= PUBLISH_EVERY {
+            self.published = self.now;
+            self.handle.publish(&self.counters());
+        }
+    }
+}
+
+/// Collects the messages of an authenticated frame that may be delivered here.
+fn accept<A: Runnable>(
+    frame: &Frame<'_>,
+    from: SocketAddr,
+    peers: &mut Peers,
+    index: &HashMap<Id, usize>,
+    faults: &Faults,
+    inbox: &mut Vec<Delivery<A>>,
+    counters: &mut Counters,
+) {
+    peers.learn(frame.sender, frame.stamp, from);
+    for parcel in frame.parcels() {
+        let delivery = parcel.and_then(|parcel| {
+            if !peers.is_from(parcel.src, frame.sender) {
+                return Err(Refusal::Source);
+            }
+            let host = *index.get(&parcel.dst).ok_or(Refusal::Destination)?;
+            if faults.cuts(parcel.src) {
+                return Err(Refusal::Fault);
+            }
+            Ok(Delivery { host, src: parcel.src, msg: parcel.message()? })
+        });
+        match delivery {
+            Ok(delivery) => inbox.push(delivery),
+            Err(reason) => counters.refuse(reason),
+        }
+    }
+}

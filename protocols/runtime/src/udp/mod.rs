@@ -1,0 +1,32 @@
+//! The deployed world: actors on real sockets, real clocks and durable storage.
+//!
+//! One thread drives all actors of a process. A *turn* waits for datagrams, timers or the application; steps the actors;
+//! lets them talk to each other in memory; makes everything they saved durable as one group; and only then lets out what
+//! they sent, with all messages for one process in as few datagrams as possible. The one rule that protocols rely on is
+//! visible in [`Driver::turn`]: **the log is committed before anything leaves.** Whatever order an actor emits its
+//! commands in, a crash may look like loss of messages, never like a forgotten promise.
+//!
+//! Nothing here repairs the network. A message may be lost, repeated, delayed and reordered, as in the models, and
+//! actors retry. What exceeds a limit is dropped and counted, and a message that can never be sent is reported.
+//!
+//! **Who is who.** Nodes `0..n` are found in an [`AddressBook`]. Clients are not listed anywhere: a process that hosts
+//! client actors draws a [`ClientProcess`] at random, and servers remember the address that its latest authenticated
+//! datagram came from. Messages between actors and the program around them go through
+//! [`LOCAL_APPLICATION`](crate::LOCAL_APPLICATION).
+
+mod builder;
+mod counters;
+mod driver;
+mod handle;
+mod outgoing;
+mod peers;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+pub use builder::Builder;
+pub use counters::Counters;
+pub use driver::Driver;
+pub use handle::{Faults, Handle};
+pub use peers::{AddressBook, ClientProcess};
