@@ -182,6 +182,11 @@ impl Cluster {
         self.attributes.get(node.index())
     }
 
+    /// The attributes of all nodes in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Attributes> {
+        self.attributes.iter()
+    }
+
     /// The names of the members, as `{a, b}`.
     pub fn show_set(&self, set: NodeSet) -> String {
         let names: Vec<&str> =

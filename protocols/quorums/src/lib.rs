@@ -9,20 +9,36 @@
     reason = "nodes, fractions and prices have one-letter names in the papers"
 )]
 
+mod certificate;
 mod cluster;
 mod error;
 mod expr;
 mod node_set;
+mod number;
 mod parse;
+mod plan;
+mod program;
 mod quorums;
 mod read_write;
+mod simplex;
+mod solution;
+mod source;
+mod strategy;
 mod system;
+mod tree;
+mod workload;
 
+pub use certificate::Certificate;
 pub use cluster::{Attributes, Cluster, LEAST_ATTRIBUTE, MOST_ATTRIBUTE};
 pub use error::{Error, Result};
 pub use expr::{Expr, Gate, MAX_VOTES, Node};
 pub use node_set::NodeSet;
 pub use parse::{MAX_DEPTH, MAX_TEXT};
+pub use plan::Plan;
+pub use program::{Objective, Side};
 pub use quorums::{MAX_QUORUMS, quorum_counts};
 pub use read_write::ReadWriteQuorumSystem;
+pub use solution::Solution;
+pub use strategy::{Choice, Sampler, Strategy};
 pub use system::{Majority, QuorumSystem};
+pub use workload::Workload;

@@ -128,8 +128,8 @@ fn kills(expr: &Expr) -> usize {
 
 /// The size of the smallest set that meets every member of the family.
 fn smallest_hitting_set(family: &[NodeSet]) -> usize {
-    let most = family.iter().map(|set| set.len()).min().unwrap_or(0);
-    (1..most).find(|&size| can_hit(family, NodeSet::EMPTY, NodeSet::EMPTY, size)).unwrap_or(most)
+    let all = family.iter().fold(NodeSet::EMPTY, |all, set| all.union(*set)).len();
+    (1..all).find(|&size| can_hit(family, NodeSet::EMPTY, NodeSet::EMPTY, size)).unwrap_or(all)
 }
 
 /// Can `more` nodes besides `chosen`, none of them `excluded`, meet every member of the family?
@@ -202,6 +202,7 @@ mod tests {
             ("a + b + c", 2),
             ("majority(a, b, c, d, e)", 2),
             ("a*b + c*d", 1),
+            ("a + a*b + b*c", 1),
             ("(a + b) * (c + d)", 1),
             ("a*b + a*c*e + d*e + d*c*b", 1),
             ("vote(3; 2:a, 1:b, 1:c)", 0),

@@ -1,0 +1,287 @@
+//! What is asked of a strategy, and the way from the question to the linear program.
+
+use crate::certificate::Certificate;
+use crate::number::Number;
+use crate::program::{Column, Family, Objective, Problem, Program, Scale, Side};
+use crate::simplex::{self, Ended};
+use crate::solution::Solution;
+use crate::source::Source;
+use crate::{Cluster, Error, Expr, NodeSet, QuorumSystem, ReadWriteQuorumSystem, Result, Workload};
+use num_rational::BigRational;
+
+/// Phase one ends this far or nearer from feasible: too close for floating point to call.
+const CLOSE_CALL: f64 = 1e-6;
+/// Loads this far below that of the first strategy are solved again with a better scale.
+const FAR_FROM_SCALE: f64 = 1e-3;
+
+/// What is asked of a strategy: the metric to minimise, the read fractions it is judged on, and what else must hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    objective: Objective,
+    workload: Workload,
+    limits: Vec<(Objective, f64)>,
+    resilient: usize,
+    failed: NodeSet,
+}
+
+impl Plan {
+    /// Minimise a metric over read fractions.
+    pub fn minimise(objective: Objective, workload: Workload) -> Self {
+        Self { objective, workload, limits: Vec::new(), resilient: 0, failed: NodeSet::EMPTY }
+    }
+
+    /// The load must not exceed this many seconds per command; a capacity of `c` is a load of `1/c`.
+    #[must_use]
+    pub fn max_load(self, load: f64) -> Self {
+        self.max(Objective::Load, load)
+    }
+
+    /// The network load must not exceed this many nodes contacted per command.
+    #[must_use]
+    pub fn max_network(self, nodes: f64) -> Self {
+        self.max(Objective::Network, nodes)
+    }
+
+    /// The latency must not exceed this many seconds.
+    #[must_use]
+    pub fn max_latency(self, seconds: f64) -> Self {
+        self.max(Objective::Latency, seconds)
+    }
+
+    /// A metric must not exceed this; a second limit on it replaces the first.
+    #[must_use]
+    pub fn max(mut self, metric: Objective, limit: f64) -> Self {
+        self.limits.retain(|(limited, _)| *limited != metric);
+        self.limits.push((metric, limit));
+        self.limits.sort_by_key(|(limited, _)| *limited);
+        self
+    }
+
+    /// Contact only sets that are still quorums after any `f` of their members crash.
+    #[must_use]
+    pub fn resilient(self, f: usize) -> Self {
+        Self { resilient: f, ..self }
+    }
+
+    /// Contact none of these nodes, which are known to be down.
+    #[must_use]
+    pub fn failed(self, failed: NodeSet) -> Self {
+        Self { failed, ..self }
+    }
+
+    /// The metric that is minimised.
+    pub fn objective(&self) -> Objective {
+        self.objective
+    }
+
+    /// The read fractions.
+    pub fn workload(&self) -> &Workload {
+        &self.workload
+    }
+
+    /// The limits on other metrics.
+    pub fn limits(&self) -> &[(Objective, f64)] {
+        &self.limits
+    }
+
+    /// How many crashes every contacted set survives.
+    pub fn resilience(&self) -> usize {
+        self.resilient
+    }
+
+    /// The nodes that are down.
+    pub fn down(&self) -> NodeSet {
+        self.failed
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        for (metric, limit) in &self.limits {
+            if !limit.is_finite() || *limit <= 0.0 {
+                return Err(Error::BadLimit { metric: metric.name(), value: *limit });
+            }
+            if *metric == self.objective {
+                return Err(Error::LimitOnObjective { metric: metric.name() });
+            }
+        }
+        Ok(())
+    }
+
+    fn latency_matters(&self) -> bool {
+        self.objective == Objective::Latency
+            || self.limits.iter().any(|(metric, _)| *metric == Objective::Latency)
+    }
+
+    /// The problem of this plan for one group of clients.
+    pub(crate) fn problem(&self, system: &ReadWriteQuorumSystem, cluster: &Cluster) -> Result<Problem> {
+        self.check()?;
+        let latencies: Vec<f64> = cluster.iter().map(|attributes| attributes.latency).collect();
+        let families = self.families(system, &latencies, 1.0)?;
+        self.problem_of(system, cluster, families)
+    }
+
+    pub(crate) fn families(
+        &self,
+        system: &ReadWriteQuorumSystem,
+        latencies: &[f64],
+        share: f64,
+    ) -> Result<Vec<Family>> {
+        let family = |side, expr: &Expr| {
+            let usable = expr.nodes().difference(self.failed);
+            let source =
+                Source::new(expr, latencies.to_vec(), usable, self.resilient, self.latency_matters())?;
+            let name = if side == Side::Read { "read" } else { "write" };
+            let failed = self.failed.intersection(expr.nodes()).len();
+            let missing = Error::NoResilientSet { side: name, f: self.resilient, failed };
+            Ok(Family { side, share, source: source.ok_or(missing)? })
+        };
+        Ok(vec![family(Side::Read, system.read_expr())?, family(Side::Write, system.write_expr())?])
+    }
+
+    pub(crate) fn problem_of(
+        &self,
+        system: &ReadWriteQuorumSystem,
+        cluster: &Cluster,
+        families: Vec<Family>,
+    ) -> Result<Problem> {
+        let beyond = system.nodes().iter().find(|&node| node >= cluster.len());
+        if let Some(node) = beyond {
+            return Err(Error::UnknownNode { name: format!("n{node}"), nearest: None });
+        }
+        Ok(Problem {
+            families,
+            capacities: cluster.iter().map(|node| (node.read_capacity, node.write_capacity)).collect(),
+            nodes: system.nodes(),
+            workload: self.workload.clone(),
+            objective: self.objective,
+            limits: self.limits.clone(),
+        })
+    }
+}
+
+impl ReadWriteQuorumSystem {
+    /// The strategy that minimises the plan's objective and keeps its limits.
+    ///
+    /// # Errors
+    /// When a limit is absurd or on the objective itself, no set survives the crashes, or no strategy keeps the limits; the
+    /// error says which limits exclude each other and how low one can be.
+    pub fn optimise(&self, cluster: &Cluster, plan: &Plan) -> Result<Solution> {
+        let problem = plan.problem(self, cluster)?;
+        let ended = solve(&problem)?;
+        Ok(Solution::new(self.clone(), cluster.clone(), plan.clone(), problem, ended))
+    }
+
+    /// The exact optimum of the plan with its proof, or the proof that no strategy keeps the limits.
+    ///
+    /// # Errors
+    /// As [`ReadWriteQuorumSystem::optimise`], but for limits that cannot be kept.
+    pub fn certify(&self, cluster: &Cluster, plan: &Plan) -> Result<Certificate> {
+        let problem = plan.problem(self, cluster)?;
+        let program = Program::<BigRational>::new(&problem, Scale::NONE);
+        let ended = match solve(&problem) {
+            Ok(solved) => simplex::resume(&program, &solved.basis)?,
+            Err(_) => simplex::solve(&program)?,
+        };
+        Ok(Certificate::new(&problem, &ended))
+    }
+}
+
+/// The end of a run in floating point, in the problem's own units.
+#[derive(Clone, Debug)]
+pub(crate) struct Solved {
+    pub(crate) value: f64,
+    pub(crate) basis: Vec<Column>,
+    pub(crate) x: Vec<f64>,
+}
+
+/// Solves a problem in floating point, and in rationals where floating point cannot tell.
+pub(crate) fn solve(problem: &Problem) -> Result<Solved> {
+    let mut scale = Scale::for_problem(problem, first_load(problem));
+    for _ in 0..4 {
+        let program = Program::<f64>::new(problem, scale);
+        let Ok(ended) = simplex::solve(&program) else { return exactly(problem, &[]) };
+        if !ended.feasible {
+            if ended.value < CLOSE_CALL {
+                return exactly(problem, &ended.basis);
+            }
+            return Err(infeasible(problem, &ended));
+        }
+        let loads =
+            ended.basis.iter().zip(&ended.x).filter(|(column, _)| matches!(column, Column::Variable(_)));
+        let most = loads.map(|(_, x)| *x).fold(0.0, f64::max);
+        if problem.counts(Objective::Load) && most > 0.0 && most < FAR_FROM_SCALE {
+            scale.load /= most;
+            continue;
+        }
+        return Ok(in_own_units(problem, scale, ended));
+    }
+    exactly(problem, &[])
+}
+
+fn in_own_units(problem: &Problem, scale: Scale, ended: Ended<f64>) -> Solved {
+    Solved { value: ended.value / scale.of(problem.objective), basis: ended.basis, x: ended.x }
+}
+
+fn exactly(problem: &Problem, basis: &[Column]) -> Result<Solved> {
+    let program = Program::<BigRational>::new(problem, Scale::NONE);
+    let ended = if basis.is_empty() { simplex::solve(&program)? } else { simplex::resume(&program, basis)? };
+    if !ended.feasible {
+        return Err(infeasible(problem, &ended));
+    }
+    let x = ended.x.iter().map(Number::to_f64).collect();
+    Ok(Solved { value: ended.value.to_f64(), basis: ended.basis, x })
+}
+
+/// The load of the busiest node if every command goes to the sets that make the least work.
+fn first_load(problem: &Problem) -> f64 {
+    if !problem.counts(Objective::Load) {
+        return 1.0;
+    }
+    let mut load = vec![0.0; problem.capacities.len()];
+    let read = problem.workload.mean();
+    for family in &problem.families {
+        let fraction = if family.side == Side::Read { read } else { 1.0 - read };
+        let work: Vec<f64> = (0..NodeSet::CAPACITY)
+            .map(|node| match (problem.capacities.get(node), family.side) {
+                (None, _) => 0.0,
+                (Some((read, _)), Side::Read) => 1.0 / read,
+                (Some((_, write)), Side::Write) => 1.0 / write,
+            })
+            .collect();
+        let prices = crate::source::Prices { node: work, latency: 0.0 };
+        if let Some((_, candidate)) = family.source.cheapest(&prices) {
+            for node in candidate.set.iter() {
+                load[node] += fraction * family.share * prices.node[node];
+            }
+        }
+    }
+    load.into_iter().fold(0.0, f64::max)
+}
+
+/// Names the limits that exclude each other, and the least value of the first of them under the others.
+fn infeasible<T: Number>(problem: &Problem, ended: &Ended<T>) -> Error {
+    let program = Program::<f64>::new(problem, Scale::NONE);
+    let mut binding: Vec<(Objective, f64)> = Vec::new();
+    for (row, y) in ended.y.iter().enumerate() {
+        if let Some(metric) = program.limited(row).filter(|_| !y.is_noise()) {
+            let limit = problem.limits.iter().find(|(limited, _)| *limited == metric);
+            binding.extend(limit.filter(|limit| !binding.contains(limit)));
+        }
+    }
+    let Some(((first, limit), others)) = binding.split_first() else {
+        return Error::Infeasible { binding: "the limits exclude each other".into() };
+    };
+    let mut relaxed = problem.clone();
+    relaxed.objective = *first;
+    relaxed.limits = others.to_vec();
+    let name = |(metric, limit): &(Objective, f64)| format!("{} <= {limit}", metric.name());
+    let among = if others.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", others.iter().map(name).collect::<Vec<_>>().join(" and "))
+    };
+    let least = match solve(&relaxed) {
+        Ok(solved) => format!("; the least possible {} is {}", first.name(), solved.value),
+        Err(_) => String::new(),
+    };
+    Error::Infeasible { binding: format!("{}{among} cannot be kept{least}", name(&(*first, *limit))) }
+}

@@ -1,0 +1,169 @@
+//! Where the sets come from that a strategy chooses among.
+//!
+//! A duplicate-free expression answers with its cheapest set directly ([`Tree`]). Any other is enumerated once, down to the
+//! sets that can be needed: minimal ones, and, where crashes must be survived and latency counts, those that contain a
+//! faster quorum than every smaller resilient set. Without crashes to survive minimal quorums are enough: dropping a member
+//! of a quorum that is not among its fastest never makes it slower.
+
+use crate::number::Number;
+use crate::quorums::{MAX_QUORUMS, minimal};
+use crate::tree::{Demand, Tree};
+use crate::{Error, Expr, NodeSet, Result};
+
+/// A set that clients may contact, and how long they wait for a quorum of it, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Candidate {
+    pub(crate) set: NodeSet,
+    pub(crate) latency: f64,
+}
+
+/// What a set costs: the prices of its members, and a price per second of latency.
+pub(crate) struct Prices<T> {
+    pub(crate) node: Vec<T>,
+    pub(crate) latency: T,
+}
+
+/// The sets of one side of a system, for one group of clients.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    kind: Kind,
+    expr: Expr,
+    /// Seconds to each node.
+    latencies: Vec<f64>,
+    /// Distinct latencies of usable nodes, ascending, each with the nodes that are no slower.
+    levels: Vec<(f64, NodeSet)>,
+    usable: NodeSet,
+    resilient: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Tree(Tree),
+    List(Vec<Candidate>),
+}
+
+impl Source {
+    /// The sets of `usable` nodes that are quorums of `expr` after any `resilient` crashes; `None` if there are none.
+    pub(crate) fn new(
+        expr: &Expr,
+        latencies: Vec<f64>,
+        usable: NodeSet,
+        resilient: usize,
+        latency_matters: bool,
+    ) -> Result<Option<Self>> {
+        let usable = usable.intersection(expr.nodes());
+        let levels = levels(&latencies, usable);
+        let tree = Tree::new(expr);
+        let mut source =
+            Self { kind: Kind::Tree(tree), expr: expr.clone(), latencies, levels, usable, resilient };
+        if !expr.is_dup_free() {
+            source.kind = Kind::List(source.enumerate(latency_matters)?);
+        }
+        let free = Prices { node: vec![0.0; NodeSet::CAPACITY], latency: 0.0 };
+        Ok(source.cheapest(&free).is_some().then_some(source))
+    }
+
+    /// A cheapest set and its cost; prices are not negative.
+    pub(crate) fn cheapest<T: Number>(&self, prices: &Prices<T>) -> Option<(T, Candidate)> {
+        let mut best: Option<(T, Candidate)> = None;
+        let mut keep = |cost: T, set: Candidate| {
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, set));
+            }
+        };
+        match &self.kind {
+            Kind::List(list) => {
+                for candidate in list {
+                    let mut cost = T::of(candidate.latency).mul(&prices.latency);
+                    for node in candidate.set.iter() {
+                        cost = cost.add(&prices.node[node]);
+                    }
+                    keep(cost, *candidate);
+                }
+            }
+            Kind::Tree(tree) if !prices.latency.is_above_zero() => {
+                let demand = Demand { allowed: self.usable, resilient: self.resilient, fast: None };
+                if let Some((cost, set)) = tree.cheapest(&prices.node, demand) {
+                    keep(cost, self.candidate(set));
+                }
+            }
+            Kind::Tree(tree) => {
+                for (latency, fast) in &self.levels {
+                    let demand =
+                        Demand { allowed: self.usable, resilient: self.resilient, fast: Some(*fast) };
+                    if let Some((cost, set)) = tree.cheapest(&prices.node, demand) {
+                        keep(cost.add(&T::of(*latency).mul(&prices.latency)), self.candidate(set));
+                    }
+                }
+            }
+        }
+        best
+    }
+
+    /// The least time after which the members that have answered form a quorum; infinite if they never do.
+    pub(crate) fn latency(&self, set: NodeSet) -> f64 {
+        let done = self.levels.iter().find(|(_, fast)| self.expr.is_quorum(set.intersection(*fast)));
+        done.map_or(f64::INFINITY, |(latency, _)| *latency)
+    }
+
+    /// Seconds to each node.
+    pub(crate) fn latencies(&self) -> &[f64] {
+        &self.latencies
+    }
+
+    /// Is this set one a strategy may use?
+    pub(crate) fn allows(&self, set: NodeSet) -> bool {
+        set.is_subset(self.usable) && survives(&self.expr, set, self.resilient)
+    }
+
+    /// All minimal sets.
+    pub(crate) fn minimal_sets(&self) -> Result<Vec<NodeSet>> {
+        let Some(resilient) = self.expr.resilient(self.resilient)? else { return Ok(Vec::new()) };
+        Ok(resilient.minimal_quorums()?.into_iter().filter(|set| set.is_subset(self.usable)).collect())
+    }
+
+    fn candidate(&self, set: NodeSet) -> Candidate {
+        Candidate { set, latency: self.latency(set) }
+    }
+
+    fn enumerate(&self, latency_matters: bool) -> Result<Vec<Candidate>> {
+        let sets = self.minimal_sets()?;
+        let mut candidates: Vec<Candidate> = sets.iter().map(|set| self.candidate(*set)).collect();
+        if self.resilient == 0 || !latency_matters {
+            return Ok(candidates);
+        }
+        let quorums = self.expr.minimal_quorums()?;
+        for (latency, fast) in &self.levels {
+            let quick: Vec<NodeSet> =
+                quorums.iter().copied().filter(|quorum| quorum.is_subset(*fast)).collect();
+            let size = quick.len().saturating_mul(sets.len());
+            if size > MAX_QUORUMS {
+                let (size, limit) = (size as u64, MAX_QUORUMS as u64);
+                return Err(Error::TooLarge { what: "resilient sets to enumerate", size, limit });
+            }
+            let joined = sets.iter().flat_map(|set| quick.iter().map(|quorum| set.union(*quorum))).collect();
+            let joined = minimal(joined).into_iter().map(|set| self.candidate(set));
+            candidates.extend(joined.filter(|candidate| candidate.latency.total_cmp(latency).is_eq()));
+        }
+        candidates.sort_by_key(|candidate| candidate.set);
+        candidates.dedup();
+        Ok(candidates)
+    }
+}
+
+/// Is the set still a quorum after any `crashes` of its members crash?
+pub(crate) fn survives(expr: &Expr, set: NodeSet, crashes: usize) -> bool {
+    let quorum = expr.is_quorum(set);
+    quorum && (crashes == 0 || set.iter().all(|node| survives(expr, set.without(node), crashes - 1)))
+}
+
+fn levels(latencies: &[f64], usable: NodeSet) -> Vec<(f64, NodeSet)> {
+    let of = |node: usize| latencies.get(node).copied().unwrap_or(0.0);
+    let mut distinct: Vec<f64> = usable.iter().map(of).collect();
+    distinct.sort_by(f64::total_cmp);
+    distinct.dedup();
+    distinct
+        .into_iter()
+        .map(|latency| (latency, usable.iter().filter(|&node| of(node) <= latency).collect()))
+        .collect()
+}
