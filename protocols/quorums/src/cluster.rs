@@ -187,6 +187,11 @@ impl Cluster {
         self.attributes.iter()
     }
 
+    /// The read and the write capacity of every node.
+    pub(crate) fn capacities(&self) -> Vec<(f64, f64)> {
+        self.attributes.iter().map(|node| (node.read_capacity, node.write_capacity)).collect()
+    }
+
     /// The names of the members, as `{a, b}`.
     pub fn show_set(&self, set: NodeSet) -> String {
         let names: Vec<&str> =

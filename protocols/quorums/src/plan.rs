@@ -5,7 +5,7 @@ use crate::number::Number;
 use crate::program::{Column, Family, Objective, Problem, Program, Scale, Side};
 use crate::simplex::{self, Ended};
 use crate::solution::Solution;
-use crate::source::Source;
+use crate::source::{Prices, Source};
 use crate::{Cluster, Error, Expr, NodeSet, QuorumSystem, ReadWriteQuorumSystem, Result, Workload};
 use num_rational::BigRational;
 
@@ -116,7 +116,7 @@ impl Plan {
         self.check()?;
         let latencies: Vec<f64> = cluster.iter().map(|attributes| attributes.latency).collect();
         let families = self.families(system, &latencies, 1.0)?;
-        self.problem_of(system, cluster, families)
+        Ok(self.problem_of(system, cluster, families))
     }
 
     pub(crate) fn families(
@@ -125,6 +125,9 @@ impl Plan {
         latencies: &[f64],
         share: f64,
     ) -> Result<Vec<Family>> {
+        if let Some(node) = system.nodes().iter().find(|&node| node >= latencies.len()) {
+            return Err(Error::UnknownNode { name: format!("n{node}"), nearest: None });
+        }
         let family = |side, expr: &Expr| {
             let usable = expr.nodes().difference(self.failed);
             let source =
@@ -142,19 +145,15 @@ impl Plan {
         system: &ReadWriteQuorumSystem,
         cluster: &Cluster,
         families: Vec<Family>,
-    ) -> Result<Problem> {
-        let beyond = system.nodes().iter().find(|&node| node >= cluster.len());
-        if let Some(node) = beyond {
-            return Err(Error::UnknownNode { name: format!("n{node}"), nearest: None });
-        }
-        Ok(Problem {
+    ) -> Problem {
+        Problem {
             families,
-            capacities: cluster.iter().map(|node| (node.read_capacity, node.write_capacity)).collect(),
+            capacities: cluster.capacities(),
             nodes: system.nodes(),
             workload: self.workload.clone(),
             objective: self.objective,
             limits: self.limits.clone(),
-        })
+        }
     }
 }
 
@@ -166,8 +165,8 @@ impl ReadWriteQuorumSystem {
     /// error says which limits exclude each other and how low one can be.
     pub fn optimise(&self, cluster: &Cluster, plan: &Plan) -> Result<Solution> {
         let problem = plan.problem(self, cluster)?;
-        let ended = solve(&problem)?;
-        Ok(Solution::new(self.clone(), cluster.clone(), plan.clone(), problem, ended))
+        let solved = solve(&problem)?;
+        Ok(Solution::new(problem, solved))
     }
 
     /// The exact optimum of the plan with its proof, or the proof that no strategy keeps the limits.
@@ -177,11 +176,8 @@ impl ReadWriteQuorumSystem {
     pub fn certify(&self, cluster: &Cluster, plan: &Plan) -> Result<Certificate> {
         let problem = plan.problem(self, cluster)?;
         let program = Program::<BigRational>::new(&problem, Scale::NONE);
-        let ended = match solve(&problem) {
-            Ok(solved) => simplex::resume(&program, &solved.basis)?,
-            Err(_) => simplex::solve(&program)?,
-        };
-        Ok(Certificate::new(&problem, &ended))
+        let (_, ended) = attempt(&problem)?;
+        Ok(Certificate::new(&problem, &simplex::resume(&program, &ended.basis)?))
     }
 }
 
@@ -193,42 +189,46 @@ pub(crate) struct Solved {
     pub(crate) x: Vec<f64>,
 }
 
-/// Solves a problem in floating point, and in rationals where floating point cannot tell.
+/// Solves a problem; limits that cannot be kept are an error that explains them.
 pub(crate) fn solve(problem: &Problem) -> Result<Solved> {
+    let (scale, ended) = attempt(problem)?;
+    if ended.feasible {
+        Ok(Solved { value: ended.value / scale.of(problem.objective), basis: ended.basis, x: ended.x })
+    } else {
+        Err(infeasible(problem, &ended))
+    }
+}
+
+/// Where the solver ends, in floating point or, where that cannot tell, in rationals; and the scale of the answer.
+pub(crate) fn attempt(problem: &Problem) -> Result<(Scale, Ended<f64>)> {
     let mut scale = Scale::for_problem(problem, first_load(problem));
     for _ in 0..4 {
-        let program = Program::<f64>::new(problem, scale);
-        let Ok(ended) = simplex::solve(&program) else { return exactly(problem, &[]) };
-        if !ended.feasible {
-            if ended.value < CLOSE_CALL {
-                return exactly(problem, &ended.basis);
-            }
-            return Err(infeasible(problem, &ended));
+        let Ok(ended) = simplex::solve(&Program::<f64>::new(problem, scale)) else { break };
+        if !ended.feasible && ended.value < CLOSE_CALL {
+            return exactly(problem, Some(&ended.basis));
         }
         let loads =
             ended.basis.iter().zip(&ended.x).filter(|(column, _)| matches!(column, Column::Variable(_)));
         let most = loads.map(|(_, x)| *x).fold(0.0, f64::max);
-        if problem.counts(Objective::Load) && most > 0.0 && most < FAR_FROM_SCALE {
-            scale.load /= most;
-            continue;
+        if !ended.feasible || !problem.counts(Objective::Load) || most <= 0.0 || most >= FAR_FROM_SCALE {
+            return Ok((scale, ended));
         }
-        return Ok(in_own_units(problem, scale, ended));
+        scale.load /= most;
     }
-    exactly(problem, &[])
+    exactly(problem, None)
 }
 
-fn in_own_units(problem: &Problem, scale: Scale, ended: Ended<f64>) -> Solved {
-    Solved { value: ended.value / scale.of(problem.objective), basis: ended.basis, x: ended.x }
-}
-
-fn exactly(problem: &Problem, basis: &[Column]) -> Result<Solved> {
+fn exactly(problem: &Problem, basis: Option<&[Column]>) -> Result<(Scale, Ended<f64>)> {
     let program = Program::<BigRational>::new(problem, Scale::NONE);
-    let ended = if basis.is_empty() { simplex::solve(&program)? } else { simplex::resume(&program, basis)? };
-    if !ended.feasible {
-        return Err(infeasible(problem, &ended));
-    }
-    let x = ended.x.iter().map(Number::to_f64).collect();
-    Ok(Solved { value: ended.value.to_f64(), basis: ended.basis, x })
+    let ended = basis.map_or_else(|| simplex::solve(&program), |basis| simplex::resume(&program, basis))?;
+    let rounded = Ended {
+        feasible: ended.feasible,
+        value: ended.value.to_f64(),
+        x: ended.x.iter().map(Number::to_f64).collect(),
+        y: ended.y.iter().map(Number::to_f64).collect(),
+        basis: ended.basis,
+    };
+    Ok((Scale::NONE, rounded))
 }
 
 /// The load of the busiest node if every command goes to the sets that make the least work.
@@ -240,14 +240,9 @@ fn first_load(problem: &Problem) -> f64 {
     let read = problem.workload.mean();
     for family in &problem.families {
         let fraction = if family.side == Side::Read { read } else { 1.0 - read };
-        let work: Vec<f64> = (0..NodeSet::CAPACITY)
-            .map(|node| match (problem.capacities.get(node), family.side) {
-                (None, _) => 0.0,
-                (Some((read, _)), Side::Read) => 1.0 / read,
-                (Some((_, write)), Side::Write) => 1.0 / write,
-            })
-            .collect();
-        let prices = crate::source::Prices { node: work, latency: 0.0 };
+        let capacity = |(read, write): &(f64, f64)| if family.side == Side::Read { *read } else { *write };
+        let work: Vec<f64> = problem.capacities.iter().map(|pair| 1.0 / capacity(pair)).collect();
+        let prices = Prices { node: work, latency: 0.0 };
         if let Some((_, candidate)) = family.source.cheapest(&prices) {
             for node in candidate.set.iter() {
                 load[node] += fraction * family.share * prices.node[node];
@@ -258,7 +253,7 @@ fn first_load(problem: &Problem) -> f64 {
 }
 
 /// Names the limits that exclude each other, and the least value of the first of them under the others.
-fn infeasible<T: Number>(problem: &Problem, ended: &Ended<T>) -> Error {
+fn infeasible(problem: &Problem, ended: &Ended<f64>) -> Error {
     let program = Program::<f64>::new(problem, Scale::NONE);
     let mut binding: Vec<(Objective, f64)> = Vec::new();
     for (row, y) in ended.y.iter().enumerate() {

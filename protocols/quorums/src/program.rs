@@ -169,7 +169,7 @@ impl<'a, T: Number> Program<'a, T> {
     pub(crate) fn new(problem: &'a Problem, scale: Scale) -> Self {
         let loaded: Vec<usize> =
             if problem.counts(Objective::Load) { problem.nodes.iter().collect() } else { Vec::new() };
-        let mut position = vec![0; NodeSet::CAPACITY];
+        let mut position = vec![0; problem.capacities.len()];
         for (at, &node) in loaded.iter().enumerate() {
             position[node] = at;
         }
@@ -289,7 +289,7 @@ impl<'a, T: Number> Program<'a, T> {
         Some((cost.sub(&y[family]), candidate))
     }
 
-    fn prices(&self, family: usize, y: &[T], with_costs: bool) -> Prices<T> {
+    pub(crate) fn prices(&self, family: usize, y: &[T], with_costs: bool) -> Prices<T> {
         let (mut size, mut latency) =
             if with_costs { self.set_cost[family].clone() } else { (T::zero(), T::zero()) };
         let first = self.families() + self.load_rows();
@@ -300,7 +300,7 @@ impl<'a, T: Number> Program<'a, T> {
                 Objective::Latency => latency.sub_mul(&extra.charge[family], y),
             }
         }
-        let mut node = vec![size; NodeSet::CAPACITY];
+        let mut node = vec![size; self.problem.capacities.len()];
         for (at, &of) in self.loaded.iter().enumerate() {
             let mut burden = T::zero();
             for (k, share) in self.share[family].iter().enumerate() {

@@ -275,7 +275,6 @@ impl<'a, T: Number> Simplex<'a, T> {
             *entry = entry.div(&direction[row]);
         }
         let step = self.x[row].div(&direction[row]);
-        let nonzero: Vec<usize> = (0..rows).filter(|&at| pivot_row[at] != T::zero()).collect();
         for (other, d) in direction.iter().enumerate() {
             if other == row || *d == T::zero() {
                 continue;
@@ -285,8 +284,10 @@ impl<'a, T: Number> Simplex<'a, T> {
                 self.x[other] = T::zero();
             }
             let inverse = &mut self.inverse[other * rows..(other + 1) * rows];
-            for &at in &nonzero {
-                inverse[at].sub_mul(d, &pivot_row[at]);
+            for (entry, pivot) in inverse.iter_mut().zip(&pivot_row) {
+                if !T::EXACT || *pivot != T::zero() {
+                    entry.sub_mul(d, pivot);
+                }
             }
         }
         self.inverse[row * rows..(row + 1) * rows].clone_from_slice(&pivot_row);

@@ -1,32 +1,23 @@
 //! The answer to a plan: a strategy, its value, and the way to a proof.
 
+use crate::Result;
 use crate::certificate::Certificate;
-use crate::plan::{Plan, Solved};
+use crate::plan::Solved;
 use crate::program::{Column, Problem, Program, Scale, Side};
 use crate::simplex;
 use crate::strategy::{Choice, Strategy};
-use crate::{Cluster, ReadWriteQuorumSystem, Result};
 use num_rational::BigRational;
 
 /// An optimal strategy, found in floating point.
 #[derive(Clone, Debug)]
 pub struct Solution {
-    system: ReadWriteQuorumSystem,
-    cluster: Cluster,
-    plan: Plan,
     problem: Problem,
     solved: Solved,
 }
 
 impl Solution {
-    pub(crate) fn new(
-        system: ReadWriteQuorumSystem,
-        cluster: Cluster,
-        plan: Plan,
-        problem: Problem,
-        solved: Solved,
-    ) -> Self {
-        Self { system, cluster, plan, problem, solved }
+    pub(crate) fn new(problem: Problem, solved: Solved) -> Self {
+        Self { problem, solved }
     }
 
     /// The optimum of the plan's objective, in its units.
@@ -35,12 +26,10 @@ impl Solution {
     }
 
     /// The strategy.
-    ///
-    /// # Errors
-    /// Never for a solution of [`ReadWriteQuorumSystem::optimise`]; the signature is that of every strategy from weights.
-    pub fn strategy(&self) -> Result<Strategy> {
+    pub fn strategy(&self) -> Strategy {
         let side = |side| choices(&self.problem, &self.solved, side);
-        Strategy::of_choices(&self.cluster, side(Side::Read), side(Side::Write))
+        Strategy::of_choices(&self.problem.capacities, side(Side::Read), side(Side::Write))
+            .expect("the probabilities of an optimum are positive and sum to one")
     }
 
     /// Solves again in rational arithmetic from where floating point ended, and returns the exact optimum with its proof.
@@ -52,24 +41,15 @@ impl Solution {
         let ended = simplex::resume(&program, &self.solved.basis)?;
         Ok(Certificate::new(&self.problem, &ended))
     }
-
-    /// The system it is for.
-    pub fn system(&self) -> &ReadWriteQuorumSystem {
-        &self.system
-    }
-
-    /// The plan it answers.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
 }
 
 /// The sets of the families of one side with their values.
 pub(crate) fn choices(problem: &Problem, solved: &Solved, side: Side) -> Vec<Choice> {
     let chosen = |(column, x): (&Column, &f64)| match column {
         Column::Set(family, candidate) if problem.families[*family].side == side => {
-            let probability = x.max(0.0) * problem.families[*family].share;
-            Some(Choice { nodes: candidate.set, probability, latency: candidate.latency })
+            let family = &problem.families[*family];
+            let probability = x.max(0.0) * family.share;
+            Some(Choice { nodes: candidate.set, probability, latency: family.source.latency(candidate.set) })
         }
         _ => None,
     };

@@ -34,6 +34,8 @@ pub(crate) struct Source {
     levels: Vec<(f64, NodeSet)>,
     usable: NodeSet,
     resilient: usize,
+    /// Do latencies count? Candidates carry none otherwise.
+    timed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -49,18 +51,16 @@ impl Source {
         latencies: Vec<f64>,
         usable: NodeSet,
         resilient: usize,
-        latency_matters: bool,
+        timed: bool,
     ) -> Result<Option<Self>> {
         let usable = usable.intersection(expr.nodes());
         let levels = levels(&latencies, usable);
-        let tree = Tree::new(expr);
-        let mut source =
-            Self { kind: Kind::Tree(tree), expr: expr.clone(), latencies, levels, usable, resilient };
-        if !expr.is_dup_free() {
-            source.kind = Kind::List(source.enumerate(latency_matters)?);
+        let (kind, expr) = (Kind::Tree(Tree::new(expr)), expr.clone());
+        let mut source = Self { kind, expr, latencies, levels, usable, resilient, timed };
+        if !source.expr.is_dup_free() {
+            source.kind = Kind::List(source.enumerate()?);
         }
-        let free = Prices { node: vec![0.0; NodeSet::CAPACITY], latency: 0.0 };
-        Ok(source.cheapest(&free).is_some().then_some(source))
+        Ok(source.is_possible().then_some(source))
     }
 
     /// A cheapest set and its cost; prices are not negative.
@@ -122,14 +122,26 @@ impl Source {
         Ok(resilient.minimal_quorums()?.into_iter().filter(|set| set.is_subset(self.usable)).collect())
     }
 
-    fn candidate(&self, set: NodeSet) -> Candidate {
-        Candidate { set, latency: self.latency(set) }
+    /// Is there any set?
+    fn is_possible(&self) -> bool {
+        match &self.kind {
+            Kind::List(list) => !list.is_empty(),
+            Kind::Tree(_) if self.resilient == 0 => self.expr.is_quorum(self.usable),
+            Kind::Tree(tree) => {
+                let demand = Demand { allowed: self.usable, resilient: self.resilient, fast: None };
+                tree.cheapest(&vec![0.0; self.latencies.len()], demand).is_some()
+            }
+        }
     }
 
-    fn enumerate(&self, latency_matters: bool) -> Result<Vec<Candidate>> {
+    fn candidate(&self, set: NodeSet) -> Candidate {
+        Candidate { set, latency: if self.timed { self.latency(set) } else { 0.0 } }
+    }
+
+    fn enumerate(&self) -> Result<Vec<Candidate>> {
         let sets = self.minimal_sets()?;
         let mut candidates: Vec<Candidate> = sets.iter().map(|set| self.candidate(*set)).collect();
-        if self.resilient == 0 || !latency_matters {
+        if self.resilient == 0 || !self.timed {
             return Ok(candidates);
         }
         let quorums = self.expr.minimal_quorums()?;

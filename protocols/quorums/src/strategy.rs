@@ -70,11 +70,9 @@ impl Strategy {
                 .map(|&(nodes, probability)| Choice { nodes, probability, latency: latency(nodes) })
                 .collect())
         };
-        Self::of_choices(
-            cluster,
-            latencies(system.read_expr(), reads)?,
-            latencies(system.write_expr(), writes)?,
-        )
+        let (reads, writes) =
+            (latencies(system.read_expr(), reads)?, latencies(system.write_expr(), writes)?);
+        Self::of_choices(&cluster.capacities(), reads, writes)
     }
 
     /// Every minimal set that survives `f` crashes, equally often.
@@ -89,21 +87,22 @@ impl Strategy {
         Self::new(system, cluster, &sets("read", system.read_expr())?, &sets("write", system.write_expr())?)
     }
 
-    pub(crate) fn of_choices(cluster: &Cluster, reads: Vec<Choice>, writes: Vec<Choice>) -> Result<Self> {
+    pub(crate) fn of_choices(
+        capacities: &[(f64, f64)],
+        reads: Vec<Choice>,
+        writes: Vec<Choice>,
+    ) -> Result<Self> {
         let (reads, writes) = (normalised("read quorums", reads)?, normalised("write quorums", writes)?);
         let contacted = |choices: &[Choice], node: usize| {
             choices.iter().filter(|choice| choice.nodes.contains(node)).map(|choice| choice.probability).sum()
         };
-        let duties = cluster
-            .iter()
-            .enumerate()
-            .map(|(node, attributes)| Duty {
-                read: contacted(&reads, node),
-                write: contacted(&writes, node),
-                read_capacity: attributes.read_capacity,
-                write_capacity: attributes.write_capacity,
-            })
-            .collect();
+        let duty = |(node, &(read_capacity, write_capacity)): (usize, &(f64, f64))| Duty {
+            read: contacted(&reads, node),
+            write: contacted(&writes, node),
+            read_capacity,
+            write_capacity,
+        };
+        let duties = capacities.iter().enumerate().map(duty).collect();
         Ok(Self { reads, writes, duties })
     }
 

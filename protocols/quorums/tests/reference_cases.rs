@@ -5,8 +5,8 @@
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use parthood_quorums::{
-    Attributes, Cluster, Error, Expr, NodeSet, Objective, Plan, QuorumSystem, ReadWriteQuorumSystem, Result,
-    Strategy, Workload, quorum_counts,
+    Attributes, Cluster, Error, Expr, Node, NodeSet, Objective, Plan, QuorumSystem, ReadWriteQuorumSystem,
+    Result, Strategy, Workload, duplicate_free, quorum_counts, search,
 };
 use serde_json::Value;
 
@@ -87,7 +87,7 @@ fn check_strategy(case: &Value) {
     let solution = answer.unwrap_or_else(|error| panic!("{id}: {error}"));
     let exact = rational(case["exact"].as_str().unwrap());
     close(solution.value(), float(&exact), id);
-    let strategy = solution.strategy().unwrap();
+    let strategy = solution.strategy();
     let metric = |metric| match metric {
         Objective::Load => strategy.load(plan.workload()),
         Objective::Network => strategy.network_load(plan.workload()),
@@ -118,6 +118,40 @@ fn where_the_original_is_wrong_or_order_dependent_the_answer_is_exact() {
     let cases = cases("divergences", "strategy");
     assert_eq!(cases.len(), 10);
     cases.iter().for_each(check_strategy);
+}
+
+#[test]
+fn every_search_finds_the_optimum_among_the_counted_candidates() {
+    let cases = cases("cases", "search");
+    assert_eq!(cases.len(), 23);
+    for case in cases {
+        let id = case["id"].as_str().unwrap();
+        let (cluster, plan) = (cluster(&case), plan(&case).unwrap());
+        let resilience = usize::try_from(case["resilience"].as_u64().unwrap()).unwrap();
+        let nodes: Vec<Node> = cluster.nodes().collect();
+        let candidates = duplicate_free(&nodes).unwrap();
+        assert_eq!(Value::from(candidates.len()), case["candidates"], "{id}");
+        let systems = candidates.into_iter().map(ReadWriteQuorumSystem::reads);
+        let values: Vec<f64> = systems
+            .filter(|system| system.resilience().unwrap() >= resilience)
+            .filter_map(|system| system.optimise(&cluster, &plan).ok())
+            .map(|solution| solution.value())
+            .collect();
+        assert_eq!(Value::from(values.len()), case["feasible_candidates"], "{id}");
+        let found = search(&cluster, &plan, resilience, &mut |_| true);
+        if case["status"] == "infeasible" {
+            assert!(matches!(found, Err(Error::NothingFound { .. })), "{id}");
+            continue;
+        }
+        let found = found.unwrap();
+        let exact = rational(case["exact"].as_str().unwrap());
+        assert!(found.proved && found.gap() == 0.0, "{id}");
+        close(found.value, float(&exact), id);
+        assert!(found.system.resilience().unwrap() >= resilience, "{id}");
+        let proof = found.system.certify(&cluster, &plan).unwrap();
+        assert_eq!(*proof.value(), exact, "{id}");
+        proof.check(&found.system, &cluster, &plan).unwrap();
+    }
 }
 
 fn letters(value: &Value) -> NodeSet {
