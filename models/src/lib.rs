@@ -27,7 +27,9 @@ pub mod history;
 pub mod linearizability;
 pub mod multipaxos;
 mod network;
+pub mod paxos;
 mod protocol;
+mod quorum_params;
 mod replay;
 mod report;
 pub mod sequential;
@@ -47,6 +49,7 @@ pub use protocol::{
     Budget, Cause, CommandOf, Kind, MsgOf, Property, Protocol, RandomOf, StateOf, States, Step, StorageOf,
     TimerOf, View,
 };
+pub use quorum_params::QuorumParams;
 pub use replay::{Lane, Path, Trace, TraceCause, TraceSend, TraceStep};
 pub use report::{Reached, Report, Verdict, Why};
 pub use space::Space;

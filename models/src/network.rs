@@ -75,6 +75,11 @@ impl<M: PartialEq> PartialEq for Packet<M> {
     }
 }
 
+/// Is this message in flight? Not for ordered networks.
+pub(crate) fn contains<M: Ord>(flight: &Flight<M>, src: Id, dst: Id, msg: &M) -> bool {
+    flight.binary_search_by(|other| other.channel().cmp(&(src, dst)).then_with(|| other.msg.cmp(msg))).is_ok()
+}
+
 impl Network {
     /// Puts a message in flight.
     pub(crate) fn insert<M: Ord>(self, flight: &mut Flight<M>, packet: Hashed<Packet<M>>) {

@@ -5,11 +5,11 @@
 
 use crate::fingerprint::Hashed;
 use crate::index;
-use crate::network::{Network, Packet};
+use crate::network::{Network, Packet, contains};
 use crate::protocol::{Cause, Protocol, StateOf, Step};
 use crate::state::{Offer, State};
 use crate::system::{Input, Move, System, Torn};
-use stateright::actor::{Actor, Command, Id, Out, is_no_op, is_no_op_with_timer};
+use stateright::actor::{Actor, Command, Id, Out, is_no_op_with_timer};
 use std::borrow::Cow;
 
 /// Called with every step within a move, in order.
@@ -87,10 +87,15 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
         let Some((id, cause)) = self.cause(input) else { return false };
         let before = &from.actors[index(id)];
         let (state, out) = self.handle(id, before, &cause);
+        let same = is_same(before, &state);
         // On an ordered network the head of a channel moves even if its message means nothing to the receiver; a
         // timer and a choice are used up.
         let ignored = match cause {
-            Cause::Deliver { .. } => self.system.setup.network != Network::Ordered && is_no_op(&state, &out),
+            Cause::Deliver { .. } => match self.system.setup.network {
+                Network::Ordered => false,
+                Network::Unordered => same && out.is_empty(),
+                Network::Duplicating => same && self.repeats(id, &cause, before, &out),
+            },
             Cause::Timeout(timer) => is_no_op_with_timer(&state, &out, timer),
             Cause::Random(_) | Cause::Start(_) => false,
         };
@@ -101,6 +106,22 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
         }
         // Firing without effect does not count against a budget: it is sending again what is still in flight.
         !ignored && (next.fired == from.fired || next.differs_but_for_counters(from))
+    }
+
+    /// Does a step that leaves its actor as it is only send what is in flight anyway, and tell the ghost nothing new?
+    /// On the duplicating network most steps are of this kind, and they are told apart before anything is copied.
+    fn repeats(&self, id: Id, cause: &Cause<'_, P::Actor>, state: &StateOf<P>, out: &Out<P::Actor>) -> bool {
+        let from = self.from;
+        let in_flight = |command: &crate::CommandOf<P::Actor>| match command {
+            Command::Send(dst, msg) => contains(&from.flight, id, *dst, msg),
+            _ => false,
+        };
+        let mut ghost = Cow::Borrowed(&*from.ghost);
+        out.iter().all(in_flight) && {
+            let step = Step { id, cause: *cause, before: Some(state), after: state, out };
+            self.system.protocol.observe(&mut ghost, &step);
+            matches!(ghost, Cow::Borrowed(_))
+        }
     }
 
     /// Who reacts, and to what; none if nobody is there.
@@ -275,7 +296,7 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
         let before = next.actors[index(dst)].clone();
         let cause = Cause::Deliver { src, msg: &msg };
         let (state, out) = self.handle(dst, &before, &cause);
-        if !is_no_op(&state, &out) {
+        if !(out.is_empty() && is_same(&before, &state)) {
             let after = owned(&before, state);
             self.carry_out(next, dst, &cause, Some(&before), &after, out);
         }
@@ -305,7 +326,7 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
             }
             let cause = Cause::Deliver { src: packet.src, msg: &packet.msg };
             let (after, out) = self.handle(packet.dst, state, &cause);
-            *collected_live |= !is_no_op(&after, &out);
+            *collected_live |= !(out.is_empty() && is_same(state, &after));
             false
         });
     }
@@ -321,6 +342,15 @@ impl Touched {
 
     fn contains(&self, id: Id) -> bool {
         self.0 & 1 << index(id) != 0
+    }
+}
+
+/// Did a handler leave the state as it was, even if it asked for a copy to change?
+#[allow(clippy::ptr_arg, reason = "whether a copy was made is the question")]
+fn is_same<S: Clone + PartialEq>(before: &Hashed<S>, state: &Cow<'_, S>) -> bool {
+    match state {
+        Cow::Borrowed(_) => true,
+        Cow::Owned(after) => *after == **before,
     }
 }
 

@@ -1,0 +1,170 @@
+//! The properties (compartmentalization notes, section 13), and states and messages in words.
+
+use super::{Paxos, Value};
+use crate::{Property, View};
+use parthood_protocols::ids::Round;
+use parthood_protocols::paxos::{AcceptorState, Msg, PaxosClientState, Phase, ProposerState, State, Vote};
+use std::fmt::Write;
+
+/// All of them.
+pub(super) const ALL: &[Property<Paxos>] = &[
+    Property::always("one proposal per round", one_proposal_per_round),
+    Property::always("agreement", agreement),
+    Property::always("learned implies chosen", learned_implies_chosen),
+    Property::always("clients agree", clients_agree),
+    Property::always("validity", validity),
+    Property::always("a higher round proposes what was chosen", higher_rounds_propose_what_was_chosen),
+    Property::always("promises never decrease and bound the votes", promises_bound_votes),
+    Property::always("read quorums meet write quorums", |view| view.protocol.quorums_meet),
+    Property::at_the_end("every client is told", |view| !view.protocol.answers || every_client_is_told(view)),
+    Property::sometimes("a value is chosen", |view| chosen(view).next().is_some()),
+    Property::sometimes("all clients are told", every_client_is_told),
+    Property::sometimes("a later round chooses", |view| chosen(view).any(|(round, _)| round > Round::ZERO)),
+    Property::sometimes("a later round finds the value chosen", |view| {
+        chosen(view)
+            .any(|(round, value)| view.ghost.proposed.iter().any(|&(later, of)| later > round && of == value))
+    }),
+    Property::sometimes("rounds are abandoned", |view| {
+        view.ghost.proposed.len() > 1 && chosen(view).next().is_none()
+    }),
+];
+
+/// What was chosen: every value for which, in one round, a write quorum voted.
+fn chosen<'a>(view: &View<'a, Paxos>) -> impl Iterator<Item = (Round, Value)> + use<'a> {
+    let quorums = &view.protocol.config.quorums;
+    view.ghost.cast.iter().filter(|(_, voters)| quorums.is_write_quorum(**voters)).map(|(vote, _)| *vote)
+}
+
+fn proposers<'a>(view: &View<'a, Paxos>) -> impl Iterator<Item = &'a ProposerState<Value>> + use<'a> {
+    view.states.iter().filter_map(|state| match state {
+        State::Proposer(proposer) => Some(proposer),
+        State::Acceptor(_) | State::Client(_) => None,
+    })
+}
+
+fn acceptors<'a>(view: &View<'a, Paxos>) -> impl Iterator<Item = &'a AcceptorState<Value>> + use<'a> {
+    view.states.iter().filter_map(|state| match state {
+        State::Acceptor(acceptor) => Some(acceptor),
+        State::Proposer(_) | State::Client(_) => None,
+    })
+}
+
+fn clients<'a>(view: &View<'a, Paxos>) -> impl Iterator<Item = &'a PaxosClientState<Value>> + use<'a> {
+    view.states.iter().filter_map(|state| match state {
+        State::Client(client) => Some(client),
+        State::Proposer(_) | State::Acceptor(_) => None,
+    })
+}
+
+/// S1, of proposals and not only of votes.
+fn one_proposal_per_round(view: &View<'_, Paxos>) -> bool {
+    let mut last = None;
+    view.ghost.proposed.iter().all(|(round, _)| last.replace(round) != Some(round))
+}
+
+/// S2.
+fn agreement(view: &View<'_, Paxos>) -> bool {
+    let mut values = chosen(view).map(|(_, value)| value);
+    values.next().is_none_or(|first| values.all(|value| value == first))
+}
+
+/// S3.
+fn learned_implies_chosen(view: &View<'_, Paxos>) -> bool {
+    let known = proposers(view).filter_map(|proposer| match &proposer.phase {
+        Phase::Done(value) => Some(*value),
+        _ => None,
+    });
+    let told = clients(view).filter_map(|client| client.chosen);
+    known.chain(told).all(|value| chosen(view).any(|(_, chosen)| chosen == value))
+}
+
+/// S4, for what a single decree has instead of logs.
+fn clients_agree(view: &View<'_, Paxos>) -> bool {
+    let mut told = clients(view).filter_map(|client| client.chosen);
+    told.next().is_none_or(|first| told.all(|value| value == first))
+}
+
+/// S5: what is proposed was asked for; clients ask as soon as they start.
+fn validity(view: &View<'_, Paxos>) -> bool {
+    view.ghost
+        .proposed
+        .iter()
+        .all(|(_, value)| view.protocol.clients.iter().any(|client| client.value == Some(*value)))
+}
+
+/// S11: the invariant that Paxos rests on.
+fn higher_rounds_propose_what_was_chosen(view: &View<'_, Paxos>) -> bool {
+    chosen(view).all(|(round, value)| {
+        view.ghost.proposed.iter().all(|(later, proposed)| *later <= round || *proposed == value)
+    })
+}
+
+/// S11, of acceptors.
+fn promises_bound_votes(view: &View<'_, Paxos>) -> bool {
+    let bound = |acceptor: &AcceptorState<Value>| {
+        acceptor.vote.as_ref().is_none_or(|vote| vote.vote_round <= acceptor.round)
+    };
+    !view.ghost.went_back && acceptors(view).all(bound)
+}
+
+/// L1.
+fn every_client_is_told(view: &View<'_, Paxos>) -> bool {
+    clients(view).all(|client| client.chosen.is_some())
+}
+
+/// A state in words.
+pub(super) fn describe_state(state: &State<Value>) -> String {
+    match state {
+        State::Proposer(proposer) => describe_proposer(proposer),
+        State::Acceptor(AcceptorState { round, vote }) => {
+            format!("promised {round:?}, {}", describe_vote(vote.as_ref()))
+        }
+        State::Client(client) => match (client.asked, client.chosen) {
+            (_, Some(chosen)) => format!("told that v{chosen} is chosen"),
+            (Some(asked), None) => format!("asked for v{asked}"),
+            (None, None) => "asked for nothing yet".into(),
+        },
+    }
+}
+
+fn describe_proposer(proposer: &ProposerState<Value>) -> String {
+    let mut text = match (&proposer.phase, proposer.used) {
+        (Phase::Idle, None) => "idle".to_owned(),
+        (Phase::Idle, Some(used)) => format!("idle since a restart, will not use {used:?} again"),
+        (Phase::Done(value), _) => format!("knows that v{value} is chosen"),
+        (Phase::Phase1 { promised, best }, used) => {
+            let round = used.unwrap_or_default();
+            format!(
+                "phase 1 of {round:?}: promises of {promised:?}, best report: {}",
+                describe_vote(best.as_ref())
+            )
+        }
+        (Phase::Phase2 { value, voted }, used) => {
+            let round = used.unwrap_or_default();
+            format!("phase 2 of {round:?}: proposed v{value}, votes of {voted:?}")
+        }
+    };
+    if proposer.heard > proposer.used.unwrap_or_default() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ", heard of {:?}", proposer.heard);
+    }
+    text
+}
+
+fn describe_vote(vote: Option<&Vote<Value>>) -> String {
+    vote.map_or("no vote".into(), |vote| format!("voted v{} in {:?}", vote.vote_value, vote.vote_round))
+}
+
+/// A message in words.
+pub(super) fn describe_msg(msg: &Msg<Value>) -> String {
+    match msg {
+        Msg::Propose(value) => format!("Propose v{value}"),
+        Msg::Phase1a { round } => format!("Phase1a {round:?}"),
+        Msg::Phase1b { round, vote } => format!("Phase1b {round:?}, {}", describe_vote(vote.as_ref())),
+        Msg::Phase2a { round, value } => format!("Phase2a {round:?} v{value}"),
+        Msg::Phase2b { round } => format!("Phase2b {round:?}"),
+        Msg::Nack { round } => format!("Nack {round:?}"),
+        Msg::Chosen(value) => format!("Chosen v{value}"),
+        Msg::Invoke(value) => format!("Invoke v{value}"),
+    }
+}
