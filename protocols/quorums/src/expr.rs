@@ -193,6 +193,19 @@ impl Expr {
     }
 }
 
+impl Expr {
+    /// The same expression with node `i` replaced by `to[i]`; `to` covers the nodes that occur.
+    pub(crate) fn renamed(&self, to: &[Node]) -> Self {
+        match self {
+            Self::Leaf(node) => Self::Leaf(to[node.index()]),
+            Self::Gate(gate) => Self::Gate(Gate {
+                threshold: gate.threshold,
+                children: gate.children.iter().map(|(votes, child)| (*votes, child.renamed(to))).collect(),
+            }),
+        }
+    }
+}
+
 impl From<Node> for Expr {
     fn from(node: Node) -> Self {
         Self::Leaf(node)

@@ -9,10 +9,13 @@
     reason = "nodes, fractions and prices have one-letter names in the papers"
 )]
 
+mod availability;
 mod certificate;
 mod cluster;
+pub mod constructions;
 mod error;
 mod expr;
+mod front;
 mod node_set;
 mod number;
 mod parse;
@@ -22,6 +25,7 @@ mod quorums;
 mod read_write;
 mod search;
 mod simplex;
+mod sites;
 mod solution;
 mod source;
 mod strategy;
@@ -29,10 +33,12 @@ mod system;
 mod tree;
 mod workload;
 
+pub use availability::{Availability, MAX_STATES_OF, reliability};
 pub use certificate::Certificate;
 pub use cluster::{Attributes, Cluster, LEAST_ATTRIBUTE, MOST_ATTRIBUTE};
 pub use error::{Error, Result};
 pub use expr::{Expr, Gate, MAX_VOTES, Node};
+pub use front::{Explanation, FrontPoint};
 pub use node_set::NodeSet;
 pub use parse::{MAX_DEPTH, MAX_TEXT};
 pub use plan::Plan;
@@ -40,6 +46,7 @@ pub use program::{Objective, Side};
 pub use quorums::{MAX_QUORUMS, quorum_counts};
 pub use read_write::ReadWriteQuorumSystem;
 pub use search::{Found, MAX_ENUMERATED, Progress, duplicate_free, search};
+pub use sites::{Placement, Samples, Site, SiteStrategies, place};
 pub use solution::Solution;
 pub use strategy::{Choice, Sampler, Strategy};
 pub use system::{Majority, QuorumSystem};

@@ -94,6 +94,13 @@ impl Plan {
         self.failed
     }
 
+    /// The same limits with another objective, which is no longer limited.
+    pub(crate) fn with_objective(&self, objective: Objective) -> Self {
+        let mut plan = Self { objective, ..self.clone() };
+        plan.limits.retain(|(metric, _)| *metric != objective);
+        plan
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         for (metric, limit) in &self.limits {
             if !limit.is_finite() || *limit <= 0.0 {
@@ -186,14 +193,18 @@ impl ReadWriteQuorumSystem {
 pub(crate) struct Solved {
     pub(crate) value: f64,
     pub(crate) basis: Vec<Column>,
+    /// Values of the basic columns and prices of the rows, in the scale of the solver.
     pub(crate) x: Vec<f64>,
+    pub(crate) y: Vec<f64>,
+    pub(crate) scale: Scale,
 }
 
 /// Solves a problem; limits that cannot be kept are an error that explains them.
 pub(crate) fn solve(problem: &Problem) -> Result<Solved> {
     let (scale, ended) = attempt(problem)?;
     if ended.feasible {
-        Ok(Solved { value: ended.value / scale.of(problem.objective), basis: ended.basis, x: ended.x })
+        let value = ended.value / scale.of(problem.objective);
+        Ok(Solved { value, basis: ended.basis, x: ended.x, y: ended.y, scale })
     } else {
         Err(infeasible(problem, &ended))
     }

@@ -235,6 +235,12 @@ impl<'a, T: Number> Program<'a, T> {
             .find(|metric| self.extras[extra].metric == *metric && self.problem.objective != *metric)
     }
 
+    /// The node whose load a row bounds, for rows that bound one.
+    pub(crate) fn loaded_node(&self, row: usize) -> Option<usize> {
+        let at = row.checked_sub(self.families()).filter(|at| *at < self.load_rows())?;
+        Some(self.loaded[at % self.loaded.len()])
+    }
+
     /// What a column adds to the objective.
     pub(crate) fn cost(&self, column: &Column) -> T {
         match column {

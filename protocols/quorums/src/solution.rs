@@ -7,6 +7,7 @@ use crate::program::{Column, Problem, Program, Scale, Side};
 use crate::simplex;
 use crate::strategy::{Choice, Strategy};
 use num_rational::BigRational;
+use std::ops::Range;
 
 /// An optimal strategy, found in floating point.
 #[derive(Clone, Debug)]
@@ -25,9 +26,17 @@ impl Solution {
         self.solved.value
     }
 
+    pub(crate) fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    pub(crate) fn solved(&self) -> &Solved {
+        &self.solved
+    }
+
     /// The strategy.
     pub fn strategy(&self) -> Strategy {
-        let side = |side| choices(&self.problem, &self.solved, side);
+        let side = |side| choices(&self.problem, &self.solved, side, 0..2);
         Strategy::of_choices(&self.problem.capacities, side(Side::Read), side(Side::Write))
             .expect("the probabilities of an optimum are positive and sum to one")
     }
@@ -43,12 +52,14 @@ impl Solution {
     }
 }
 
-/// The sets of the families of one side with their values.
-pub(crate) fn choices(problem: &Problem, solved: &Solved, side: Side) -> Vec<Choice> {
+/// The sets of some families that are of one side, with their values.
+pub(crate) fn choices(problem: &Problem, solved: &Solved, side: Side, families: Range<usize>) -> Vec<Choice> {
     let chosen = |(column, x): (&Column, &f64)| match column {
-        Column::Set(family, candidate) if problem.families[*family].side == side => {
+        Column::Set(family, candidate)
+            if families.contains(family) && problem.families[*family].side == side =>
+        {
             let family = &problem.families[*family];
-            let probability = x.max(0.0) * family.share;
+            let probability = x.max(0.0);
             Some(Choice { nodes: candidate.set, probability, latency: family.source.latency(candidate.set) })
         }
         _ => None,
