@@ -30,6 +30,15 @@ pub enum Verb {
     Check(CheckArgs),
     /// Opens a claim in the Explorer, to step through its states in a browser.
     Explore(ExploreArgs),
+    /// Runs nodes of a cluster on this machine.
+    Run(RunArgs),
+    /// Talks to a running cluster.
+    Client(ClientArgs),
+    /// Writes a new cluster key into a file.
+    Key {
+        /// The file, which must not exist.
+        file: PathBuf,
+    },
     /// Writes a completion script for a shell to stdout.
     #[command(
         after_help = "Example:\n  parthood completions bash > ~/.local/share/bash-completion/completions/parthood"
@@ -112,4 +121,147 @@ pub struct ExploreArgs {
     /// A path as `check` prints it, to open its last state.
     #[arg(long, value_name = "0/4/2")]
     pub path: Option<String>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("which").args(["all", "node", "print_config"]).required(true).multiple(false),
+    after_help = "Examples:\n  \
+        parthood run multipaxos --all                     three nodes on this machine, in one process\n  \
+        parthood run multipaxos --print-config > c.toml   a commented cluster file\n  \
+        parthood run --config c.toml --node a             one node; start the others elsewhere\n\n\
+        A node that has lost its data directory is started with --rejoin: it executes and serves, but does not vote."
+)]
+pub struct RunArgs {
+    /// The protocol, if it is not to be taken from the cluster file.
+    pub protocol: Option<String>,
+    /// The cluster file [default: cluster/cluster.toml, which --all writes if it is missing].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Run all nodes in this process.
+    #[arg(long)]
+    pub all: bool,
+    /// Run this node; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub node: Vec<String>,
+    /// Keep what nodes save in this folder, instead of the one that the cluster file names.
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+    /// Record every step into this file, to be replayed by `parthood trace check`.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Do not wait for the disk: saves survive a crash of the process, not of the machine.
+    #[arg(long)]
+    pub no_sync: bool,
+    /// The nodes have lost what they saved: they must not vote.
+    #[arg(long)]
+    pub rejoin: bool,
+    /// Print a commented cluster file and end.
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// Arguments of `client`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        parthood client put colour blue\n  \
+        parthood client get colour\n  \
+        parthood client bench --outstanding 64 --seconds 5 --check\n\n\
+        Status 1: the key has no value or holds something else. Status 3: no answer in time; whether the command took\n\
+        effect is then unknown.")]
+pub struct ClientArgs {
+    /// The cluster file [default: cluster/cluster.toml].
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// How many seconds to wait for an answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, global = true)]
+    pub timeout: f64,
+    /// How results are written.
+    #[command(flatten)]
+    pub output: GlobalOutput,
+    /// What to ask for.
+    #[command(subcommand)]
+    pub verb: ClientVerb,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct GlobalOutput {
+    /// Write one JSON object per line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What a client can ask for.
+#[derive(Debug, Subcommand)]
+pub enum ClientVerb {
+    /// Sets a key.
+    Put {
+        /// The key.
+        key: String,
+        /// Its new value.
+        value: String,
+    },
+    /// Prints the value of a key.
+    Get {
+        /// The key.
+        key: String,
+    },
+    /// Removes a key.
+    Delete {
+        /// The key.
+        key: String,
+    },
+    /// Sets a key if it holds what is expected.
+    Cas {
+        /// The key.
+        key: String,
+        /// What it must hold now; an empty text expects no value.
+        expected: String,
+        /// What it shall hold then.
+        new: String,
+    },
+    /// Adds to the number that a key holds, and prints the sum.
+    Incr {
+        /// The key.
+        key: String,
+        /// How much to add.
+        #[arg(default_value_t = 1, allow_negative_numbers = true)]
+        by: i64,
+    },
+    /// Puts a load on the cluster and measures it.
+    Bench(BenchArgs),
+}
+
+/// Arguments of `client bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Commands outstanding at any time.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub outstanding: u32,
+    /// How long commands are issued.
+    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    pub seconds: f64,
+    /// How many commands are issued at most.
+    #[arg(long, value_name = "N")]
+    pub operations: Option<u64>,
+    /// The share of reads, from 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub reads: f64,
+    /// How many keys there are.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub keys: u32,
+    /// How uneven they are used: key i in proportion to 1 / i^SKEW.
+    #[arg(long, value_name = "SKEW", default_value_t = 0.0)]
+    pub skew: f64,
+    /// The bytes of a value.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub value_bytes: usize,
+    /// Determines keys, values and order; random by default.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Record the history and check that it is linearizable.
+    #[arg(long)]
+    pub check: bool,
 }

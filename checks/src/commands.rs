@@ -1,8 +1,10 @@
 //! The verbs: each takes its arguments and ends with a status or an error.
 
 mod check;
+mod client;
 mod explore;
 mod list;
+mod run;
 
 use crate::cli::{Cli, Verb};
 use crate::error::{Error, Status};
@@ -18,6 +20,9 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
         Verb::List(args) => list::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Explore(args) => explore::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Client(args) => client::run(&args),
+        Verb::Key { file } => run::key(&file),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "parthood", &mut script);

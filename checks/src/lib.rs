@@ -9,9 +9,11 @@ pub use parthood_quorums as quorum_systems;
 pub use parthood_runtime as runtime;
 pub use parthood_tomography as tomography;
 
+pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod commands;
+pub mod deploy;
 pub mod draw;
 mod error;
 pub mod manifest;

@@ -10,7 +10,8 @@ use crate::ids::{Round, Slot};
 use crate::sessions::{SessionChange, Sessions};
 use crate::state_machine::StateMachine;
 use im::OrdMap;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a server saves. Its maps share structure with the server's state, so a copy is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +62,19 @@ struct SnapshotDelta<M: StateMachine> {
     slot: Slot,
     machine: Vec<M::Change>,
     sessions: Vec<SessionChange<M::Output>>,
+}
+
+/// Written as the difference from nothing: what a trace of a recovery holds.
+impl<M: StateMachine> Serialize for Storage<M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.delta(None).serialize(serializer)
+    }
+}
+
+impl<'de, M: StateMachine> Deserialize<'de> for Storage<M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::patched(None, StorageDelta::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
 }
 
 impl<M: StateMachine> Default for Storage<M> {

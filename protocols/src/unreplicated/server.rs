@@ -8,7 +8,8 @@ use crate::faults::Faults;
 use crate::ids::Slot;
 use crate::sessions::{Answer, SessionChange, Sessions, Standing};
 use crate::state_machine::StateMachine;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stateright::actor::{Id, Out};
 use std::borrow::Cow;
 
@@ -68,6 +69,19 @@ impl<M: StateMachine> Durable for Storage<M> {
         storage.machine.patch(delta.machine);
         storage.sessions.patch(delta.sessions);
         Ok(storage)
+    }
+}
+
+/// Written as the difference from nothing: what a trace of a recovery holds.
+impl<M: StateMachine> Serialize for ServerState<M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.delta(None).serialize(serializer)
+    }
+}
+
+impl<'de, M: StateMachine> Deserialize<'de> for ServerState<M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::patched(None, StorageDelta::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -1,0 +1,83 @@
+//! `parthood run` and `parthood key`
+
+use super::Console;
+use crate::cli::RunArgs;
+use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE, ServeOptions};
+use crate::error::{Error, Status};
+use parthood_runtime::wire::Key;
+use std::path::Path;
+
+/// What a cluster on one machine begins with.
+const EXAMPLE_NODES: u16 = 3;
+const EXAMPLE_PORT: u16 = 7001;
+
+pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
+    let console = Console::new();
+    if args.print_config {
+        let protocol = args.protocol.as_deref().unwrap_or("multipaxos");
+        console.raw(Cluster::example(protocol, EXAMPLE_NODES, EXAMPLE_PORT).as_bytes())?;
+        return Ok(Status::Done);
+    }
+    let cluster = cluster(args, &console)?;
+    let nodes = if args.all {
+        (0..cluster.members.len()).collect()
+    } else {
+        args.node.iter().map(|name| cluster.index(name)).collect::<Result<Vec<_>, _>>()?
+    };
+    let options = ServeOptions { trace: args.trace.clone(), no_sync: args.no_sync, rejoin: args.rejoin };
+    let serving = deploy::serve(&cluster, &nodes, &options)?;
+    let handles = serving.handles.clone();
+    let stop = move || handles.iter().for_each(parthood_runtime::udp::Handle::stop);
+    ctrlc::set_handler(stop)
+        .map_err(|error| Error::Environment(format!("cannot handle signals: {error}")))?;
+    for announcement in &serving.announcements {
+        console.line(announcement)?;
+    }
+    console.line("ready (Ctrl-C ends)")?;
+    serving.wait()?;
+    console.line("stopped")?;
+    Ok(Status::Done)
+}
+
+pub(super) fn key(file: &Path) -> Result<Status, Error> {
+    Key::generate()?.save(file)?;
+    Console::new().line(format_args!(
+        "wrote {}: copy it to every node and client, and keep it secret",
+        file.display()
+    ))?;
+    Ok(Status::Done)
+}
+
+/// The cluster of the arguments; `--all` without a file makes one.
+fn cluster(args: &RunArgs, console: &Console) -> Result<Cluster, Error> {
+    let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CLUSTER_FILE));
+    if args.config.is_none() && args.all && !file.exists() {
+        let protocol = args.protocol.as_deref().unwrap_or("multipaxos");
+        create(file, protocol)?;
+        console.line(format_args!("wrote {} for {EXAMPLE_NODES} nodes on this machine", file.display()))?;
+    }
+    let mut cluster = Cluster::load(file)?;
+    if let Some(protocol) = args.protocol.as_ref().filter(|protocol| **protocol != cluster.protocol) {
+        return Err(Error::Usage(format!(
+            "{} is for {}, not for {protocol}: give another file with --config",
+            file.display(),
+            cluster.protocol
+        )));
+    }
+    if let Some(data) = &args.data {
+        cluster.data = Some(data.clone());
+    }
+    Ok(cluster)
+}
+
+fn create(file: &Path, protocol: &str) -> Result<(), Error> {
+    let text = Cluster::example(protocol, EXAMPLE_NODES, EXAMPLE_PORT);
+    let cluster = Cluster::read(file, &text)?;
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    }
+    if !cluster.key_file.exists() {
+        Key::generate()?.save(&cluster.key_file)?;
+    }
+    std::fs::write(file, text).map_err(Error::file("write", file))
+}

@@ -1,0 +1,345 @@
+//! Clients of a deployed cluster.
+//!
+//! The client is an actor like any other: it finds the leader, sends again, and opens the session that makes its commands
+//! take effect once. Here it gets a socket and an application. [`Lanes`] is the plain form for a program with a loop of
+//! its own: one thread, many commands outstanding. [`KvClient`] is the convenient one: a thread in the background, calls
+//! from anywhere.
+//!
+//! **A command without an answer is unknown, not failed.** When a call times out the command may have taken effect, or
+//! may yet. Its lane goes on trying and is taken until it hears.
+
+use super::{Cluster, Deployable, DurableJournal, MultiPaxos, Unreplicated};
+use crate::error::Error;
+use parthood_protocols::client::Returned;
+use parthood_protocols::state_machine::{Bytes, KeyValueCommand, KeyValueOutput};
+use parthood_runtime::udp::{ClientProcess, Driver, Handle};
+use stateright::actor::Id;
+use std::collections::{HashMap, VecDeque};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Why a command has no output.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No answer in time.
+    #[error(
+        "no answer within {0:?}: the command may have taken effect or may yet; is a majority of the cluster running?"
+    )]
+    Timeout(Duration),
+    /// The servers have forgotten this client.
+    #[error("the servers have forgotten this client's session: whether the command took effect is unknown")]
+    SessionLost,
+    /// The servers have no room for this client.
+    #[error(
+        "the servers have no room for so many lanes: raise `lanes` in the cluster file, or ask for fewer"
+    )]
+    TooManyLanes,
+    /// The client's event loop has ended.
+    #[error("the client has stopped: {0}")]
+    Stopped(String),
+    /// The key holds something that the command does not work on.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How a client works.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientOptions {
+    /// The most commands outstanding.
+    pub lanes: u32,
+    /// How long a call waits for its answer.
+    pub timeout: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self { lanes: 64, timeout: Duration::from_secs(5) }
+    }
+}
+
+/// A client in the caller's own thread.
+pub struct Lanes<D: Deployable> {
+    driver: Driver<D::Actor, DurableJournal>,
+    id: Id,
+    free: Vec<u32>,
+}
+
+impl<D: Deployable> Lanes<D> {
+    /// A client with so many lanes. Nothing is sent before the first turn.
+    ///
+    /// # Errors
+    /// When the key or a socket cannot be used.
+    pub fn connect(cluster: &Cluster, lanes: u32) -> Result<Self, Error> {
+        let id = ClientProcess::random()?.id(0);
+        let builder = Driver::builder(cluster.id, cluster.key()?, cluster.book());
+        let driver = builder.host(id, D::client(cluster, lanes)).build()?;
+        Ok(Self { driver, id, free: (0..lanes).rev().collect() })
+    }
+
+    /// Puts a command on a free lane and returns the lane; none if all are taken.
+    pub fn invoke(&mut self, command: KeyValueCommand) -> Option<u32> {
+        let lane = self.free.pop()?;
+        if self.driver.inject(self.id, D::invoke(lane, command)) {
+            return Some(lane);
+        }
+        self.free.push(lane);
+        None
+    }
+
+    /// Waits for something to happen, for at most `patience`, and tells which lanes are free again and why.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn turn(
+        &mut self,
+        patience: Duration,
+        mut returned: impl FnMut(u32, Returned<KeyValueOutput>),
+    ) -> Result<(), Error> {
+        self.driver.turn(Some(patience))?;
+        let results: Vec<_> = self.driver.outbox().filter_map(|(_, msg)| D::returned(msg)).collect();
+        for (lane, result) in results {
+            if result != Returned::LaneTaken {
+                self.free.push(lane);
+            }
+            returned(lane, result);
+        }
+        self.driver.complaints().for_each(|complaint| eprintln!("parthood: {complaint}"));
+        Ok(())
+    }
+
+    /// Are all lanes free?
+    pub fn is_idle(&self, lanes: u32) -> bool {
+        self.free.len() == lanes as usize
+    }
+
+    /// Wakes a turn from other threads.
+    pub fn handle(&self) -> Handle {
+        self.driver.handle()
+    }
+}
+
+/// A key-value client for any number of threads.
+///
+/// ```no_run
+/// use parthood::deploy::{Cluster, ClientOptions, KvClient};
+///
+/// let cluster = Cluster::load("cluster/cluster.toml".as_ref())?;
+/// let client = KvClient::connect(&cluster, ClientOptions::default())?;
+/// client.put("colour", "blue")?;
+/// assert_eq!(client.get("colour")?.as_deref(), Some(&b"blue"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct KvClient {
+    calls: Option<Sender<Call>>,
+    handle: Handle,
+    timeout: Duration,
+    thread: Option<JoinHandle<()>>,
+}
+
+type Answer = Result<KeyValueOutput, ClientError>;
+
+#[derive(Debug)]
+struct Call {
+    command: KeyValueCommand,
+    answer: Sender<Answer>,
+}
+
+/// A command that is under way.
+#[derive(Debug)]
+pub struct Pending {
+    answer: Receiver<Answer>,
+    timeout: Duration,
+}
+
+impl Pending {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn wait(self) -> Answer {
+        match self.answer.recv_timeout(self.timeout) {
+            Ok(answer) => answer,
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(ClientError::Timeout(self.timeout)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(stopped()),
+        }
+    }
+}
+
+fn stopped() -> ClientError {
+    ClientError::Stopped("its event loop has ended".into())
+}
+
+impl KvClient {
+    /// A client of this cluster. It finds the leader with its first command.
+    ///
+    /// # Errors
+    /// When the key or a socket cannot be used.
+    pub fn connect(cluster: &Cluster, options: ClientOptions) -> Result<Self, Error> {
+        match cluster.protocol.as_str() {
+            Unreplicated::NAME => Self::start::<Unreplicated>(cluster, options),
+            _ => Self::start::<MultiPaxos>(cluster, options),
+        }
+    }
+
+    fn start<D: Deployable>(cluster: &Cluster, options: ClientOptions) -> Result<Self, Error> {
+        let (calls, incoming) = mpsc::channel();
+        let (ready, started) = mpsc::channel();
+        let cluster = cluster.clone();
+        let thread = std::thread::spawn(move || match Lanes::<D>::connect(&cluster, options.lanes) {
+            Ok(lanes) => {
+                let _ = ready.send(Ok(lanes.handle()));
+                serve(lanes, &incoming);
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        });
+        let handle = started
+            .recv()
+            .unwrap_or_else(|_| Err(Error::Environment("the client's thread has panicked".into())))?;
+        Ok(Self { calls: Some(calls), handle, timeout: options.timeout, thread: Some(thread) })
+    }
+
+    /// Sends a command without waiting for its answer. Commands of one client overlap: their order is not theirs.
+    pub fn submit(&self, command: KeyValueCommand) -> Pending {
+        let (answer, receiver) = mpsc::channel();
+        if let Some(calls) = &self.calls {
+            // If the event loop has ended, waiting for the answer says so.
+            let _ = calls.send(Call { command, answer });
+            self.handle.wake();
+        }
+        Pending { answer: receiver, timeout: self.timeout }
+    }
+
+    /// Sends a command and waits for its answer.
+    ///
+    /// # Errors
+    /// When there is none; whether the command took effect is then unknown.
+    pub fn execute(&self, command: KeyValueCommand) -> Answer {
+        self.submit(command).wait()
+    }
+
+    /// Sets a key.
+    ///
+    /// # Errors
+    /// When there is no answer, or key or value is too large.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), ClientError> {
+        match self.execute(KeyValueCommand::Put(bytes(key), bytes(value)))? {
+            KeyValueOutput::Done => Ok(()),
+            other => Err(refused(&other)),
+        }
+    }
+
+    /// The value of a key, if it has one.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, ClientError> {
+        match self.execute(KeyValueCommand::Get(bytes(key)))? {
+            KeyValueOutput::Value(value) => Ok(value.map(|value| value.as_slice().to_vec())),
+            other => Err(refused(&other)),
+        }
+    }
+
+    /// Removes a key; true if it existed.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool, ClientError> {
+        match self.execute(KeyValueCommand::Delete(bytes(key)))? {
+            KeyValueOutput::Deleted(existed) => Ok(existed),
+            other => Err(refused(&other)),
+        }
+    }
+
+    /// Sets a key if it holds `expected` (none: if it has no value); otherwise tells what it holds.
+    ///
+    /// # Errors
+    /// When there is no answer, or key or value is too large.
+    pub fn compare_and_swap(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Option<&[u8]>,
+        new: impl AsRef<[u8]>,
+    ) -> Result<Result<(), Option<Vec<u8>>>, ClientError> {
+        let expected = expected.map(Bytes::from);
+        match self.execute(KeyValueCommand::CompareAndSwap { key: bytes(key), expected, new: bytes(new) })? {
+            KeyValueOutput::Swapped => Ok(Ok(())),
+            KeyValueOutput::Differs(found) => Ok(Err(found.map(|found| found.as_slice().to_vec()))),
+            other => Err(refused(&other)),
+        }
+    }
+
+    /// Adds to the number that a key holds and returns the sum.
+    ///
+    /// # Errors
+    /// When there is no answer, or the key holds no number.
+    pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64, ClientError> {
+        match self.execute(KeyValueCommand::Increment(bytes(key), by))? {
+            KeyValueOutput::Number(number) => Ok(number),
+            other => Err(refused(&other)),
+        }
+    }
+}
+
+impl Drop for KvClient {
+    fn drop(&mut self) {
+        drop(self.calls.take());
+        self.handle.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the event loop was seen as missing answers.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn bytes(bytes: impl AsRef<[u8]>) -> Bytes {
+    Bytes::from(bytes.as_ref())
+}
+
+/// An output that says why nothing was done.
+fn refused(output: &KeyValueOutput) -> ClientError {
+    ClientError::Refused(match output {
+        KeyValueOutput::NotANumber => "the key holds no number, or the sum exceeds 64 bits".into(),
+        KeyValueOutput::TooLarge => "the key or the value exceeds its limit".into(),
+        other => format!("unexpected output {other:?}"),
+    })
+}
+
+/// The event loop of a [`KvClient`]: puts calls on lanes as they become free, and gives answers to their callers.
+fn serve<D: Deployable>(mut lanes: Lanes<D>, incoming: &Receiver<Call>) {
+    /// How long a turn waits if nothing wakes it.
+    const PATIENCE: Duration = Duration::from_millis(200);
+    let handle = lanes.handle();
+    let mut waiting: VecDeque<Call> = VecDeque::new();
+    let mut callers: HashMap<u32, Sender<Answer>> = HashMap::new();
+    while !handle.is_stopping() {
+        waiting.extend(incoming.try_iter());
+        while let Some(call) = waiting.pop_front() {
+            let Some(lane) = lanes.invoke(call.command.clone()) else {
+                waiting.push_front(call);
+                break;
+            };
+            callers.insert(lane, call.answer);
+        }
+        let turn = lanes.turn(PATIENCE, |lane, result| {
+            let Some(caller) = callers.remove(&lane) else { return };
+            // A caller that has given up does not listen.
+            let _ = caller.send(match result {
+                Returned::Output(output) => Ok(output),
+                Returned::SessionLost => Err(ClientError::SessionLost),
+                Returned::TooManyLanes => Err(ClientError::TooManyLanes),
+                Returned::LaneTaken => Err(ClientError::Stopped("a lane was used twice".into())),
+            });
+        });
+        if let Err(error) = turn {
+            for (_, caller) in callers.drain() {
+                let _ = caller.send(Err(ClientError::Stopped(error.to_string())));
+            }
+            break;
+        }
+    }
+}

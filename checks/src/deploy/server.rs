@@ -1,0 +1,227 @@
+//! Hosts nodes: one event loop, in a thread of its own, for each address.
+
+use super::{Cluster, Deployable, DurableJournal, MultiPaxos, Unreplicated};
+use crate::error::Error;
+use parthood_runtime::storage::{Cut, Durability, Recovery};
+use parthood_runtime::trace::{Header, TraceWriter};
+use parthood_runtime::udp::{Builder, Driver, Handle};
+use parthood_runtime::{Notice, Observer, Runnable, Step, Wants};
+use stateright::actor::Id;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The protocols that can be deployed.
+pub(super) const DEPLOYABLE: [&str; 2] = [MultiPaxos::NAME, Unreplicated::NAME];
+
+/// How nodes are hosted.
+#[derive(Clone, Debug, Default)]
+pub struct ServeOptions {
+    /// Write what happens into this file, or one for each event loop.
+    pub trace: Option<PathBuf>,
+    /// Survive a crash of the process only, not of the machine.
+    pub no_sync: bool,
+    /// The nodes have lost what they saved: they must not vote.
+    pub rejoin: bool,
+}
+
+/// Nodes that are running.
+#[derive(Debug)]
+pub struct Serving {
+    /// Stops each event loop.
+    pub handles: Vec<Handle>,
+    /// What was said at the start: who listens where, and what was recovered.
+    pub announcements: Vec<String>,
+    threads: Vec<JoinHandle<()>>,
+    ends: mpsc::Receiver<Result<(), Error>>,
+}
+
+/// Starts these nodes of a cluster, by index.
+///
+/// # Errors
+/// When the key, an address or a data directory cannot be used, or a node is hosted twice.
+pub fn serve(cluster: &Cluster, nodes: &[usize], options: &ServeOptions) -> Result<Serving, Error> {
+    match cluster.protocol.as_str() {
+        MultiPaxos::NAME => start::<MultiPaxos>(cluster, nodes, options),
+        Unreplicated::NAME => start::<Unreplicated>(cluster, &nodes[..nodes.len().min(1)], options),
+        other => Err(Error::unknown("protocol", other, DEPLOYABLE)),
+    }
+}
+
+fn start<D: Deployable>(
+    cluster: &Cluster,
+    nodes: &[usize],
+    options: &ServeOptions,
+) -> Result<Serving, Error> {
+    let mut places: BTreeMap<SocketAddr, Vec<usize>> = BTreeMap::new();
+    for &node in nodes {
+        places.entry(cluster.members[node].address).or_default().push(node);
+    }
+    let several = places.len() > 1;
+    let (report, ends) = mpsc::channel();
+    let mut serving = Serving { handles: Vec::new(), announcements: Vec::new(), threads: Vec::new(), ends };
+    for nodes in places.into_values() {
+        let (cluster, options, report) = (cluster.clone(), options.clone(), report.clone());
+        let (ready, started) = mpsc::channel();
+        serving.threads.push(std::thread::spawn(move || {
+            // Nobody listens only if the caller has gone.
+            let _ = match driver::<D>(&cluster, &nodes, &options, several) {
+                Ok((mut driver, announcement)) => {
+                    let _ = ready.send(Ok((driver.handle(), announcement)));
+                    let end = driver.run(|complaint| eprintln!("parthood: {complaint}"));
+                    report.send(end.map_err(Error::from))
+                }
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+        }));
+        match started.recv().unwrap_or_else(|_| Err(panicked())) {
+            Ok((handle, announcement)) => {
+                serving.handles.push(handle);
+                serving.announcements.push(announcement);
+            }
+            Err(error) => {
+                serving.handles.iter().for_each(Handle::stop);
+                return Err(error);
+            }
+        }
+    }
+    Ok(serving)
+}
+
+fn panicked() -> Error {
+    Error::Environment("an event loop has panicked".into())
+}
+
+type DriverOf<D> = Driver<<D as Deployable>::Actor, DurableJournal>;
+
+fn driver<D: Deployable>(
+    cluster: &Cluster,
+    nodes: &[usize],
+    options: &ServeOptions,
+    several: bool,
+) -> Result<(DriverOf<D>, String), Error> {
+    let name = nodes.iter().map(|&node| cluster.members[node].name.as_str()).collect::<Vec<_>>().join("+");
+    let mut builder: Builder<D::Actor, DurableJournal> =
+        Driver::builder(cluster.id, cluster.key()?, cluster.book());
+    for &node in nodes {
+        builder = builder.host(Id::from(node), D::server(cluster, node, !options.rejoin));
+    }
+    if let Some(data) = &cluster.data {
+        builder = builder.data(data.join(&name));
+    }
+    if options.no_sync {
+        builder = builder.durability(Durability::NoSync);
+    }
+    if let Some(file) = &options.trace {
+        let file = if several { with_name(file, &name) } else { file.clone() };
+        builder = builder.observer(trace::<D>(cluster, nodes, &file)?);
+    }
+    let driver = builder.build()?;
+    let recovered = match driver.recovery() {
+        None => "keeping everything in memory".to_owned(),
+        Some(recovery) => describe(recovery),
+    };
+    let announcement = format!("{name} listens on {}, {recovered}", driver.local_address());
+    Ok((driver, announcement))
+}
+
+fn describe(recovery: &Recovery) -> String {
+    let Recovery { fresh, records, bytes, cut, .. } = recovery;
+    if *fresh {
+        return "nothing saved yet".to_owned();
+    }
+    let cut = cut.as_ref().map_or_else(String::new, |cut| {
+        let Cut { path, offset, bytes } = cut;
+        format!("; cut off {bytes} bytes of an interrupted write at offset {offset} of {}", path.display())
+    });
+    format!("recovered {records} records, {bytes} bytes{cut}")
+}
+
+/// Each life of a process has a trace of its own, so an existing file is not overwritten.
+fn trace<D: Deployable>(cluster: &Cluster, nodes: &[usize], file: &Path) -> Result<Recording, Error> {
+    let out = File::create_new(file).map_err(Error::file("create the trace", file))?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let header = Header {
+        protocol: D::NAME.to_owned(),
+        actors: cluster.members.iter().map(|member| member.name.clone()).collect(),
+        hosted: nodes.iter().copied().map(Id::from).collect(),
+        started_unix_us: u64::try_from(since).ok(),
+        ..Header::default()
+    };
+    Ok(Recording(Some(TraceWriter::new(out, header)?)))
+}
+
+/// A trace that gets its last line when the event loop is gone.
+struct Recording(Option<TraceWriter<File>>);
+
+impl<A: Runnable> Observer<A> for Recording {
+    fn wants(&self) -> Wants {
+        Wants::Steps
+    }
+
+    fn on_step(&mut self, step: &Step<'_, A>) {
+        self.0.iter_mut().for_each(|writer| writer.on_step(step));
+    }
+
+    fn on_notice(&mut self, at: Duration, notice: &Notice) {
+        self.0.iter_mut().for_each(|writer| Observer::<A>::on_notice(writer, at, notice));
+    }
+
+    fn on_commit(&mut self) {
+        self.0.iter_mut().for_each(Observer::<A>::on_commit);
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.take().map(TraceWriter::finish) {
+            eprintln!("parthood: {error}");
+        }
+    }
+}
+
+/// `trace.ndjson` for node `a` is `trace-a.ndjson`.
+fn with_name(file: &Path, name: &str) -> PathBuf {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let extension =
+        file.extension().map_or(String::new(), |extension| format!(".{}", extension.to_string_lossy()));
+    file.with_file_name(format!("{stem}-{name}{extension}"))
+}
+
+impl Serving {
+    /// Waits until all event loops have ended. If one fails the others are stopped.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn wait(self) -> Result<(), Error> {
+        let mut first = Ok(());
+        for _ in 0..self.threads.len() {
+            let end = self
+                .ends
+                .recv()
+                .unwrap_or_else(|_| Err(Error::Environment("an event loop has panicked".into())));
+            if end.is_err() {
+                self.handles.iter().for_each(Handle::stop);
+            }
+            first = first.and(end);
+        }
+        for thread in self.threads {
+            // A panic was reported above.
+            let _ = thread.join();
+        }
+        first
+    }
+
+    /// Ends all event loops and waits for them.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn stop(self) -> Result<(), Error> {
+        self.handles.iter().for_each(Handle::stop);
+        self.wait()
+    }
+}
