@@ -293,7 +293,9 @@ impl Workload {
                 sum += f64::from(key).powf(-load.skew);
                 cumulative.push(sum);
             }
-            cumulative.iter_mut().for_each(|share| *share /= sum);
+            for share in &mut cumulative {
+                *share /= sum;
+            }
         }
         Self {
             random: load.seed ^ 0x9e37_79b9_7f4a_7c15,

@@ -30,6 +30,10 @@ pub enum Verb {
     Check(CheckArgs),
     /// Opens a claim in the Explorer, to step through its states in a browser.
     Explore(ExploreArgs),
+    /// Runs the deployed actors in a seeded simulator, through a storm of faults.
+    Simulate(SimulateArgs),
+    /// Replays or draws recorded runs.
+    Trace(TraceArgs),
     /// Runs nodes of a cluster on this machine.
     Run(RunArgs),
     /// Talks to a running cluster.
@@ -133,6 +137,7 @@ pub struct ExploreArgs {
         parthood run --config c.toml --node a             one node; start the others elsewhere\n\n\
         A node that has lost its data directory is started with --rejoin: it executes and serves, but does not vote."
 )]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RunArgs {
     /// The protocol, if it is not to be taken from the cluster file.
     pub protocol: Option<String>,
@@ -264,4 +269,96 @@ pub struct BenchArgs {
     /// Record the history and check that it is linearizable.
     #[arg(long)]
     pub check: bool,
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        parthood simulate multipaxos --seeds 20\n  \
+        parthood simulate multipaxos --seed 7 --trace run.ndjson\n\n\
+        The same seed and options give the same run, and the same bytes in the trace.")]
+pub struct SimulateArgs {
+    /// The protocol.
+    pub protocol: String,
+    /// The seed, or the first of several.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How many seeds to run.
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub seeds: u64,
+    /// Record the run into this file.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// How many servers.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=25))]
+    pub servers: u16,
+    /// How many clients.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub clients: u16,
+    /// How many commands each client issues.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub commands: usize,
+    /// How long the storm lasts, in virtual time.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub seconds: u64,
+    /// No faults but those that are asked for.
+    #[arg(long)]
+    pub calm: bool,
+    /// The probability that a message is lost [default: 0.05].
+    #[arg(long, value_name = "SHARE")]
+    pub loss: Option<f64>,
+    /// The probability that a message arrives twice [default: 0.05].
+    #[arg(long, value_name = "SHARE")]
+    pub duplication: Option<f64>,
+    /// How many crashes, each with a restart [default: 6].
+    #[arg(long, value_name = "N")]
+    pub crashes: Option<u32>,
+    /// How many times a server stands still for a while [default: 3].
+    #[arg(long, value_name = "N")]
+    pub pauses: Option<u32>,
+    /// How many times links are cut for a while [default: 4].
+    #[arg(long, value_name = "N")]
+    pub cuts: Option<u32>,
+    /// How results are written.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// What to do with the traces.
+    #[command(subcommand)]
+    pub verb: TraceVerb,
+}
+
+/// What can be done with traces.
+#[derive(Debug, Subcommand)]
+pub enum TraceVerb {
+    /// Replays a recorded run through the actors: each must ask for exactly what it asked for.
+    #[command(after_help = "Example:\n  parthood trace check run-a.ndjson run-b.ndjson run-c.ndjson")]
+    Check {
+        /// The traces of one run, in any order.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// How results are written.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Draws a part of a recorded run as a sequence diagram.
+    #[command(after_help = "Example:\n  parthood trace draw run.ndjson --from 100 --steps 30 --svg part.svg")]
+    Draw {
+        /// The traces of one run, in any order.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The first step to draw.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        from: u64,
+        /// How many steps to draw.
+        #[arg(long, value_name = "N", default_value_t = 40)]
+        steps: u64,
+        /// The picture.
+        #[arg(long, value_name = "FILE", default_value = "trace.svg")]
+        svg: PathBuf,
+    },
 }

@@ -5,6 +5,8 @@ mod client;
 mod explore;
 mod list;
 mod run;
+mod simulate;
+mod trace;
 
 use crate::cli::{Cli, Verb};
 use crate::error::{Error, Status};
@@ -20,6 +22,8 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
         Verb::List(args) => list::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Explore(args) => explore::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
+        Verb::Trace(args) => trace::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Client(args) => client::run(&args),
         Verb::Key { file } => run::key(&file),

@@ -13,7 +13,7 @@ pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use journal::DurableJournal;
 pub use server::{ServeOptions, Serving, serve};
 
-use parthood_protocols::client::{Client, ClientMsg, Returned};
+use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::durable::Durable;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::multipaxos;
@@ -38,23 +38,54 @@ pub trait Deployable: 'static {
     /// The name it has in every layer.
     const NAME: &'static str;
 
+    /// How many of so many nodes it makes use of.
+    fn servers(nodes: usize) -> usize {
+        nodes
+    }
+
     /// A node of the cluster. One that is not `voting` has lost what it saved and must not vote.
     fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor;
 
-    /// A client with so many lanes, whose results go to the application of its process.
-    fn client(cluster: &Cluster, lanes: u32) -> Self::Actor;
+    /// A client.
+    fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor;
 
-    /// What an application says to its client.
-    fn invoke(pseudonym: u32, command: KeyValueCommand) -> MsgOf<Self>;
+    /// What clients say, as a message of the protocol.
+    fn wrap(msg: KvClientMsg) -> MsgOf<Self>;
 
-    /// What a client says to its application, if this is it.
-    fn returned(msg: MsgOf<Self>) -> Option<(u32, Returned<KeyValueOutput>)>;
+    /// What clients say and are told, if the message is about that.
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg>;
+
+    /// For a server: how many slots it has executed, and the store.
+    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)>;
+
+    /// For a client that waits for nothing: how many commands of its script it has issued.
+    fn finished(state: &StateOf<Self>) -> Option<usize>;
+}
+
+/// What a client of the key-value store says and is told.
+pub type KvClientMsg = ClientMsg<KeyValueCommand, KeyValueOutput>;
+
+/// Where a client's commands come from.
+#[derive(Clone, Debug)]
+pub enum ClientRole {
+    /// From the application of its process, on so many lanes.
+    Application {
+        /// The lanes.
+        lanes: u32,
+    },
+    /// From a script, one after the other.
+    Scripted {
+        /// The commands.
+        script: Vec<KeyValueCommand>,
+        /// The node that is asked first.
+        first: usize,
+    },
 }
 
 /// The messages of a deployable protocol.
 pub type MsgOf<D> = <<D as Deployable>::Actor as Actor>::Msg;
-/// The storage of a deployable protocol.
-pub type StorageOf<D> = <<D as Deployable>::Actor as Actor>::Storage;
+/// The states of a deployable protocol.
+pub type StateOf<D> = <<D as Deployable>::Actor as Actor>::State;
 
 /// [`multipaxos`].
 #[derive(Clone, Copy, Debug)]
@@ -82,18 +113,32 @@ impl Deployable for MultiPaxos {
         multipaxos::Node::Server(multipaxos::Server { index, voting, config: Arc::new(config) })
     }
 
-    fn client(cluster: &Cluster, lanes: u32) -> Self::Actor {
-        multipaxos::Node::Client(client(cluster.members.len(), cluster, lanes))
+    fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
+        multipaxos::Node::Client(client(cluster.members.len(), cluster, role))
     }
 
-    fn invoke(pseudonym: u32, command: KeyValueCommand) -> MsgOf<Self> {
-        multipaxos::Msg::Client(ClientMsg::Invoke { pseudonym, command })
+    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
+        multipaxos::Msg::Client(msg)
     }
 
-    fn returned(msg: MsgOf<Self>) -> Option<(u32, Returned<KeyValueOutput>)> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         match msg {
-            multipaxos::Msg::Client(ClientMsg::Returned { pseudonym, result }) => Some((pseudonym, result)),
+            multipaxos::Msg::Client(msg) => Some(msg),
             _ => None,
+        }
+    }
+
+    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
+        match state {
+            multipaxos::State::Server(server) => Some((server.replica.executed.0, &server.replica.machine)),
+            multipaxos::State::Client(_) => None,
+        }
+    }
+
+    fn finished(state: &StateOf<Self>) -> Option<usize> {
+        match state {
+            multipaxos::State::Client(client) => client.is_idle().then(|| client.invoked()),
+            multipaxos::State::Server(_) => None,
         }
     }
 }
@@ -102,6 +147,10 @@ impl Deployable for Unreplicated {
     type Actor = unreplicated::Node<KeyValue>;
 
     const NAME: &'static str = "unreplicated";
+
+    fn servers(nodes: usize) -> usize {
+        nodes.min(1)
+    }
 
     fn server(cluster: &Cluster, _: usize, _: bool) -> Self::Actor {
         let lanes_max = cluster.sizes.lanes;
@@ -112,30 +161,45 @@ impl Deployable for Unreplicated {
         })
     }
 
-    fn client(cluster: &Cluster, lanes: u32) -> Self::Actor {
-        unreplicated::Node::Client(client(1, cluster, lanes))
+    fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
+        unreplicated::Node::Client(client(1, cluster, role))
     }
 
-    fn invoke(pseudonym: u32, command: KeyValueCommand) -> MsgOf<Self> {
-        ClientMsg::Invoke { pseudonym, command }
+    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
+        msg
     }
 
-    fn returned(msg: MsgOf<Self>) -> Option<(u32, Returned<KeyValueOutput>)> {
-        match msg {
-            ClientMsg::Returned { pseudonym, result } => Some((pseudonym, result)),
-            _ => None,
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
+        Some(msg)
+    }
+
+    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
+        match state {
+            unreplicated::State::Server(server) => Some((server.executed.0, &server.machine)),
+            unreplicated::State::Client(_) => None,
+        }
+    }
+
+    fn finished(state: &StateOf<Self>) -> Option<usize> {
+        match state {
+            unreplicated::State::Client(client) => client.is_idle().then(|| client.invoked()),
+            unreplicated::State::Server(_) => None,
         }
     }
 }
 
-fn client(servers: usize, cluster: &Cluster, lanes: u32) -> Client<KeyValueCommand> {
+fn client(servers: usize, cluster: &Cluster, role: ClientRole) -> Client<KeyValueCommand> {
+    let (lanes, script, first_contact, application) = match role {
+        ClientRole::Application { lanes } => (lanes, Vec::new(), 0, Some(Id::from(LOCAL_APPLICATION))),
+        ClientRole::Scripted { script, first } => (1, script, first % servers.max(1), None),
+    };
     Client {
         contacts: (0..servers).map(Id::from).collect(),
-        first_contact: 0,
-        script: Vec::new(),
+        first_contact,
+        script,
         lanes,
         known: false,
-        application: Some(Id::from(LOCAL_APPLICATION)),
+        application,
         retries_max: u32::MAX,
         retry_after: cluster.times.retry(),
     }

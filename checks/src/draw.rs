@@ -7,10 +7,12 @@
 //! The SVG is self-contained (no script, no font, no style sheet from elsewhere), has a light background, and carries the
 //! full text of what it shortens as a tooltip.
 
+mod from_record;
 mod from_trace;
 mod layout;
 mod svg;
 
+pub use from_record::from_record;
 pub use from_trace::from_trace;
 
 /// A run to draw.

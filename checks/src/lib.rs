@@ -18,7 +18,9 @@ pub mod draw;
 mod error;
 pub mod manifest;
 pub mod registry;
+pub mod retrace;
 pub mod settings;
+pub mod simulate;
 pub mod verdicts;
 
 pub use error::{Error, Status};

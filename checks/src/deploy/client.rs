@@ -8,9 +8,9 @@
 //! **A command without an answer is unknown, not failed.** When a call times out the command may have taken effect, or
 //! may yet. Its lane goes on trying and is taken until it hears.
 
-use super::{Cluster, Deployable, DurableJournal, MultiPaxos, Unreplicated};
+use super::{ClientRole, Cluster, Deployable, DurableJournal, MultiPaxos, Unreplicated};
 use crate::error::Error;
-use parthood_protocols::client::Returned;
+use parthood_protocols::client::{ClientMsg, Returned};
 use parthood_protocols::state_machine::{Bytes, KeyValueCommand, KeyValueOutput};
 use parthood_runtime::udp::{ClientProcess, Driver, Handle};
 use stateright::actor::Id;
@@ -74,14 +74,14 @@ impl<D: Deployable> Lanes<D> {
     pub fn connect(cluster: &Cluster, lanes: u32) -> Result<Self, Error> {
         let id = ClientProcess::random()?.id(0);
         let builder = Driver::builder(cluster.id, cluster.key()?, cluster.book());
-        let driver = builder.host(id, D::client(cluster, lanes)).build()?;
+        let driver = builder.host(id, D::client(cluster, ClientRole::Application { lanes })).build()?;
         Ok(Self { driver, id, free: (0..lanes).rev().collect() })
     }
 
     /// Puts a command on a free lane and returns the lane; none if all are taken.
     pub fn invoke(&mut self, command: KeyValueCommand) -> Option<u32> {
         let lane = self.free.pop()?;
-        if self.driver.inject(self.id, D::invoke(lane, command)) {
+        if self.driver.inject(self.id, D::wrap(ClientMsg::Invoke { pseudonym: lane, command })) {
             return Some(lane);
         }
         self.free.push(lane);
@@ -98,8 +98,11 @@ impl<D: Deployable> Lanes<D> {
         mut returned: impl FnMut(u32, Returned<KeyValueOutput>),
     ) -> Result<(), Error> {
         self.driver.turn(Some(patience))?;
-        let results: Vec<_> = self.driver.outbox().filter_map(|(_, msg)| D::returned(msg)).collect();
-        for (lane, result) in results {
+        let results: Vec<_> = self.driver.outbox().collect();
+        for (_, msg) in results {
+            let Some(ClientMsg::Returned { pseudonym: lane, result }) = D::client_msg(&msg).cloned() else {
+                continue;
+            };
             if result != Returned::LaneTaken {
                 self.free.push(lane);
             }

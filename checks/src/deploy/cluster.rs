@@ -7,6 +7,7 @@ use parthood_quorums::{Cluster as Nodes, Majority, NodeSet, QuorumSystem, ReadWr
 use parthood_runtime::udp::AddressBook;
 use parthood_runtime::wire::Key;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub struct Cluster {
     pub times: Times,
     /// What is bounded, and where.
     pub sizes: Sizes,
+    /// The file as it was read.
+    pub text: String,
 }
 
 /// A node.
@@ -59,6 +62,7 @@ impl Group {
 
 /// Durations, in milliseconds. They matter for speed and liveness only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_field_names, reason = "the names in the file, with their unit")]
 pub struct Times {
     election_ms: (u64, u64),
     ping_ms: u64,
@@ -156,7 +160,9 @@ impl Cluster {
     /// All its mistakes.
     pub fn read(file: &Path, text: &str) -> Result<Self, Error> {
         let cluster = settings::read(file, text, |top, problems| cluster(file, top, problems))?;
-        cluster.ok_or_else(|| Error::Usage(format!("{} is not a cluster file", file.display())))
+        let cluster =
+            cluster.ok_or_else(|| Error::Usage(format!("{} is not a cluster file", file.display())))?;
+        Ok(Self { text: text.to_owned(), ..cluster })
     }
 
     /// A file that describes `nodes` nodes on loopback, with every setting explained.
@@ -165,7 +171,8 @@ impl Cluster {
         for node in 0..nodes {
             let name = char::from(b'a' + u8::try_from(node % 26).unwrap_or_default());
             let port = first_port.saturating_add(node);
-            text.push_str(&format!("\n[[node]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n"));
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n[[node]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n");
         }
         text
     }
@@ -204,11 +211,11 @@ impl Cluster {
 fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Option<Cluster> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let protocol = top.required::<String>("protocol", problems);
-    if let Some(Placed { value, place }) = &protocol {
-        if !super::server::DEPLOYABLE.contains(&value.as_str()) {
-            let error = Error::unknown("protocol", value, super::server::DEPLOYABLE.iter().copied());
-            problems.note(place, error.to_string());
-        }
+    let known = super::server::DEPLOYABLE;
+    if let Some(Placed { value, place }) =
+        protocol.as_ref().filter(|name| !known.contains(&name.value.as_str()))
+    {
+        problems.note(place, Error::unknown("protocol", value, known).to_string());
     }
     let id = top.optional::<u64>("id", problems);
     let key_file = top.required::<PathBuf>("key_file", problems);
@@ -226,6 +233,7 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
         groups,
         times,
         sizes,
+        text: String::new(),
     })
 }
 

@@ -118,7 +118,7 @@ fn driver<D: Deployable>(
     }
     if let Some(file) = &options.trace {
         let file = if several { with_name(file, &name) } else { file.clone() };
-        builder = builder.observer(trace::<D>(cluster, nodes, &file)?);
+        builder = builder.observer(trace::<D>(cluster, nodes, options.rejoin, &file)?);
     }
     let driver = builder.build()?;
     let recovered = match driver.recovery() {
@@ -142,7 +142,12 @@ fn describe(recovery: &Recovery) -> String {
 }
 
 /// Each life of a process has a trace of its own, so an existing file is not overwritten.
-fn trace<D: Deployable>(cluster: &Cluster, nodes: &[usize], file: &Path) -> Result<Recording, Error> {
+fn trace<D: Deployable>(
+    cluster: &Cluster,
+    nodes: &[usize],
+    rejoin: bool,
+    file: &Path,
+) -> Result<Recording, Error> {
     let out = File::create_new(file).map_err(Error::file("create the trace", file))?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let header = Header {
@@ -150,6 +155,7 @@ fn trace<D: Deployable>(cluster: &Cluster, nodes: &[usize], file: &Path) -> Resu
         actors: cluster.members.iter().map(|member| member.name.clone()).collect(),
         hosted: nodes.iter().copied().map(Id::from).collect(),
         started_unix_us: u64::try_from(since).ok(),
+        parameters: serde_json::json!({ "cluster": cluster.text, "rejoin": rejoin }),
         ..Header::default()
     };
     Ok(Recording(Some(TraceWriter::new(out, header)?)))

@@ -1,0 +1,177 @@
+//! Recorded runs: replayed through the actors, and drawn.
+//!
+//! A trace names everything that its actors were built from, so a file is enough. What a clean replay says, and what it
+//! does not, is told in [`parthood_runtime::replay`]. On top of it, replicas that have executed equally much are compared
+//! whenever that happens at the end of a step.
+
+use crate::deploy::{Cluster, Deployable, MultiPaxos, Unreplicated};
+use crate::draw::{self, Diagram};
+use crate::error::Error;
+use crate::simulate::{self, Storm};
+use parthood_protocols::state_machine::KeyValue;
+use parthood_runtime::replay::{self, Messages};
+use parthood_runtime::trace::{AnyStep, Ending, Header, StepOf, TraceReader};
+use parthood_runtime::{Observer, Step, Wants};
+use stateright::actor::Id;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// What a replay found.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The protocol.
+    pub protocol: String,
+    /// Steps replayed.
+    pub steps: u64,
+    /// Starts and restarts among them.
+    pub starts: u64,
+    /// What became of the messages.
+    pub messages: Messages,
+    /// How each trace ends; none where reading stopped before.
+    pub endings: Vec<(PathBuf, Option<Ending>)>,
+    /// How often two replicas that had executed equally much were compared.
+    pub comparisons: u64,
+    /// What is wrong, if anything is.
+    pub finding: Option<String>,
+}
+
+/// Replays the traces of one run.
+///
+/// # Errors
+/// When a file cannot be read, or the files do not belong together.
+pub fn check(files: &[PathBuf]) -> Result<Replayed, Error> {
+    let (files, header) = in_order(files)?;
+    match header.protocol.as_str() {
+        MultiPaxos::NAME => check_as::<MultiPaxos>(&files, &header),
+        Unreplicated::NAME => check_as::<Unreplicated>(&files, &header),
+        other => Err(Error::unknown("protocol", other, [MultiPaxos::NAME, Unreplicated::NAME])),
+    }
+}
+
+/// Draws the steps of a range of a run, counted from 1.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn picture(files: &[PathBuf], range: &Range<u64>) -> Result<Diagram, Error> {
+    let (files, header) = in_order(files)?;
+    let readers = files.iter().map(|file| open::<AnyStep>(file)).collect::<Result<Vec<_>, _>>()?;
+    let mut diagram = draw::from_record(readers, range)?;
+    let seed = header.seed.map_or_else(String::new, |seed| format!(", seed {seed}"));
+    diagram.title =
+        format!("{}{seed}: steps {} to {}", header.protocol, range.start, range.end.saturating_sub(1));
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    diagram.caption = names.join(", ");
+    Ok(diagram)
+}
+
+/// The files in the order in which they begin, and the header of the first.
+fn in_order(files: &[PathBuf]) -> Result<(Vec<PathBuf>, Header), Error> {
+    let mut headers = Vec::new();
+    for file in files {
+        headers.push((open::<AnyStep>(file)?.header().clone(), file.clone()));
+    }
+    headers.sort_by_key(|(header, _)| header.started_unix_us);
+    let Some((first, _)) = headers.first().cloned() else {
+        return Err(Error::Usage("no trace is given".into()));
+    };
+    let foreign = headers
+        .iter()
+        .find(|(header, _)| (&header.protocol, &header.actors) != (&first.protocol, &first.actors));
+    if let Some((_, file)) = foreign {
+        return Err(Error::Usage(format!("{} records another run than the first file", file.display())));
+    }
+    Ok((headers.into_iter().map(|(_, file)| file).collect(), first))
+}
+
+fn open<L: serde::de::DeserializeOwned>(file: &Path) -> Result<TraceReader<BufReader<File>, L>, Error> {
+    let input = File::open(file).map_err(Error::file("open the trace", file))?;
+    TraceReader::new(BufReader::new(input))
+        .map_err(|error| Error::Environment(format!("{}: {error}", file.display())))
+}
+
+fn check_as<D: Deployable>(files: &[PathBuf], header: &Header) -> Result<Replayed, Error> {
+    let readers = files.iter().map(|file| open::<StepOf<D::Actor>>(file)).collect::<Result<Vec<_>, _>>()?;
+    let mut replicas = Replicas::<D>::default();
+    let report = replay::replay(actors::<D>(header)?, readers, &mut replicas)?;
+    let finding = report.finding.map(|finding| {
+        let file =
+            files.get(finding.origin.trace).map_or_else(String::new, |file| file.display().to_string());
+        let name = header.actors.get(usize::from(finding.id)).cloned().unwrap_or_default();
+        format!("{file}:{}: {name}: {}", finding.origin.line, finding.problem)
+    });
+    Ok(Replayed {
+        protocol: header.protocol.clone(),
+        steps: report.steps,
+        starts: report.starts,
+        messages: report.messages,
+        endings: files.iter().cloned().zip(report.endings).collect(),
+        comparisons: replicas.comparisons,
+        finding: finding.or(replicas.differing),
+    })
+}
+
+/// The actors of a recorded run.
+fn actors<D: Deployable>(header: &Header) -> Result<Vec<D::Actor>, Error> {
+    let parameters = &header.parameters;
+    if let Some(storm) = parameters.get("storm") {
+        let storm: Storm = serde_json::from_value(storm.clone())
+            .map_err(|error| Error::Usage(format!("the trace's header names no simulation: {error}")))?;
+        return simulate::actors::<D>(&storm, header.seed.unwrap_or_default());
+    }
+    let text = parameters.get("cluster").and_then(serde_json::Value::as_str);
+    let text = text
+        .ok_or_else(|| Error::Usage("the trace's header names neither a cluster nor a simulation".into()))?;
+    let cluster = Cluster::read(Path::new("the cluster in the trace's header"), text)?;
+    let lost = parameters.get("rejoin").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    let servers = D::servers(cluster.members.len());
+    let voting = |index: usize| !(lost && header.hosted.contains(&Id::from(index)));
+    Ok((0..servers).map(|index| D::server(&cluster, index, voting(index))).collect())
+}
+
+/// The latest store of each replica.
+struct Replicas<D> {
+    protocol: PhantomData<fn() -> D>,
+    latest: BTreeMap<usize, (u64, KeyValue)>,
+    comparisons: u64,
+    differing: Option<String>,
+}
+
+impl<D> Default for Replicas<D> {
+    fn default() -> Self {
+        Self { protocol: PhantomData, latest: BTreeMap::new(), comparisons: 0, differing: None }
+    }
+}
+
+impl<D: Deployable> Observer<D::Actor> for Replicas<D> {
+    fn wants(&self) -> Wants {
+        Wants::Steps
+    }
+
+    fn on_step(&mut self, step: &Step<'_, D::Actor>) {
+        /// Replicas are compared at every so many executed slots: comparing costs what the store holds.
+        const EVERY: u64 = 256;
+        let Some((executed, machine)) = D::replica(step.after) else { return };
+        let id = usize::from(step.id);
+        let before = self.latest.get(&id).map_or(0, |(before, _)| *before);
+        if executed <= before || self.differing.is_some() {
+            return;
+        }
+        if executed / EVERY != before / EVERY || executed.is_multiple_of(EVERY) {
+            let equal = self.latest.iter().filter(|(other, (slot, _))| **other != id && *slot == executed);
+            for (other, (_, theirs)) in equal {
+                self.comparisons += 1;
+                if theirs != machine {
+                    self.differing = Some(format!(
+                        "server {id} and server {other} differ after {executed} executed slots"
+                    ));
+                    break;
+                }
+            }
+        }
+        self.latest.insert(id, (executed, machine.clone()));
+    }
+}

@@ -1,0 +1,295 @@
+//! Long runs of the deployed actors in the seeded simulator: a storm of faults, then calm, then the reckoning.
+//!
+//! The actors are those of `parthood run`, with the same settings; only the sockets, clocks and disks are simulated. A run
+//! is right when every client got all its answers after the storm, the history is linearizable, and all replicas are equal.
+//! It is determined by its seed and its options.
+
+use crate::bench::{self, History, HistoryVerdict};
+use crate::deploy::{ClientRole, Cluster, Deployable, MultiPaxos, Unreplicated};
+use crate::error::Error;
+use parthood_models::linearizability::{Operation, Return};
+use parthood_protocols::client::ClientMsg;
+use parthood_protocols::command::Operation as Asked;
+use parthood_protocols::sessions::Answer;
+use parthood_protocols::state_machine::{Bytes, KeyValueCommand};
+use parthood_runtime::sim::{Budget, Network, Schedule, Settings, Sim, Span, Stop};
+use parthood_runtime::trace::{Header, TraceWriter};
+use parthood_runtime::{Cause, Notice, Observer, Step, Wants};
+use serde::{Deserialize, Serialize};
+use stateright::actor::{Command, Id};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a run is made of, besides its seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storm {
+    /// The protocol.
+    pub protocol: String,
+    /// How many servers.
+    pub servers: u16,
+    /// How many clients.
+    pub clients: u16,
+    /// How many commands each client issues.
+    pub commands: usize,
+    /// How many seconds the storm lasts, in virtual time.
+    pub seconds: u64,
+    /// The probability that a message is lost.
+    pub loss: f64,
+    /// The probability that a message arrives twice.
+    pub duplication: f64,
+    /// How many crashes, each with a restart that finds what was durable.
+    pub crashes: u32,
+    /// How many times a server stands still for a while.
+    pub pauses: u32,
+    /// How many times links are cut for a while.
+    pub cuts: u32,
+}
+
+impl Default for Storm {
+    fn default() -> Self {
+        Self {
+            protocol: MultiPaxos::NAME.to_owned(),
+            servers: 3,
+            clients: 4,
+            commands: 100,
+            seconds: 20,
+            loss: 0.05,
+            duplication: 0.05,
+            crashes: 6,
+            pauses: 3,
+            cuts: 4,
+        }
+    }
+}
+
+/// How a run went.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// What went wrong, if anything.
+    pub failure: Option<String>,
+    /// Commands that were answered.
+    pub answered: usize,
+    /// How long it took, in virtual time.
+    pub virtual_time: Duration,
+    /// Events.
+    pub events: u64,
+    /// Messages that arrived.
+    pub messages: u64,
+    /// Messages that were lost, for whatever reason.
+    pub lost: u64,
+    /// Crashes that happened.
+    pub crashes: u64,
+}
+
+/// Runs one seed; `trace` records it.
+///
+/// # Errors
+/// When the options make no sense, or the trace cannot be written.
+pub fn run(storm: &Storm, seed: u64, trace: Option<&Path>) -> Result<Outcome, Error> {
+    match storm.protocol.as_str() {
+        MultiPaxos::NAME => run_as::<MultiPaxos>(storm, seed, trace),
+        Unreplicated::NAME => run_as::<Unreplicated>(storm, seed, trace),
+        other => Err(Error::unknown("protocol", other, [MultiPaxos::NAME, Unreplicated::NAME])),
+    }
+}
+
+/// The actors of a run, servers first.
+pub(crate) fn actors<D: Deployable>(storm: &Storm, seed: u64) -> Result<Vec<D::Actor>, Error> {
+    let servers = usize::from(storm.servers);
+    let text = Cluster::example(&storm.protocol, storm.servers, 1);
+    let cluster = Cluster::read(Path::new("simulated"), &text)?;
+    let clients = (0..usize::from(storm.clients)).map(|client| {
+        let role =
+            ClientRole::Scripted { script: script(seed, client, storm.commands), first: client % servers };
+        D::client(&cluster, role)
+    });
+    Ok((0..servers).map(|index| D::server(&cluster, index, true)).chain(clients).collect())
+}
+
+fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Result<Outcome, Error> {
+    let (servers, clients) = (usize::from(storm.servers), usize::from(storm.clients));
+    if servers == 0 || clients == 0 {
+        return Err(Error::Usage("a simulation needs a server and a client".into()));
+    }
+    let servers = D::servers(servers);
+    let storm = Storm { servers: u16::try_from(servers).unwrap_or(u16::MAX), ..storm.clone() };
+    let budget = budget(&storm, servers);
+    let sync = Span::new(Duration::ZERO, Duration::from_millis(8));
+    let settings = Settings { seed, network: budget.storm, sync, ..Settings::default() };
+    let record = trace.map(|file| record::<D>(&storm, seed, file)).transpose()?;
+    let observer = Recorder::<D> {
+        protocol: PhantomData,
+        servers,
+        history: History::new(),
+        open: BTreeMap::new(),
+        trace: record,
+    };
+    let mut sim = Sim::new(actors::<D>(&storm, seed)?, settings, observer)?;
+    sim.schedule(&Schedule::random(seed, servers + clients, &budget))?;
+    let deadline = budget.calm_at + Duration::from_secs(120);
+    let stop = sim.run_while(deadline, |sim| !is_done::<D>(sim, &storm, budget.calm_at));
+    let traffic = *sim.traffic();
+    let mut outcome = Outcome {
+        seed,
+        failure: failure::<D>(&sim, servers, stop),
+        answered: sim.observer().history.iter().filter(|operation| operation.returned.is_some()).count(),
+        virtual_time: sim.now(),
+        events: sim.events(),
+        messages: traffic.arrived,
+        lost: traffic.lost + traffic.cut + traffic.to_down + traffic.overflow,
+        crashes: sim.stats().map(|stats| stats.crashes).sum(),
+    };
+    let Recorder { history, trace, .. } = sim.into_observer();
+    if let Some(trace) = trace {
+        trace.finish()?;
+    }
+    if outcome.failure.is_none() {
+        outcome.failure = match bench::judge(&history) {
+            HistoryVerdict::Linearizable => None,
+            HistoryVerdict::NotLinearizable(why) => Some(format!("not linearizable\n{why}")),
+            HistoryVerdict::Inconclusive(why) => Some(format!("linearizability undecided: {why}")),
+        };
+    }
+    Ok(outcome)
+}
+
+fn budget(storm: &Storm, servers: usize) -> Budget {
+    let millis = Duration::from_millis;
+    let stormy = Network {
+        latency: Span::new(millis(1), millis(30)),
+        loss: storm.loss,
+        duplication: storm.duplication,
+    };
+    Budget {
+        nodes: (0..servers).collect(),
+        calm_at: Duration::from_secs(storm.seconds),
+        crashes: storm.crashes,
+        down_at_most: ((servers - 1) / 2).max(1),
+        down: Span::new(millis(100), millis(2_000)),
+        pauses: storm.pauses,
+        pause: Span::new(millis(100), millis(1_500)),
+        cuts: storm.cuts,
+        cut: Span::new(millis(100), millis(3_000)),
+        storm: stormy,
+        calm: Network::default(),
+    }
+}
+
+/// Is the storm over, has every client its answers, and have all replicas executed the same?
+fn is_done<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, storm: &Storm, calm_at: Duration) -> bool {
+    let servers = usize::from(storm.servers);
+    let answered = |client: usize| sim.state(Id::from(client)).and_then(D::finished) == Some(storm.commands);
+    let executed = |server: usize| sim.state(Id::from(server)).and_then(D::replica).map(|(slot, _)| slot);
+    sim.now() > calm_at
+        && (servers..servers + usize::from(storm.clients)).all(answered)
+        && executed(0).is_some()
+        && (1..servers).all(|server| executed(server) == executed(0))
+}
+
+fn failure<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize, stop: Stop) -> Option<String> {
+    if stop != Stop::Done {
+        return Some(format!("clients or replicas are stuck after the storm ({stop:?})"));
+    }
+    let machine =
+        |server: usize| sim.state(Id::from(server)).and_then(D::replica).map(|(_, machine)| machine);
+    let differing = (1..servers).find(|server| machine(*server) != machine(0))?;
+    Some(format!("server {differing} and server 0 have executed the same commands and hold different data"))
+}
+
+/// Records what clients ask and are told, and the trace.
+struct Recorder<D> {
+    protocol: PhantomData<fn() -> D>,
+    servers: usize,
+    history: History,
+    open: BTreeMap<u64, (u64, usize)>,
+    trace: Option<TraceWriter<File>>,
+}
+
+impl<D: Deployable> Recorder<D> {
+    fn client_step(&mut self, step: &Step<'_, D::Actor>) {
+        let now = u64::try_from(step.at.as_nanos()).unwrap_or(u64::MAX);
+        if let Cause::Deliver { msg, .. } = step.cause
+            && let Some(ClientMsg::Reply { id, answer: Answer::Output(output) }) = D::client_msg(msg)
+            && let Some((_, index)) = self.open.get(&id.client).filter(|(seq, _)| *seq == id.seq).copied()
+        {
+            self.open.remove(&id.client);
+            self.history[index].returned = Some(Return { at: now, output: output.clone() });
+        }
+        for command in step.out {
+            let Command::Send(_, msg) = command else { continue };
+            let Some(ClientMsg::Request(request)) = D::client_msg(msg) else { continue };
+            let Asked::Apply(op) = &request.op else { continue };
+            let (client, seq) = (request.id.client, request.id.seq);
+            if self.open.get(&client).is_none_or(|(open, _)| *open < seq) {
+                self.open.insert(client, (seq, self.history.len()));
+                self.history.push(Operation { client, op: op.clone(), invoked: now, returned: None });
+            }
+        }
+    }
+}
+
+impl<D: Deployable> Observer<D::Actor> for Recorder<D> {
+    fn wants(&self) -> Wants {
+        Wants::Steps
+    }
+
+    fn on_step(&mut self, step: &Step<'_, D::Actor>) {
+        if usize::from(step.id) >= self.servers {
+            self.client_step(step);
+        }
+        self.trace.iter_mut().for_each(|trace| trace.on_step(step));
+    }
+
+    fn on_notice(&mut self, at: Duration, notice: &Notice) {
+        self.trace.iter_mut().for_each(|trace| Observer::<D::Actor>::on_notice(trace, at, notice));
+    }
+
+    fn on_commit(&mut self) {
+        self.trace.iter_mut().for_each(Observer::<D::Actor>::on_commit);
+    }
+}
+
+fn record<D: Deployable>(storm: &Storm, seed: u64, file: &Path) -> Result<TraceWriter<File>, Error> {
+    let out = File::create(file).map_err(Error::file("create the trace", file))?;
+    let server = |index: u16| format!("server {index}");
+    let client = |index: u16| format!("client {index}");
+    let actors: Vec<String> = (0..storm.servers).map(server).chain((0..storm.clients).map(client)).collect();
+    let header = Header {
+        protocol: D::NAME.to_owned(),
+        seed: Some(seed),
+        hosted: (0..actors.len()).map(Id::from).collect(),
+        actors,
+        parameters: serde_json::json!({ "storm": storm }),
+        ..Header::default()
+    };
+    Ok(TraceWriter::new(out, header)?)
+}
+
+/// A mix of all commands on few keys, the same for the same seed.
+fn script(seed: u64, client: usize, commands: usize) -> Vec<KeyValueCommand> {
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (client as u64 + 1);
+    let mut below = |bound: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % bound
+    };
+    let command = |number: usize| {
+        let key = Bytes::from(&format!("k{}", below(5)));
+        let value = Bytes::from(&format!("{client}.{number}"));
+        match below(10) {
+            0..4 => KeyValueCommand::Put(key, value),
+            4..7 => KeyValueCommand::Get(key),
+            7 => KeyValueCommand::Delete(key),
+            8 => KeyValueCommand::Increment(Bytes::from("n"), 1),
+            _ => KeyValueCommand::CompareAndSwap { key, expected: None, new: value },
+        }
+    };
+    (0..commands).map(command).collect()
+}
