@@ -114,6 +114,8 @@ pub enum Cause<'a, A: Actor> {
 pub enum Notice {
     /// The actor stopped and lost everything that was not durable. A start follows if it comes back.
     Crash(Id),
+    /// The stopped actor lost what was durable, too: its disk was replaced.
+    Wipe(Id),
     /// The actor stopped for a while and lost nothing.
     Pause(Id),
     /// The paused actor goes on.

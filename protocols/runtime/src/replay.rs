@@ -12,7 +12,8 @@
 //! - an actor restarts from a storage that it has saved;
 //! - **no promise is forgotten**: what an actor had saved after the storage it restarts from was never told to anyone.
 //!   This is the rule that a step's sends wait for its saves, checked from outside. What only actors of the same process
-//!   were told does not count when the process as a whole is killed: they forget it together.
+//!   were told does not count when the process as a whole is killed: they forget it together. An actor whose disk is
+//!   recorded as replaced may forget everything.
 //!
 //! Actors may do things in traces only in these ways, so a clean replay says that the recorded world kept the rules that
 //! the checked world assumes. It does not say that the recorder wrote everything down.
@@ -32,7 +33,7 @@ use lives::Lives;
 use std::io::BufRead;
 
 pub use finding::{Finding, Origin, Problem};
-pub use merge::{Halt, Merge, Placed};
+pub use merge::{AnyMerge, Halt, Merge, MergeOf, Placed};
 
 /// What a replay found.
 #[derive(Debug)]

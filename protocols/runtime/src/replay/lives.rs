@@ -1,7 +1,7 @@
 //! The replayed actors, from start to start.
 
 use super::finding::{Finding, Problem};
-use super::merge::{Merge, Placed, finding};
+use super::merge::{MergeOf, Placed, finding};
 use crate::trace::{CauseRecord, Entry, Output, StepOf};
 use crate::{CommandOf, Event, Host, Notice, Observer, Runnable, Wants};
 use stateright::actor::{Actor, Command, Out};
@@ -26,15 +26,14 @@ struct Life<A: Runnable<State: 'static>> {
     host: Option<Host<A>>,
     timers: HashSet<A::Timer>,
     choices: BTreeMap<String, Vec<A::Random>>,
-    /// Storages by their numbers, as [`super::flow::Flow`] counts them: the one it started from, and its saves.
+    /// Storages by their numbers, as [`super::flow::Flow`] counts them: the one it started from, and its saves. Empty if
+    /// it may start from any.
     storages: VecDeque<(u64, Option<A::Storage>)>,
     next: u64,
 }
 
 type PlacedOf<A> =
     Placed<<A as Actor>::Msg, <A as Actor>::Timer, <A as Actor>::Random, <A as Actor>::Storage>;
-type MergeOf<B, A> =
-    Merge<B, <A as Actor>::Msg, <A as Actor>::Timer, <A as Actor>::Random, <A as Actor>::Storage>;
 
 impl<'o, A: Runnable<State: 'static>, O: Observer<A>> Lives<'o, A, O> {
     pub(super) fn new(actors: Vec<A>, observer: &'o mut O) -> Self {
@@ -62,10 +61,13 @@ impl<'o, A: Runnable<State: 'static>, O: Observer<A>> Lives<'o, A, O> {
     ) -> Option<Finding> {
         match placed.entry {
             Entry::Notice { at_us, notice } => {
-                if let Notice::Crash(id) = notice
+                if let Notice::Crash(id) | Notice::Wipe(id) = notice
                     && let Some(life) = self.actors.get_mut(usize::from(id))
                 {
                     life.end();
+                    if notice == Notice::Wipe(id) {
+                        life.storages.clear();
+                    }
                 }
                 self.observer.on_notice(Duration::from_micros(at_us), &notice);
                 None
@@ -142,7 +144,7 @@ impl<A: Runnable<State: 'static>> Life<A> {
     }
 
     /// Ends the life, if there is one, and finds the number of the storage that the next one starts from; none at the
-    /// first start.
+    /// first start, and after a wipe.
     fn recover(&mut self, storage: Option<&A::Storage>) -> Result<Option<u64>, Problem> {
         self.end();
         if self.storages.is_empty() {

@@ -10,7 +10,8 @@ use super::{Error, Messages};
 use crate::LOCAL_APPLICATION;
 use crate::trace::{CauseRecord, Ending, Entry, Output, StepRecord, TraceReader};
 use serde::de::DeserializeOwned;
-use stateright::actor::Id;
+use serde_json::Value;
+use stateright::actor::{Actor, Id};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -49,6 +50,13 @@ pub struct Merge<B, M, T, R, S> {
     messages: Messages,
     done: bool,
 }
+
+/// A merge of traces of the actor `A`.
+pub type MergeOf<B, A> =
+    Merge<B, <A as Actor>::Msg, <A as Actor>::Timer, <A as Actor>::Random, <A as Actor>::Storage>;
+
+/// A merge of traces of any actor, their content as JSON.
+pub type AnyMerge<B> = Merge<B, Value, Value, Value, Value>;
 
 #[derive(Debug)]
 struct Source<B, M, T, R, S> {

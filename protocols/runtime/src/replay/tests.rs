@@ -164,10 +164,7 @@ fn traces_of_several_processes_merge_whatever_their_clocks_say() {
 fn messages_are_numbered_so_that_they_can_be_drawn() {
     let (trace, _) = whole(settings(1));
     let reader = TraceReader::new(trace.as_bytes()).unwrap();
-    let merge =
-        Merge::<_, serde_json::Value, serde_json::Value, serde_json::Value, serde_json::Value>::new(vec![
-            reader,
-        ]);
+    let merge = AnyMerge::new(vec![reader]);
     let mut sent = Vec::new();
     let mut arrived = 0;
     for placed in merge {
@@ -384,6 +381,23 @@ fn a_trace_cut_by_a_kill_replays_up_to_the_cut() {
     assert_eq!(report.finding, None);
     assert!(report.steps > steps / 2 && report.steps < steps);
     assert!(matches!(report.endings[..], [Some(Ending::Torn { .. })]));
+}
+
+#[test]
+fn a_new_disk_may_forget_but_must_be_announced() {
+    let mut sim = Sim::new(toys(), settings(6), writer(0..=CLIENTS, None)).unwrap();
+    sim.run_until(ms(100));
+    let faults = [Fault::Crash(0), Fault::Wipe(0), Fault::Restart(0), Fault::Wipe(1)];
+    for fault in &faults {
+        sim.apply(fault).unwrap();
+    }
+    assert_eq!(sim.state(Id::from(0)).unwrap().counts().total, 0);
+    sim.run_until(ms(200));
+    let trace = String::from_utf8(sim.into_observer().finish().unwrap()).unwrap();
+    assert_eq!(trace.matches("wipe").count(), 1);
+    assert_eq!(found(std::slice::from_ref(&trace)), None);
+    let silent: String = trace.split_inclusive('\n').filter(|line| !line.contains("wipe")).collect();
+    assert!(matches!(found(&[silent]).unwrap().problem, Problem::Forgotten { .. }));
 }
 
 #[test]

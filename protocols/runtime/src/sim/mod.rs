@@ -317,6 +317,12 @@ impl<A: Actor<State: 'static>, O: Observer<A>> Sim<A, O> {
                     self.notice(&Notice::Crash(Id::from(*node)));
                 }
             }
+            Fault::Wipe(node) => {
+                if self.nodes[*node].host.is_none() {
+                    self.nodes[*node].durable = None;
+                    self.notice(&Notice::Wipe(Id::from(*node)));
+                }
+            }
             Fault::Restart(node) => self.start(*node),
             Fault::Pause(node) => {
                 if self.nodes[*node].host.is_some() && !self.nodes[*node].paused {

@@ -19,6 +19,9 @@ pub enum Fault {
     /// The node loses its state, its queue, its timers, and its saves that are not durable yet with the sends that wait
     /// for them. Nothing happens to a node that is down.
     Crash(usize),
+    /// The node loses what was durable: it gets a new disk. Nothing happens to a node that is up. Few actors may forget;
+    /// a drawn schedule has no such fault.
+    Wipe(usize),
     /// The node starts from its durable storage. Nothing happens to a node that is up.
     Restart(usize),
     /// The node does nothing until it is resumed; what arrives waits.
@@ -231,6 +234,7 @@ mod tests {
                     Fault::Restart(node) => down.retain(|other| other != node),
                     Fault::Cut(links) => links.iter().for_each(|link| *cuts.entry(*link).or_insert(0) += 1),
                     Fault::Heal(links) => links.iter().for_each(|link| *cuts.entry(*link).or_insert(0) -= 1),
+                    Fault::Wipe(_) => prop_assert!(false),
                     Fault::Pause(_) | Fault::Resume(_) | Fault::Network(_) => {}
                 }
                 prop_assert!(down.len() <= down_at_most);

@@ -100,7 +100,11 @@ impl Settings {
 
 pub(crate) fn check_fault(fault: &Fault, nodes: usize) -> Result<(), Error> {
     let named: Vec<usize> = match fault {
-        Fault::Crash(node) | Fault::Restart(node) | Fault::Pause(node) | Fault::Resume(node) => vec![*node],
+        Fault::Crash(node)
+        | Fault::Wipe(node)
+        | Fault::Restart(node)
+        | Fault::Pause(node)
+        | Fault::Resume(node) => vec![*node],
         Fault::Cut(links) | Fault::Heal(links) => links.iter().flat_map(|(from, to)| [*from, *to]).collect(),
         Fault::Network(network) => return check_network(network),
     };

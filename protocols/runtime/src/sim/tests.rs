@@ -135,6 +135,32 @@ fn a_cut_link_carries_nothing_and_the_other_way_still_works() {
 }
 
 #[test]
+fn a_cut_loses_what_is_on_its_way() {
+    let mut sim = sim(vec![Toy::Counter(Flaw::None), Toy::Burst(10)], calm());
+    sim.schedule(&Schedule::new().cut(vec![(1, 0)], us(500), us(1500))).unwrap();
+    sim.run_until(ms(10));
+    assert_eq!((sim.traffic().cut, sim.traffic().arrived), (10, 0));
+}
+
+#[test]
+fn every_message_is_accounted_for() {
+    let mut totals = [0; 5];
+    for seed in 0..10 {
+        let limits = Limits { queue: 2, ..Limits::default() };
+        let mut sim = sim(cluster(Flaw::None, 4, 100), Settings { limits, ..settings(seed) });
+        sim.schedule(&Schedule::random(seed, 5, &budget(5))).unwrap();
+        sim.inject(id(7), Msg::More(1));
+        assert_eq!(sim.run_until(ms(60_000)), Stop::Quiet);
+        let Traffic { sent, arrived, lost, duplicated, cut, to_down, overflow, unroutable } = *sim.traffic();
+        assert_eq!(sent + duplicated, arrived + lost + cut + to_down + overflow, "{:?}", sim.traffic());
+        totals = std::array::from_fn(|i| totals[i] + [lost, duplicated, cut, to_down, overflow][i]);
+        assert_eq!(unroutable, 1);
+        assert_eq!(sim.stats().map(|node| node.sent).sum::<u64>(), sent);
+    }
+    assert!(totals.iter().all(|count| *count > 0), "each of these happened: {totals:?}");
+}
+
+#[test]
 fn overlapping_cuts_end_with_the_last() {
     let mut links = Links::new(2);
     assert!(links.cut(0, 1) && !links.cut(0, 1));
@@ -165,6 +191,20 @@ fn a_crash_loses_what_is_not_durable_and_its_sends_with_it() {
     assert_eq!(sim.state(id(0)).unwrap().counts().total, 1, "what was durable is found again");
     assert_eq!(sim.run_until(ms(1000)), Stop::Quiet);
     assert_eq!((done(&sim, 1), sim.stats().next().unwrap().crashes), (2, 2));
+}
+
+#[test]
+fn the_disk_of_an_earlier_life_confirms_nothing() {
+    let mut sim = sim(vec![Toy::Counter(Flaw::None)], Settings { sync: Span::exactly(ms(10)), ..calm() });
+    sim.inject(id(0), Msg::Add(1));
+    sim.run_until(ms(5));
+    sim.apply(&Fault::Crash(0)).unwrap();
+    sim.apply(&Fault::Restart(0)).unwrap();
+    sim.inject(id(0), Msg::Add(1));
+    sim.run_until(ms(12));
+    assert_eq!(sim.durable(id(0)), None, "the first save was under way until 10 ms, but it was lost");
+    sim.run_until(ms(15));
+    assert_eq!(sim.durable(id(0)).unwrap().total, 1);
 }
 
 #[test]
