@@ -110,6 +110,10 @@ impl Drawing {
                     note: String::new(),
                 });
             }
+            Notice::Wipe(id) => {
+                let text = format!("{} gets an empty disk", name(self, id));
+                self.remark(number, text);
+            }
             Notice::Pause(id) => {
                 let text = format!("{} stands still", name(self, id));
                 self.remark(number, text);
