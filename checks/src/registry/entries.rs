@@ -3,17 +3,27 @@
 use super::{Model, Protocol};
 use crate::manifest::Row;
 use parthood_models::multipaxos::Multipaxos;
+use parthood_models::paxos::Paxos;
 use parthood_models::{Protocol as Checked, System};
 use serde::de::DeserializeOwned;
 
 /// All protocols, in the order in which a reader should meet them.
-pub const PROTOCOLS: &[Protocol] = &[Protocol {
-    name: "multipaxos",
-    title: "MultiPaxos, every server proposer, acceptor and replica",
-    paper: "Scaling Replicated State Machines with Compartmentalization, section 2",
-    manifest: include_str!("../../manifest/multipaxos.toml"),
-    model: |row| model(row, Multipaxos::new),
-}];
+pub const PROTOCOLS: &[Protocol] = &[
+    Protocol {
+        name: "paxos",
+        title: "Paxos, one value chosen once",
+        paper: "Scaling Replicated State Machines with Compartmentalization, section 2",
+        manifest: include_str!("../../manifest/paxos.toml"),
+        model: |row| model(row, Paxos::new),
+    },
+    Protocol {
+        name: "multipaxos",
+        title: "MultiPaxos, every server proposer, acceptor and replica",
+        paper: "Scaling Replicated State Machines with Compartmentalization, section 2",
+        manifest: include_str!("../../manifest/multipaxos.toml"),
+        model: |row| model(row, Multipaxos::new),
+    },
+];
 
 /// The model of a row: its parameters and its mutant in the protocol's own types, in the row's world.
 fn model<P, M, C>(row: &Row, new: fn(&P, Option<M>) -> Result<C, String>) -> Result<Box<dyn Model>, String>
