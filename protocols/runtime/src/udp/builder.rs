@@ -145,9 +145,9 @@ where
             actors: self.actors,
             peers: Peers::new(book),
             outgoing,
+            handle: Handle::new(socket.waker()?),
             socket,
             log,
-            handle: Handle::new()?,
             seed,
             observer: self.observer,
         }))

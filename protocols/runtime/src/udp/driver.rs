@@ -5,7 +5,7 @@ use super::counters::Counters;
 use super::handle::{Faults, Handle};
 use super::outgoing::Outgoing;
 use super::peers::{Peers, bits_of, is_local_application};
-use super::socket::{BATCH, Socket};
+use super::socket::Socket;
 use super::timers::Timers;
 use crate::sim::{Purpose, Rng};
 use crate::storage::{Journal, Log, Recovery, WholeValue};
@@ -156,18 +156,17 @@ where
         Ok(())
     }
 
-    /// Waits for something to happen, for at most `patience` (`None`: as long as it takes), and does all that it entails.
+    /// Waits for something to happen, and does all that it entails. It may return when nothing has happened: after
+    /// `patience` at the latest (`None`: a second).
     ///
     /// # Errors
     /// When the log or the socket fails. Nothing that depends on a lost save has left; the driver must not be used again.
     pub fn turn(&mut self, patience: Option<Duration>) -> Result<(), Error> {
         self.counters.turns += 1;
-        let ready = self.wait(patience)?;
         self.update_faults();
+        let patience = self.patience(patience);
+        self.receive(patience)?;
         self.fire_timers();
-        if ready {
-            self.receive()?;
-        }
         self.step_local();
         if let Some((_, observer)) = &mut self.observer {
             observer.on_commit();
@@ -240,25 +239,25 @@ where
         self.log.as_mut().expect("the test has a data directory").replace_tail(full);
     }
 
-    /// True when datagrams may be there.
-    fn wait(&mut self, patience: Option<Duration>) -> Result<bool, Error> {
+    /// How long a turn may wait.
+    fn patience(&self, patience: Option<Duration>) -> Option<Duration> {
         // What actors did at the start or in another turn may still have to be committed and released.
         let busy = !self.local.is_empty() || !self.choices.is_empty() || self.counters.turns == 1;
-        let until_timer =
-            self.timers.next_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = if busy { Some(Duration::ZERO) } else { patience.into_iter().chain(until_timer).min() };
-        let ready = self.socket.wait(self.handle.event(), timeout)?;
-        if ready.event {
-            self.handle.sleep();
+        if self.handle.take_wake_up() || busy {
+            return Some(Duration::ZERO);
         }
-        self.now = Instant::now();
-        Ok(ready.datagrams)
+        let until_timer = self.timers.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        patience.into_iter().chain(until_timer).min()
     }
 
-    fn receive(&mut self) -> Result<(), Error> {
+    fn receive(&mut self, mut patience: Option<Duration>) -> Result<(), Error> {
         for _ in 0..MAX_BATCHES {
-            let Self { socket, seal, cluster, peers, index, faults, inbox, counters, .. } = self;
-            let received = socket.receive(|from, datagram| {
+            let Self { socket, seal, cluster, peers, index, faults, inbox, counters, handle, .. } = self;
+            let before = counters.datagrams_in;
+            let more = socket.receive(patience, |from, datagram| {
+                if handle.is_wake_up(from, datagram) {
+                    return;
+                }
                 counters.datagrams_in += 1;
                 counters.bytes_in += datagram.len() as u64;
                 match Frame::open(datagram, *cluster, seal) {
@@ -266,16 +265,18 @@ where
                     Err(reason) => counters.refuse(reason),
                 }
             })?;
-            self.counters.receive_calls += u64::from(received > 0);
+            counters.receive_calls += u64::from(counters.datagrams_in > before);
+            counters.messages_in += inbox.len() as u64;
+            self.now = Instant::now();
             let mut inbox = std::mem::take(&mut self.inbox);
-            self.counters.messages_in += inbox.len() as u64;
             for Delivery { host, src, msg } in inbox.drain(..) {
                 self.step(host, Event::Deliver { src, msg });
             }
             self.inbox = inbox;
-            if received < BATCH {
+            if !more {
                 break;
             }
+            patience = Some(Duration::ZERO);
         }
         Ok(())
     }

@@ -1,12 +1,10 @@
 //! What other threads may do with a running driver.
 
 use super::Counters;
-use crate::Error;
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use super::socket::Waker;
 use stateright::actor::Id;
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,7 +34,7 @@ pub struct Handle(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    wake: EventFd,
+    waker: Waker,
     /// Is a wake-up pending? Spares further system calls.
     woken: AtomicBool,
     stop: AtomicBool,
@@ -47,17 +45,15 @@ struct Shared {
 }
 
 impl Handle {
-    pub(super) fn new() -> Result<Self, Error> {
-        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
-            .map_err(|errno| Error::file("create an event at", Path::new("eventfd"))(errno.into()))?;
-        Ok(Self(Arc::new(Shared {
-            wake,
+    pub(super) fn new(waker: Waker) -> Self {
+        Self(Arc::new(Shared {
+            waker,
             woken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             faults: Mutex::default(),
             version: AtomicU64::new(0),
             counters: Mutex::default(),
-        })))
+        }))
     }
 
     /// Ends [`Driver::run`](super::Driver::run) after the current turn.
@@ -74,8 +70,7 @@ impl Handle {
     /// Ends the wait of the current turn, or of the next one.
     pub fn wake(&self) {
         if !self.0.woken.swap(true, Ordering::AcqRel) {
-            // The counter of the event cannot overflow: it is written once for each time it is read.
-            let _ = self.0.wake.write(1);
+            self.0.waker.wake();
         }
     }
 
@@ -101,15 +96,18 @@ impl Handle {
         (std::mem::replace(version, current) != current).then(|| lock(&self.0.faults).clone())
     }
 
-    pub(super) fn event(&self) -> BorrowedFd<'_> {
-        self.0.wake.as_fd()
+    /// Was the driver woken since the last call?
+    pub(super) fn take_wake_up(&self) -> bool {
+        self.0.woken.swap(false, Ordering::AcqRel)
     }
 
-    /// Takes back the wake-up that ended a wait.
-    pub(super) fn sleep(&self) {
-        // In this order, so that a waker in between writes again.
-        self.0.woken.store(false, Ordering::Release);
-        let _ = self.0.wake.read();
+    /// Is this datagram a wake-up? Then it has been taken.
+    pub(super) fn is_wake_up(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        let is_wake_up = self.0.waker.is_wake_up(from, datagram);
+        if is_wake_up {
+            self.take_wake_up();
+        }
+        is_wake_up
     }
 }
 

@@ -1,24 +1,35 @@
 //! A UDP socket that receives and sends in batches.
+//!
+//! A busy turn costs two system calls: one that waits and receives, and one that sends. The time limit of the first is a
+//! property of the socket (`SO_RCVTIMEO`), and setting it is a third call; it is left alone while it is short enough,
+//! since a wait that ends early costs nothing but another turn. It is also coarse, so short waits use `ppoll`. Another
+//! thread ends a wait by an empty datagram to the socket itself.
 
 use crate::Error;
 use crate::wire::MAX_DATAGRAM_LEN;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, SndBuf, SndBufForce};
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, setsockopt};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendto, setsockopt};
 use nix::sys::time::TimeSpec;
 use std::cell::RefCell;
-use std::io::{IoSlice, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
 /// Datagrams per system call.
 pub(super) const BATCH: usize = 64;
+/// Slots that are offered at least.
+const MIN_OFFER: usize = 4;
 /// One byte more than a datagram may have, so that a longer one is recognised although the rest is lost.
 const SLOT_LEN: usize = MAX_DATAGRAM_LEN + 1;
 /// What the kernel is asked to queue in either direction.
 const KERNEL_BUFFER_LEN: usize = 8 << 20;
+/// Waits shorter than this are timed precisely.
+const COARSE: Duration = Duration::from_millis(20);
+/// The longest wait. A wake-up that got lost is noticed after this time.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 /// How long a full send queue is waited for before datagrams are dropped.
 const SEND_PATIENCE: Duration = Duration::from_millis(20);
 
@@ -33,57 +44,59 @@ pub(super) struct Socket {
     udp: UdpSocket,
     local: SocketAddr,
     slots: Vec<u8>,
-}
-
-/// What ended a wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ready {
-    pub(super) datagrams: bool,
-    pub(super) event: bool,
+    /// How many slots the next call offers: preparing them costs time even if nothing comes.
+    offered: usize,
+    /// The time limit that the socket has now.
+    limit: Option<Duration>,
 }
 
 impl Socket {
     pub(super) fn bind(address: SocketAddr) -> Result<Self, Error> {
         let socket = UdpSocket::bind(address).map_err(|source| Error::Bind { address, source })?;
         let local = socket.local_addr().map_err(|source| Error::Bind { address, source })?;
-        socket.set_nonblocking(true).map_err(|source| Error::Bind { address, source })?;
         // Only the privileged may exceed the system's limit; what is granted is enough to work with.
         let _ = setsockopt(&socket, RcvBufForce, &KERNEL_BUFFER_LEN)
             .or_else(|_| setsockopt(&socket, RcvBuf, &KERNEL_BUFFER_LEN));
         let _ = setsockopt(&socket, SndBufForce, &KERNEL_BUFFER_LEN)
             .or_else(|_| setsockopt(&socket, SndBuf, &KERNEL_BUFFER_LEN));
-        Ok(Self { udp: socket, local, slots: vec![0; BATCH * SLOT_LEN] })
+        Ok(Self { udp: socket, local, slots: vec![0; BATCH * SLOT_LEN], offered: MIN_OFFER, limit: None })
     }
 
     pub(super) fn local(&self) -> SocketAddr {
         self.local
     }
 
-    fn error(&self, action: &'static str, errno: Errno) -> Error {
-        Error::Socket { action, address: self.local, source: errno.into() }
+    fn failed(&self, action: &'static str, source: impl Into<io::Error>) -> Error {
+        Error::Socket { action, address: self.local, source: source.into() }
     }
 
-    /// Waits until datagrams have arrived, the event is signalled, or the time is over.
-    pub(super) fn wait(&self, event: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<Ready, Error> {
-        let mut fds =
-            [PollFd::new(self.udp.as_fd(), PollFlags::POLLIN), PollFd::new(event, PollFlags::POLLIN)];
-        match ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None) {
-            Ok(_) => {
-                let [datagrams, event] = fds.map(|fd| fd.revents().is_none_or(|events| !events.is_empty()));
-                Ok(Ready { datagrams, event })
-            }
-            Err(Errno::EINTR) => Ok(Ready::default()),
-            Err(errno) => Err(self.error("wait", errno)),
+    pub(super) fn waker(&self) -> Result<Waker, Error> {
+        let udp = self.udp.try_clone().map_err(|error| self.failed("duplicate", error))?;
+        let mut address = self.local;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            });
         }
+        Ok(Waker { udp, address })
     }
 
-    /// Receives what has arrived, up to [`BATCH`] datagrams, and shows each; returns their number.
-    pub(super) fn receive(&mut self, mut each: impl FnMut(SocketAddr, &[u8])) -> Result<usize, Error> {
+    /// Waits for datagrams, perhaps for less than `patience` (`None`: a second). Shows each of up to [`BATCH`] that have
+    /// arrived; returns whether there may be more.
+    pub(super) fn receive(
+        &mut self,
+        patience: Option<Duration>,
+        mut each: impl FnMut(SocketAddr, &[u8]),
+    ) -> Result<bool, Error> {
+        let flags = self.prepare(patience.unwrap_or(MAX_WAIT).min(MAX_WAIT))?;
         let fd = self.udp.as_raw_fd();
-        let slots = &mut self.slots;
+        let (slots, offered) = (&mut self.slots, self.offered);
         let result = RECEIVE.with_borrow_mut(|headers| {
-            let mut slots: Vec<_> = slots.chunks_mut(SLOT_LEN).map(|slot| [IoSliceMut::new(slot)]).collect();
-            let datagrams = recvmmsg(fd, headers, &mut slots, MsgFlags::MSG_DONTWAIT, None)?;
+            let slots = slots.chunks_mut(SLOT_LEN).take(offered);
+            let mut slots: Vec<_> = slots.map(|slot| [IoSliceMut::new(slot)]).collect();
+            let datagrams = recvmmsg(fd, headers, &mut slots, flags, None)?;
             let mut count = 0;
             for datagram in datagrams {
                 count += 1;
@@ -94,12 +107,15 @@ impl Socket {
             Ok(count)
         });
         match result {
-            Ok(count) => Ok(count),
+            Ok(count) => {
+                self.offered = if count == offered { BATCH } else { (2 * count).clamp(MIN_OFFER, BATCH) };
+                Ok(count == offered)
+            }
             // Datagrams that could not be delivered earlier may be reported here; they are lost, as datagrams are.
             Err(
                 Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH,
-            ) => Ok(0),
-            Err(errno) => Err(self.error("receive", errno)),
+            ) => Ok(false),
+            Err(errno) => Err(self.failed("receive", errno)),
         }
     }
 
@@ -111,9 +127,9 @@ impl Socket {
             let taken = match send_batch(self.udp.as_raw_fd(), &rest[..rest.len().min(BATCH)]) {
                 Ok(sent) => sent,
                 Err(Errno::EINTR) => 0,
-                Err(Errno::EAGAIN) if self.drained()? => 0,
+                Err(Errno::EAGAIN) if self.poll(PollFlags::POLLOUT, SEND_PATIENCE)? => 0,
                 Err(errno @ (Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT)) => {
-                    return Err(self.error("send", errno));
+                    return Err(self.failed("send", errno));
                 }
                 // The first of them is refused: no route, a firewall, a queue that stays full.
                 Err(_) => {
@@ -126,14 +142,54 @@ impl Socket {
         Ok(failures)
     }
 
-    /// Waits a little while for room in the send queue.
-    fn drained(&self) -> Result<bool, Error> {
-        let mut fds = [PollFd::new(self.udp.as_fd(), PollFlags::POLLOUT)];
-        match ppoll(&mut fds, Some(TimeSpec::from_duration(SEND_PATIENCE)), None) {
+    /// How to call `recvmmsg` so that it waits for at most `patience`; a short time is waited for at once.
+    fn prepare(&mut self, patience: Duration) -> Result<MsgFlags, Error> {
+        if patience < COARSE {
+            if !patience.is_zero() {
+                self.poll(PollFlags::POLLIN, patience)?;
+            }
+            return Ok(MsgFlags::MSG_DONTWAIT);
+        }
+        if self.limit.is_none_or(|limit| limit > patience || limit < patience / 4) {
+            // Half of what is allowed, so that it need not be set again for every timer that is set.
+            let limit = patience / 2;
+            self.udp
+                .set_read_timeout(Some(limit))
+                .map_err(|error| self.failed("set the time limit", error))?;
+            self.limit = Some(limit);
+        }
+        Ok(MsgFlags::MSG_WAITFORONE)
+    }
+
+    /// Waits for an event; false when the time is over.
+    fn poll(&self, events: PollFlags, patience: Duration) -> Result<bool, Error> {
+        let mut fds = [PollFd::new(self.udp.as_fd(), events)];
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(patience)), None) {
             Ok(ready) => Ok(ready > 0),
             Err(Errno::EINTR) => Ok(true),
-            Err(errno) => Err(self.error("wait", errno)),
+            Err(errno) => Err(self.failed("wait", errno)),
         }
+    }
+}
+
+/// Ends a wait of a socket, from any thread.
+#[derive(Debug)]
+pub(super) struct Waker {
+    udp: UdpSocket,
+    /// Where the socket hears itself.
+    address: SocketAddr,
+}
+
+impl Waker {
+    pub(super) fn wake(&self) {
+        let address = SockaddrStorage::from(self.address);
+        // If it does not get through, the wait ends all the same, but later.
+        let _ = sendto(self.udp.as_raw_fd(), &[], &address, MsgFlags::MSG_DONTWAIT);
+    }
+
+    /// Is this datagram a wake-up?
+    pub(super) fn is_wake_up(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        datagram.is_empty() && from.port() == self.address.port() && from.ip() == self.address.ip()
     }
 }
 
