@@ -137,6 +137,11 @@ fn a_recorded_run_replays_to_the_same_commands_and_states() {
         let Messages { sent, delivered, duplicates, unrecorded, injected } = report.messages;
         assert!(delivered <= sent + duplicates && sent > 400 && duplicates > 10, "{:?}", report.messages);
         assert_eq!((unrecorded, injected), (0, 1));
+        assert_eq!(
+            chain.states,
+            run(settings(seed), Chain::default()).0.states,
+            "the recorded states, step by step"
+        );
         assert_eq!(chain.states[&Id::from(1)].done(), GOAL + 1);
         assert_eq!(chain.states[&Id::from(0)].counts().total, 2 * GOAL + 1);
     }

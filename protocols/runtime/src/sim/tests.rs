@@ -287,6 +287,18 @@ fn a_paused_node_does_nothing_and_loses_nothing() {
 }
 
 #[test]
+fn a_paused_node_sends_nothing_when_its_disk_is_done() {
+    let settings = Settings { sync: Span::exactly(ms(10)), ..calm() };
+    let mut sim = sim(cluster(Flaw::None, 1, 1), settings);
+    sim.schedule(&Schedule::new().paused(0, ms(5), ms(19))).unwrap();
+    sim.run_until(ms(18));
+    let sent = |sim: &Sim<Toy>| sim.stats().next().unwrap().sent;
+    assert_eq!((durably_done(&sim), sent(&sim)), (1, 0));
+    sim.run_until(ms(19));
+    assert_eq!(sent(&sim), 1);
+}
+
+#[test]
 fn a_fast_clock_has_its_timers_fire_early() {
     let retries = |ppm| {
         let network = Network { loss: 1.0, ..Network::default() };
