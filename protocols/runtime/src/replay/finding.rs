@@ -116,7 +116,9 @@ impl fmt::Display for Problem {
             Self::SentLater { src, msg } => {
                 write!(f, "it receives {msg} before actor {} sends it", usize::from(*src))
             }
-            Self::StorageNeverSaved => write!(f, "it starts from a storage that it had not saved"),
+            Self::StorageNeverSaved => {
+                write!(f, "it starts from nothing, or from a storage that is none of those it saved last")
+            }
             Self::Forgotten { told } => {
                 write!(f, "it starts from a storage older than what it told others at {told}")
             }
