@@ -88,19 +88,24 @@ impl<F: Faults<Mutant>> Server<F> {
             return true;
         }
         let executed = state.replica.executed;
+        // Where stale rounds are not answered, nothing at all becomes of them.
+        let answers = self.config.bounds.nack || self.config.faults.breaks(Mutant::AcceptLowerRound);
+        let stale = |round: Round| round < state.acceptor.round && !answers;
         match msg {
             Msg::Client(ClientMsg::Request(command)) => {
                 command.id.client_id() != src || state.replica.sessions.standing(&command.id) == Standing::Old
             }
             Msg::Client(_) => true,
-            Msg::Phase1a { .. } | Msg::Phase2a { .. } => !state.acceptor.voting,
+            Msg::Phase1a { round, .. } | Msg::Phase2a { round, .. } => {
+                !state.acceptor.voting || stale(*round)
+            }
             Msg::Phase1b { round, from, .. } => !state.leadership.awaits_report(*round, *from, server),
             Msg::Phase2b { round, slot } => {
                 let any_round = self.config.faults.breaks(Mutant::CountForeignVotes);
                 !state.leadership.awaits_vote((!any_round).then_some(*round), *slot, server)
             }
             Msg::Nack { round } => *round <= state.acceptor.round,
-            Msg::Ping { .. } => false,
+            Msg::Ping { round, .. } => stale(*round),
             Msg::CatchUp { from } => *from >= executed,
             Msg::Chosen { from, values } => from.plus(values.len() as u64) <= executed,
             Msg::FetchSnapshot { .. } => state.replica.snapshot.slot == Slot::ZERO,

@@ -40,6 +40,20 @@ pub struct Vote<V> {
 }
 
 impl<F: Faults<Mutant>> Acceptor<F> {
+    /// Where stale rounds are not answered, nothing at all becomes of them.
+    pub(super) fn ignores<V: Data>(&self, state: &AcceptorState<V>, msg: &Msg<V>) -> bool {
+        let Config { nack, faults, .. } = &*self.config;
+        match msg {
+            Msg::Phase1a { round } => {
+                *round < state.round && !nack && !faults.breaks(Mutant::AnswerStalePhase1)
+            }
+            Msg::Phase2a { round, .. } => {
+                *round < state.round && !nack && !faults.breaks(Mutant::AcceptLowerRound)
+            }
+            _ => true,
+        }
+    }
+
     pub(super) fn on_msg<V: Data>(
         &self,
         state: &mut AcceptorState<V>,

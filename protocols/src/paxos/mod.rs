@@ -251,9 +251,7 @@ impl<V: Data, F: Faults<Mutant>> Node<V, F> {
     fn ignores(&self, state: &State<V>, src: Id, msg: &Msg<V>) -> bool {
         match (self, state) {
             (Self::Proposer(proposer), State::Proposer(state)) => proposer.ignores(state, src, msg),
-            (Self::Acceptor(_), State::Acceptor(_)) => {
-                !matches!(msg, Msg::Phase1a { .. } | Msg::Phase2a { .. })
-            }
+            (Self::Acceptor(acceptor), State::Acceptor(state)) => acceptor.ignores(state, msg),
             (Self::Client(client), State::Client(state)) => client.ignores(state, src, msg),
             _ => true,
         }
