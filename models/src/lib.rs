@@ -8,6 +8,7 @@
 //! - [`System`] is the transition system of those actors on a network; it implements [`stateright::Model`], so the
 //!   library's engines and its Explorer run on it too.
 //! - [`check`] explores a system level by level and answers with a [`Verdict`] that never claims more than was done.
+//! - [`live`] asks whether every fair run reaches a goal.
 //! - [`walk`] takes seeded random walks through what is too large to exhaust.
 //! - [`Watch`] evaluates the same properties outside of this package, on a simulated or recorded run.
 //!
@@ -25,6 +26,7 @@ mod checker;
 mod fingerprint;
 pub mod history;
 pub mod linearizability;
+mod liveness;
 pub mod multipaxos;
 mod network;
 pub mod paxos;
@@ -44,6 +46,7 @@ mod watch;
 
 pub use checker::{Limits, Progress, check};
 pub use fingerprint::Hashed;
+pub use liveness::{Fair, Liveness, live};
 pub use network::{Network, Packet};
 pub use protocol::{
     Budget, Cause, CommandOf, Kind, MsgOf, Property, Protocol, RandomOf, StateOf, States, Step, StorageOf,

@@ -1,6 +1,7 @@
 //! What the engines need to know of a transition system, and no more.
 
-use crate::{Kind, Move, Protocol, State, System};
+use crate::fingerprint::hash_of;
+use crate::{Fair, Input, Kind, Move, Protocol, State, System};
 
 /// A transition system with properties. Moves are listed in a fixed order; one may turn out to do nothing.
 pub trait Space: Sync {
@@ -54,5 +55,17 @@ impl<P: Protocol> Space for System<P> {
 
     fn holds(&self, property: usize, state: &State<P>) -> bool {
         self.holds_here(&self.all_properties()[property], state)
+    }
+}
+
+/// Deliveries, timers and choices are owed; losses and crashes are not.
+impl<P: Protocol> Fair for System<P> {
+    fn owed(&self, state: &State<P>, mv: Move) -> Option<u64> {
+        let Move::React(input) = mv else { return None };
+        Some(match input {
+            Input::Deliver(at) => hash_of(&(0, state.flight.get(usize::from(at))?)),
+            Input::Timeout(at) => hash_of(&(1, state.timers.get(usize::from(at))?)),
+            Input::Random { offer, choice } => hash_of(&(2, state.offers.get(usize::from(offer))?, choice)),
+        })
     }
 }

@@ -2,11 +2,10 @@
 
 use crate::abstract_paxos::AbstractPaxos;
 use crate::toy_paxos::{Fault, Toy};
-use crate::{exhaust, run};
-use parthood_models::{Limits, Network, Reductions, Setup, System, Torn, Verdict, check};
+use crate::{exhaust, run, run_within};
+use parthood_models::{Limits, Network, Reductions, Setup, System, Torn, Verdict};
 use stateright::actor::{ActorModel, LossyNetwork, Network as StockNetwork};
 use stateright::{Checker, Expectation, Model};
-use std::ops::ControlFlow;
 
 const COLLECT: Reductions = Reductions { collect: true, ..Reductions::NONE };
 const SYMMETRY: Reductions = Reductions { symmetry: true, ..Reductions::NONE };
@@ -98,7 +97,7 @@ fn the_librarys_engines_find_as_many_states_in_our_system() {
 fn no_two_states_of_the_reference_share_a_fingerprint() {
     let system = System::new(Toy::new(2, 3, 0, 1), Setup { network: Network::Unordered, ..Setup::default() });
     let limits = Limits { exact: true, ..Limits::default() };
-    let report = check(&system, &limits, &mut |_| ControlFlow::Continue(()));
+    let report = run_within(&system, &limits);
     assert_eq!((report.unique, report.confused), (4_624, 0));
 }
 

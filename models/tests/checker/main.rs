@@ -2,14 +2,24 @@
 
 mod abstract_paxos;
 mod calibration;
+mod defects;
+mod engine;
+mod liveness;
+mod symmetry;
 mod toy_paxos;
+mod toys;
 
 use parthood_models::{Limits, Report, Space, Verdict, check};
 use std::ops::ControlFlow;
 
 /// Visits every reachable state.
 fn run<S: Space>(space: &S) -> Report {
-    check(space, &Limits::default(), &mut |_| ControlFlow::Continue(()))
+    run_within(space, &Limits::default())
+}
+
+/// Visits every state within limits.
+fn run_within<S: Space>(space: &S, limits: &Limits) -> Report {
+    check(space, limits, &mut |_| ControlFlow::Continue(()))
 }
 
 /// How many states there are; every property holds.
