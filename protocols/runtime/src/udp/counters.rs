@@ -31,6 +31,8 @@ pub struct Counters {
     pub bytes_out: u64,
     /// Datagrams that the operating system did not take.
     pub send_failures: u64,
+    /// Messages dropped because the turn had filled too many datagrams.
+    pub send_overflows: u64,
     /// Messages to an actor whose address is not known.
     pub unknown_destinations: u64,
     /// Messages that no datagram can carry. Each is also reported.

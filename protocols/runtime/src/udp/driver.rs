@@ -3,7 +3,7 @@
 use super::Builder;
 use super::counters::Counters;
 use super::handle::{Faults, Handle};
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Undeliverable};
 use super::peers::{Peers, bits_of, is_local_application};
 use super::socket::Socket;
 use super::timers::Timers;
@@ -382,14 +382,22 @@ where
         } else if self.faults.cuts(dst) {
             self.counters.injected_drops += 1;
         } else if let Some(to) = self.peers.locate(dst) {
-            if self.outgoing.push(to, src, dst, &msg).is_err() {
-                self.counters.oversized += 1;
-                if self.complaints.len() < MAX_COMPLAINTS {
-                    self.complaints.push(Error::MessageTooLong { src, dst, limit: MAX_MESSAGE_LEN });
+            match self.outgoing.push(to, src, dst, &msg) {
+                Ok(()) => {}
+                Err(Undeliverable::Full) => self.counters.send_overflows += 1,
+                Err(Undeliverable::TooLong) => {
+                    self.complain(Error::MessageTooLong { src, dst, limit: MAX_MESSAGE_LEN });
                 }
             }
         } else {
             self.counters.unknown_destinations += 1;
+        }
+    }
+
+    fn complain(&mut self, error: Error) {
+        self.counters.oversized += 1;
+        if self.complaints.len() < MAX_COMPLAINTS {
+            self.complaints.push(error);
         }
     }
 

@@ -6,11 +6,25 @@ use super::peers::Endpoint;
 use super::socket::Socket;
 use crate::Error;
 use crate::sim::Rng;
-use crate::wire::{FrameWriter, MAX_DATAGRAM_LEN, Seal, TooLong};
+use crate::wire::{FrameWriter, MAX_DATAGRAM_LEN, Seal};
 use serde::Serialize;
 use stateright::actor::Id;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+
+/// Datagrams that one turn sends at most.
+const MAX_FRAMES: usize = 1 << 14;
+/// Buffers that are kept for the next turn.
+const KEPT_FRAMES: usize = 256;
+
+/// Why a message does not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undeliverable {
+    /// No datagram can carry it.
+    TooLong,
+    /// The turn sends too much already.
+    Full,
+}
 
 /// Datagrams of a turn that was held back until its saves were durable.
 pub(super) struct Outgoing {
@@ -40,11 +54,14 @@ impl Outgoing {
         src: Id,
         dst: Id,
         msg: &M,
-    ) -> Result<(), TooLong> {
+    ) -> Result<(), Undeliverable> {
         if let Some(&open) = self.open.get(&endpoint)
             && self.frames[open].1.push(src, dst, msg, self.flush_len).is_ok()
         {
             return Ok(());
+        }
+        if self.used == MAX_FRAMES {
+            return Err(Undeliverable::Full);
         }
         if self.used == self.frames.len() {
             self.frames.push((address, FrameWriter::default()));
@@ -52,7 +69,7 @@ impl Outgoing {
         let (to, frame) = &mut self.frames[self.used];
         *to = address;
         frame.begin(self.cluster, self.sender);
-        frame.push(src, dst, msg, MAX_DATAGRAM_LEN)?;
+        frame.push(src, dst, msg, MAX_DATAGRAM_LEN).map_err(|_| Undeliverable::TooLong)?;
         self.open.insert(endpoint, self.used);
         self.used += 1;
         Ok(())
@@ -88,6 +105,7 @@ impl Outgoing {
         counters.send_failures += socket.send(&datagrams)?;
         self.used = 0;
         self.open.clear();
+        self.frames.truncate(KEPT_FRAMES);
         Ok(())
     }
 }

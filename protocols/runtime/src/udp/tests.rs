@@ -325,6 +325,17 @@ fn what_goes_to_one_process_shares_datagrams() {
 }
 
 #[test]
+fn what_waits_within_a_turn_is_bounded() {
+    let [mut a, _b] = relays();
+    let accepted = (0..70_000).filter(|_| a.inject(Id::from(0), vec![0; 1_400])).count();
+    assert_eq!((accepted, a.counters().local_overflows), (1 << 16, 70_000 - (1 << 16)));
+    a.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(a.counters().messages_local, 4_096, "the rest is for other turns");
+    turn_until([&mut a], |[a]| a.counters().messages_local == accepted as u64);
+    assert_eq!(a.counters().messages_out + a.counters().send_overflows, accepted as u64);
+}
+
+#[test]
 fn actors_get_through_loss_and_duplication_and_a_cut_that_heals() {
     let [address] = free(Ipv4Addr::LOCALHOST);
     let mut counter = counter(address).seed(1).build().unwrap();
