@@ -65,6 +65,10 @@ pub struct Measured {
     pub took: Duration,
     /// Times from command to answer.
     pub latencies: Latencies,
+    /// What was asked and answered, if it was to be checked. Times are nanoseconds since `started`.
+    pub history: History,
+    /// When the first command was issued.
+    pub started: Instant,
     /// What the check found, and how long it took.
     pub verdict: Option<(HistoryVerdict, Duration)>,
 }
@@ -262,6 +266,8 @@ impl<'a, D: Deployable> Bench<'a, D> {
             unknown: self.unknown,
             took,
             latencies: Latencies(self.latencies),
+            history: self.history,
+            started: self.started,
             verdict,
         }
     }

@@ -30,6 +30,8 @@ pub enum Verb {
     Check(CheckArgs),
     /// Opens a claim in the Explorer, to step through its states in a browser.
     Explore(ExploreArgs),
+    /// Checks Paxos, breaks it and draws the counterexample, then runs a cluster through a crash.
+    Demo,
     /// Runs the deployed actors in a seeded simulator, through a storm of faults.
     Simulate(SimulateArgs),
     /// Replays or draws recorded runs.

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod demo;
 mod explore;
 mod list;
 mod run;
@@ -22,6 +23,7 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
         Verb::List(args) => list::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Explore(args) => explore::run(&args),
+        Verb::Demo => demo::run(),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Run(args) => run::run(&args),

@@ -63,7 +63,7 @@ pub struct Event {
     pub what: What,
     /// The messages that were sent in reaction, as indices into [`Diagram::messages`].
     pub sends: Vec<usize>,
-    /// What changed in the node, in a few words; may be empty.
+    /// What changed in the node, in a few words; may be empty. Not drawn before the first step.
     pub note: String,
 }
 
@@ -100,6 +100,41 @@ pub struct Verdict {
 }
 
 impl Diagram {
+    /// The same without lanes in which nothing happens.
+    #[must_use]
+    pub fn without_idle_lanes(mut self) -> Self {
+        let mut busy = vec![false; self.lanes.len()];
+        for event in &self.events {
+            let message = match event.what {
+                What::Deliver(id) | What::Lose(id) => self.messages.get(id),
+                _ => None,
+            };
+            for lane in [Some(event.lane), message.map(|message| message.from)].into_iter().flatten() {
+                busy.iter_mut().skip(lane).take(1).for_each(|busy| *busy = true);
+            }
+        }
+        let sent_to = self.messages.iter().map(|message| message.to);
+        let stays = |lane: &usize| busy.get(*lane).copied().unwrap_or(false);
+        let leaving: Vec<usize> = (0..self.lanes.len()).filter(|lane| !stays(lane)).collect();
+        let moved = |lane: usize| lane - leaving.partition_point(|idle| *idle < lane);
+        let unseen: Vec<bool> = sent_to.map(|lane| leaving.contains(&lane)).collect();
+        for message in &mut self.messages {
+            (message.from, message.to) = (moved(message.from), moved(message.to));
+        }
+        for event in &mut self.events {
+            event.lane = moved(event.lane);
+            event.sends.retain(|id| !unseen.get(*id).copied().unwrap_or(false));
+        }
+        self.lanes = self
+            .lanes
+            .into_iter()
+            .enumerate()
+            .filter(|(lane, _)| !leaving.contains(lane))
+            .map(|(_, lane)| lane)
+            .collect();
+        self
+    }
+
     /// The picture.
     pub fn to_svg(&self) -> String {
         svg::render(&layout::Layout::new(self))

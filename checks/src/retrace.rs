@@ -9,8 +9,8 @@ use crate::draw::{self, Diagram};
 use crate::error::Error;
 use crate::simulate::{self, Storm};
 use parthood_protocols::state_machine::KeyValue;
-use parthood_runtime::replay::{self, Messages};
-use parthood_runtime::trace::{AnyStep, Ending, Header, StepOf, TraceReader};
+use parthood_runtime::replay::{self, Merge, Messages, Placed};
+use parthood_runtime::trace::{AnyStep, CauseRecord, Ending, Entry, Header, StepOf, TraceReader};
 use parthood_runtime::{Observer, Step, Wants};
 use stateright::actor::Id;
 use std::collections::BTreeMap;
@@ -33,6 +33,8 @@ pub struct Replayed {
     pub messages: Messages,
     /// How each trace ends; none where reading stopped before.
     pub endings: Vec<(PathBuf, Option<Ending>)>,
+    /// The slots executed by each replica in the end, and its store.
+    pub replicas: BTreeMap<usize, (u64, KeyValue)>,
     /// How often two replicas that had executed equally much were compared.
     pub comparisons: u64,
     /// What is wrong, if anything is.
@@ -66,6 +68,22 @@ pub fn picture(files: &[PathBuf], range: &Range<u64>) -> Result<Diagram, Error> 
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     diagram.caption = names.join(", ");
     Ok(diagram)
+}
+
+/// The number of the first step, counted from 1, that reacts to a timer of this name.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn first_timeout(files: &[PathBuf], timer: &str) -> Result<Option<u64>, Error> {
+    let (files, _) = in_order(files)?;
+    let readers = files.iter().map(|file| open::<AnyStep>(file)).collect::<Result<Vec<_>, _>>()?;
+    let steps = Merge::new(readers).filter_map(|placed| match placed {
+        Ok(Placed { entry: Entry::Step(step), .. }) => Some(step),
+        _ => None,
+    });
+    let found =
+        (1..).zip(steps).find(|(_, step)| matches!(&step.cause, CauseRecord::Timeout(name) if name == timer));
+    Ok(found.map(|(number, _)| number))
 }
 
 /// The files in the order in which they begin, and the header of the first.
@@ -111,6 +129,7 @@ fn check_as<D: Deployable>(files: &[PathBuf], header: &Header) -> Result<Replaye
         endings: files.iter().cloned().zip(report.endings).collect(),
         comparisons: replicas.comparisons,
         finding: finding.or(replicas.differing),
+        replicas: replicas.latest,
     })
 }
 
@@ -137,12 +156,13 @@ struct Replicas<D> {
     protocol: PhantomData<fn() -> D>,
     latest: BTreeMap<usize, (u64, KeyValue)>,
     comparisons: u64,
+    allowance: usize,
     differing: Option<String>,
 }
 
 impl<D> Default for Replicas<D> {
     fn default() -> Self {
-        Self { protocol: PhantomData, latest: BTreeMap::new(), comparisons: 0, differing: None }
+        Self { protocol: PhantomData, latest: BTreeMap::new(), comparisons: 0, allowance: 0, differing: None }
     }
 }
 
@@ -152,18 +172,20 @@ impl<D: Deployable> Observer<D::Actor> for Replicas<D> {
     }
 
     fn on_step(&mut self, step: &Step<'_, D::Actor>) {
-        /// Replicas are compared at every so many executed slots: comparing costs what the store holds.
-        const EVERY: u64 = 256;
+        /// Comparing costs what the store holds; on average a step may cost so much.
+        const COST_PER_STEP: usize = 16;
+        self.allowance += COST_PER_STEP;
         let Some((executed, machine)) = D::replica(step.after) else { return };
         let id = usize::from(step.id);
         let before = self.latest.get(&id).map_or(0, |(before, _)| *before);
         if executed <= before || self.differing.is_some() {
             return;
         }
-        if executed / EVERY != before / EVERY || executed.is_multiple_of(EVERY) {
+        if self.allowance >= machine.len() {
             let equal = self.latest.iter().filter(|(other, (slot, _))| **other != id && *slot == executed);
             for (other, (_, theirs)) in equal {
                 self.comparisons += 1;
+                self.allowance = self.allowance.saturating_sub(machine.len());
                 if theirs != machine {
                     self.differing = Some(format!(
                         "server {id} and server {other} differ after {executed} executed slots"

@@ -133,7 +133,11 @@ fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Resu
     let mut sim = Sim::new(actors::<D>(&storm, seed)?, settings, observer)?;
     sim.schedule(&Schedule::random(seed, servers + clients, &budget))?;
     let deadline = budget.calm_at + Duration::from_secs(120);
-    let stop = sim.run_while(deadline, |sim| !is_done::<D>(sim, &storm, budget.calm_at));
+    let mut stop = sim.run_while(deadline, |sim| sim.now() <= budget.calm_at || !is_done::<D>(sim, &storm));
+    if stop == Stop::Quiet && is_done::<D>(&sim, &storm) {
+        // Nothing is left to do before the storm is over.
+        stop = Stop::Done;
+    }
     let traffic = *sim.traffic();
     let mut outcome = Outcome {
         seed,
@@ -181,13 +185,12 @@ fn budget(storm: &Storm, servers: usize) -> Budget {
     }
 }
 
-/// Is the storm over, has every client its answers, and have all replicas executed the same?
-fn is_done<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, storm: &Storm, calm_at: Duration) -> bool {
+/// Has every client its answers, and have all replicas executed the same?
+fn is_done<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, storm: &Storm) -> bool {
     let servers = usize::from(storm.servers);
     let answered = |client: usize| sim.state(Id::from(client)).and_then(D::finished) == Some(storm.commands);
     let executed = |server: usize| sim.state(Id::from(server)).and_then(D::replica).map(|(slot, _)| slot);
-    sim.now() > calm_at
-        && (servers..servers + usize::from(storm.clients)).all(answered)
+    (servers..servers + usize::from(storm.clients)).all(answered)
         && executed(0).is_some()
         && (1..servers).all(|server| executed(server) == executed(0))
 }

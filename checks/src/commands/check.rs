@@ -29,7 +29,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Status, Error> {
     if args.output.json {
         outcomes.iter().try_for_each(|outcome| console.json(&as_json(outcome)))?;
     } else {
-        table(&console, &outcomes, started.elapsed())?;
+        table(&console, &outcomes, started.elapsed(), true)?;
     }
     explain(&console, args, &outcomes)?;
     Ok(outcomes.iter().map(Outcome::status).max().unwrap_or(Status::Done))
@@ -65,7 +65,12 @@ fn select(args: &CheckArgs) -> Result<Vec<Row>, Error> {
     Ok(rows)
 }
 
-fn table(console: &Console, outcomes: &[Outcome], took: Duration) -> Result<(), Error> {
+pub(super) fn table(
+    console: &Console,
+    outcomes: &[Outcome],
+    took: Duration,
+    scopes: bool,
+) -> Result<(), Error> {
     let name = |outcome: &Outcome| format!("{}/{}", outcome.row.protocol, outcome.row.name);
     let width = outcomes.iter().map(|outcome| name(outcome).len()).max().unwrap_or(0);
     for outcome in outcomes {
@@ -84,7 +89,9 @@ fn table(console: &Console, outcomes: &[Outcome], took: Duration) -> Result<(), 
             console.paint(tone, &outcome.verdict())
         ))?;
         let scope = format!("{}; {}", outcome.row.bounds, outcome.row.world());
-        console.line(format_args!("   {}", console.paint(Tone::Faint, &scope)))?;
+        if scopes {
+            console.line(format_args!("   {}", console.paint(Tone::Faint, &scope)))?;
+        }
         if let Some(differs) = &outcome.differs {
             console.line(format_args!("   {}", console.paint(tone, differs)))?;
         }

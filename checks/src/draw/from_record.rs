@@ -11,6 +11,8 @@ use std::ops::Range;
 
 /// The most characters of a label.
 const LABEL_MAX: usize = 48;
+/// Numbers beyond are shortened to their last digits: the identities of clients.
+const LONG_NUMBER: u64 = 1_000_000_000_000;
 
 /// Draws the steps of a range, by their number in the causal order of all traces, counted from 1.
 ///
@@ -53,7 +55,7 @@ pub fn from_record<B: BufRead>(
             Entry::Notice { .. } => {}
         }
     }
-    Ok(drawing.diagram)
+    Ok(drawing.diagram.without_idle_lanes())
 }
 
 struct Drawing {
@@ -69,7 +71,16 @@ impl Drawing {
         let lane = self.lane(usize::from(step.id));
         let what = match &step.cause {
             CauseRecord::Start => What::Start,
-            CauseRecord::Recover(_) => What::Restart,
+            CauseRecord::Recover(_) => {
+                let last = self.diagram.events.iter().rev().find(|event| event.lane == lane);
+                if last.is_none_or(|last| last.what != What::Crash) {
+                    // A process that was killed cannot say so.
+                    let crash =
+                        Event { lane, step: number, what: What::Crash, sends: vec![], note: String::new() };
+                    self.diagram.events.push(crash);
+                }
+                What::Restart
+            }
             CauseRecord::Deliver { src, msg } => {
                 let known = delivers.and_then(|number| self.sent.get(&number).copied());
                 let message = known.unwrap_or_else(|| {
@@ -180,7 +191,7 @@ fn lanes(header: &Header) -> Vec<Lane> {
     header.actors.iter().map(|name| Lane { name: name.clone(), role: role(name) }).collect()
 }
 
-/// A recorded content in one line: `{"Phase2b":{"round":0,"slot":7}}` becomes `Phase2b round=0 slot=7`.
+/// A recorded content in one line: `{"Phase2b":{"round":0,"slot":7}}` becomes `Phase2b r0 s7`.
 fn label(content: &Value) -> String {
     let mut text = String::new();
     write_value(content, true, &mut text);
@@ -205,12 +216,14 @@ fn write_value(value: &Value, top: bool, text: &mut String) {
             }
         }
         Value::Object(fields) => {
-            for (index, (name, inner)) in fields.iter().enumerate() {
-                if index > 0 {
-                    text.push(' ');
-                }
-                text.push_str(name);
-                text.push('=');
+            // What places a message comes first, and short.
+            let short = [("round", "r"), ("slot", "s"), ("op", ""), ("answer", "")];
+            let place = short.iter().filter_map(|(name, letter)| Some((*letter, "", fields.get(*name)?)));
+            let rest = fields.iter().filter(|(name, _)| short.iter().all(|(other, _)| other != name));
+            let rest = rest.map(|(name, inner)| (name.as_str(), "=", inner));
+            for (index, (name, equals, inner)) in place.chain(rest).enumerate() {
+                let space = if index > 0 { " " } else { "" };
+                text.extend([space, name, equals]);
                 write_value(inner, false, text);
             }
         }
@@ -223,6 +236,11 @@ fn write_value(value: &Value, top: bool, text: &mut String) {
                 write_value(item, false, text);
             }
             text.push(']');
+        }
+        Value::Number(number) if number.as_u64().is_some_and(|number| number > LONG_NUMBER) => {
+            // Only told apart, never read.
+            let digits = number.to_string();
+            text.extend(["..", &digits[digits.len() - 4..]]);
         }
         Value::Null => text.push('-'),
         other => text.push_str(&other.to_string()),
@@ -240,10 +258,12 @@ mod tests {
 
     #[test]
     fn contents_are_labels() {
-        assert_eq!(label(&json!({ "Phase2b": { "round": 0, "slot": 7 } })), "Phase2b round=0 slot=7");
+        assert_eq!(label(&json!({ "Phase2b": { "round": 0, "slot": 7 } })), "Phase2b r0 s7");
         assert_eq!(label(&json!("Ping")), "Ping");
         let wrapped = json!({ "Client": { "Reply": { "id": { "seq": 1 }, "answer": null } } });
-        assert_eq!(label(&wrapped), "Reply answer=- id=seq=1");
+        assert_eq!(label(&wrapped), "Reply - id=seq=1");
+        let request = json!({ "Request": { "id": { "client": 12_133_173_572_688_871_424_u64 }, "op": { "Apply": { "get": "k" } } } });
+        assert_eq!(label(&request), "Request Apply=get=k id=client=..1424");
     }
 
     #[test]

@@ -183,7 +183,7 @@ fn right_edge(diagram: &Diagram, rows: &[Row<'_>], lane_x: &[f64]) -> f64 {
     let across = [(diagram.title.as_str(), 17.0), (&diagram.caption, 12.0), (verdict, 15.0)];
     let across = across.into_iter().map(|(text, size)| MARGIN + text_width(text, size));
     let beside = rows.iter().map(|Row { event, .. }| {
-        let note = text_width(&cut(&event.note, NOTE_ROOM), NOTE_SIZE);
+        let note = if event.step > 0 { text_width(&cut(&event.note, NOTE_ROOM), NOTE_SIZE) } else { 0.0 };
         let own = text_width(own_label(event), LABEL_SIZE) + 60.0;
         lane_x.get(event.lane).copied().unwrap_or_default() + BESIDE + note.max(own)
     });

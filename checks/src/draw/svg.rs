@@ -3,7 +3,7 @@
 use super::What;
 use super::layout::{
     Arrow, BESIDE, Banner, GUTTER, Group, HEADER_HEIGHT, HEADER_TOP, LABEL_SIZE, Layout, MARGIN, NOTE_ROOM,
-    NOTE_SIZE, ROW, Row, Stub, cut,
+    NOTE_SIZE, ROW, Row, Stub, cut, text_width,
 };
 use std::fmt::{Display, Write};
 
@@ -269,11 +269,20 @@ impl Svg {
             }
             What::Remark(text) => self.halo((layout.width / 2.0, y + 4.0), LABEL_SIZE, INK, "middle", text),
         }
-        if !row.event.note.is_empty() {
-            let anchor = if side > 0.0 { "start" } else { "end" };
-            let note = cut(&row.event.note, NOTE_ROOM);
-            self.halo((x + side * BESIDE, y + 0.3 * ROW), NOTE_SIZE, ink, anchor, &note);
+        self.note(layout, row, side);
+    }
+
+    /// What changed in the node: beside the mark where the arrow does not come from, or else below the arrow.
+    fn note(&mut self, layout: &Layout<'_>, row: &Row<'_>, side: f64) {
+        if row.event.note.is_empty() || row.event.step == 0 {
+            return;
         }
+        let x = layout.x(row.event.lane);
+        let note = cut(&row.event.note, NOTE_ROOM);
+        let fits_left = x - BESIDE - text_width(&note, NOTE_SIZE) > MARGIN + 20.0;
+        let (x, anchor) = if side < 0.0 && fits_left { (x - BESIDE, "end") } else { (x + BESIDE, "start") };
+        let (_, ink, _) = role(layout.colour(row.event.lane));
+        self.halo((x, row.y + 0.3 * ROW), NOTE_SIZE, ink, anchor, &note);
     }
 
     fn dot(&mut self, x: f64, y: f64, fill: &str, stroke: &str) {
