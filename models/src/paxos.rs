@@ -13,6 +13,8 @@
 
 mod ghost;
 mod properties;
+#[cfg(test)]
+mod tests;
 
 pub use ghost::Ghost;
 
