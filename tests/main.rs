@@ -1,3 +1,15 @@
 //! One test binary: one link step, and `cargo test NAME` selects by module.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "all of this is tests"
+)]
+
+mod cli;
+mod harness;
+mod manifest;
+mod scenario;
 mod simulation;
+mod tidy;

@@ -1,0 +1,144 @@
+//! The `parthood` command as a process of its own, and what a cluster of such processes needs.
+//!
+//! The command is a library, so this test binary is the program: it starts itself with the one test
+//! [`the_command_itself`], which finds the arguments in its environment. So what is tested is what was just built.
+
+use clap::Parser;
+use parthood::cli::Cli;
+use parthood::deploy::Cluster;
+use parthood::runtime::wire::Key;
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+
+const ARGUMENTS: &str = "PARTHOOD_TEST_ARGUMENTS";
+
+/// Not a test unless another test started it: then it is the program.
+#[test]
+fn the_command_itself() {
+    let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
+    let arguments: Vec<String> = serde_json::from_str(&arguments).expect("the harness writes JSON");
+    // What the test framework has printed so far stands on a line of its own.
+    println!();
+    let status = match Cli::try_parse_from(std::iter::once("parthood".into()).chain(arguments)) {
+        Ok(cli) => parthood::commands::run(cli).unwrap_or_else(|error| {
+            eprintln!("parthood: {error}");
+            error.status()
+        }) as i32,
+        Err(error) => {
+            let _ = error.print();
+            error.exit_code()
+        }
+    };
+    std::process::exit(status);
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let program = std::env::current_exe().expect("this program exists");
+    let mut command = Command::new(program);
+    command
+        .args(["--exact", "harness::the_command_itself", "--nocapture", "--test-threads=1"])
+        .env(ARGUMENTS, serde_json::to_string(arguments).expect("texts are JSON"))
+        .env("NO_COLOR", "1")
+        .current_dir(folder);
+    command
+}
+
+/// What a command wrote and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs the command to its end.
+pub(crate) fn parthood(folder: &Path, arguments: &[&str]) -> Ended {
+    let Output { status, stdout, stderr } = command(folder, arguments).output().expect("this program starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the command writes text");
+    // The framework's own lines come first.
+    let out = text(stdout);
+    let out = out
+        .lines()
+        .skip_while(|line| line.is_empty() || line.starts_with("running ") || line.starts_with("test "));
+    let out = out.map(|line| format!("{line}\n")).collect();
+    Ended { status: status.code().expect("it was not killed"), out, err: text(stderr) }
+}
+
+/// A server process; it is killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server(Child);
+
+impl Server {
+    /// Starts nodes and waits until they listen.
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = command(folder, arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("this program starts");
+        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut seen = Vec::new();
+        for line in out.lines() {
+            let line = line.expect("the command writes text");
+            if line.starts_with("ready") {
+                return Self(child);
+            }
+            seen.push(line);
+        }
+        panic!("the server ended before it was ready: {:?}, {seen:?}", child.wait());
+    }
+
+    /// As `kill -9` does.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it was started here");
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Its exit status, once it has ended by itself.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        self.0.wait().expect("it was started here").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Ports handed out so far: tests run side by side.
+static PORTS: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+
+/// UDP ports of 127.0.0.1 that nobody uses.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    let mut taken = PORTS.lock().expect("no test panics here");
+    let mut ports = Vec::new();
+    while ports.len() < count {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
+        let port = socket.local_addr().expect("it is bound").port();
+        if !taken.contains(&port) {
+            taken.push(port);
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+/// A cluster file for nodes a, b, c.. in this folder, with its key.
+pub(crate) fn cluster(folder: &Path, nodes: usize, more: &str) -> PathBuf {
+    let mut text = Cluster::example("multipaxos", 0, 0);
+    text.push_str(more);
+    for (name, port) in ('a'..).zip(free_ports(nodes)) {
+        text += &format!("\n[[node]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n");
+    }
+    let file = folder.join("cluster.toml");
+    std::fs::write(&file, text).expect("the folder is ours");
+    Key::generate().and_then(|key| key.save(&folder.join("cluster.key"))).expect("the folder is ours");
+    file
+}

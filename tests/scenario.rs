@@ -1,0 +1,128 @@
+//! A deployed cluster through everything that can go wrong: kill -9 of the leader and of a follower, restarts from disk,
+//! a node that is cut off for a while; and the reckoning afterwards.
+
+use crate::harness::{Server, cluster};
+use parthood::bench::{self, HistoryVerdict, Load};
+use parthood::deploy::{self, ClientOptions, Cluster, KvClient, ServeOptions};
+use parthood::models::linearizability::{Operation, Return};
+use parthood::protocols::state_machine::KeyValueCommand;
+use parthood::retrace;
+use parthood::runtime::udp::Faults;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+fn pause(millis: u64) {
+    std::thread::sleep(Duration::from_millis(millis));
+}
+
+/// Starts a node as a process of its own; each life has a trace of its own.
+fn start(folder: &Path, node: &str, life: u32, traces: &mut Vec<PathBuf>) -> Server {
+    let trace = format!("{node}{life}.ndjson");
+    let server =
+        Server::start(folder, &["run", "--config", "cluster.toml", "--node", node, "--trace", &trace]);
+    traces.push(folder.join(trace));
+    server
+}
+
+#[test]
+fn three_processes_survive_kills_and_a_partition_and_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let file = cluster(folder, 3, "\n[limits]\nsnapshot_slots = 512\nretained_slots = 256\n");
+    let description = Cluster::load(&file).unwrap();
+    let mut traces = Vec::new();
+    let leader = start(folder, "a", 1, &mut traces);
+    let follower = start(folder, "b", 1, &mut traces);
+    // The third node lives in this process, so that its links can be cut.
+    traces.push(folder.join("c1.ndjson"));
+    let options = ServeOptions { trace: traces.last().cloned(), ..ServeOptions::default() };
+    let third = deploy::serve(&description, &[2], &options).unwrap();
+
+    let load = Load {
+        outstanding: 8,
+        duration: Duration::from_secs(6),
+        keys: 50,
+        check: true,
+        seed: 1,
+        ..Load::default()
+    };
+    let loaded = description.clone();
+    let loading = std::thread::spawn(move || bench::run(&loaded, &load));
+    pause(800);
+    leader.kill();
+    pause(1_000);
+    let leader = start(folder, "a", 2, &mut traces);
+    pause(800);
+    follower.kill();
+    pause(500);
+    let follower = start(folder, "b", 2, &mut traces);
+    pause(800);
+    third.handles[0].set_faults(Faults { isolated: true, ..Faults::default() });
+    pause(800);
+    third.handles[0].set_faults(Faults::default());
+    let measured = loading.join().unwrap().unwrap();
+    assert_eq!(measured.unknown, 0, "every command is answered in the end");
+    assert!(measured.answered > 100, "{} commands are no load", measured.answered);
+
+    // What every key holds afterwards is part of the history: an acknowledged write that was lost would show.
+    let client = KvClient::connect(
+        &description,
+        ClientOptions { timeout: Duration::from_secs(20), ..ClientOptions::default() },
+    )
+    .unwrap();
+    let mut history = measured.history;
+    let keys: BTreeSet<_> = history.iter().map(|operation| operation.op.key().clone()).collect();
+    for key in keys {
+        let op = KeyValueCommand::Get(key);
+        let now = || u64::try_from(measured.started.elapsed().as_nanos()).unwrap();
+        let invoked = now();
+        let output = client.execute(op.clone()).unwrap();
+        history.push(Operation { client: 1_000, op, invoked, returned: Some(Return { at: now(), output }) });
+    }
+    assert_eq!(bench::judge(&history), HistoryVerdict::Linearizable);
+
+    // A restarted or cut-off replica catches up with what it missed; then the processes are killed all at once.
+    pause(1_500);
+    leader.kill();
+    follower.kill();
+    third.stop().unwrap();
+    let replayed = retrace::check(&traces).unwrap();
+    assert_eq!(replayed.finding, None);
+    assert_eq!(replayed.starts, 5, "three starts and two restarts");
+    assert!(replayed.comparisons > 0, "replicas were compared on the way");
+    let mut stores = replayed.replicas.values();
+    let first = stores.next().unwrap();
+    assert!(first.0 > 0 && stores.all(|store| store == first), "all replicas hold the same in the end");
+}
+
+#[test]
+fn a_changed_answer_in_a_recorded_run_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("run.ndjson");
+    let storm =
+        parthood::simulate::Storm { commands: 10, seconds: 2, ..parthood::simulate::Storm::default() };
+    let outcome = parthood::simulate::run(&storm, 3, Some(&trace)).unwrap();
+    assert_eq!(outcome.failure, None);
+    assert_eq!(retrace::check(std::slice::from_ref(&trace)).unwrap().finding, None);
+    let text = std::fs::read_to_string(&trace).unwrap();
+    let at = text.rfind("\"Phase2b\":{\"round\":").unwrap() + "\"Phase2b\":{\"round\":".len();
+    let changed = format!("{}9{}", &text[..at], &text[at..]);
+    std::fs::write(&trace, changed).unwrap();
+    assert!(retrace::check(&[trace]).unwrap().finding.is_some());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let storm =
+        parthood::simulate::Storm { commands: 20, seconds: 5, ..parthood::simulate::Storm::default() };
+    let trace = |name: &str, seed: u64| {
+        let file = folder.path().join(name);
+        parthood::simulate::run(&storm, seed, Some(&file)).unwrap();
+        std::fs::read(file).unwrap()
+    };
+    let first = trace("1", 7);
+    assert_eq!(first, trace("2", 7));
+    assert_ne!(first, trace("3", 8));
+}

@@ -1,0 +1,225 @@
+//! The invariants of the architecture that a test can enforce (ARCHITECTURE.md).
+
+use parthood::manifest::Expectation;
+use parthood::models::Kind;
+use parthood::registry::PROTOCOLS;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The packages and the packages of ours that each may depend on.
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("protocols/quorums", &[]),
+    ("protocols", &["parthood-quorums"]),
+    ("models", &["parthood-protocols", "parthood-quorums"]),
+    ("protocols/runtime", &[]),
+    ("tomography", &[]),
+    (
+        "checks",
+        &[
+            "parthood-models",
+            "parthood-protocols",
+            "parthood-quorums",
+            "parthood-runtime",
+            "parthood-tomography",
+        ],
+    ),
+    ("tests", &[]),
+];
+/// Packages that touch nothing outside of themselves.
+const PURE: [&str; 3] = ["protocols/quorums/src", "protocols/src", "models/src"];
+/// What they may not mention.
+const IMPURE: [&str; 12] = [
+    "std::net",
+    "std::fs",
+    "std::thread",
+    "std::env",
+    "std::process",
+    "std::io",
+    "Instant",
+    "SystemTime",
+    "println!",
+    "eprintln!",
+    "fastrand",
+    "rand::",
+];
+/// Where a pure package may all the same: searches use several threads, with results that do not depend on their number.
+const EXCEPTIONS: [(&str, &str); 2] =
+    [("models/src/checker.rs", "std::thread"), ("protocols/quorums/src/search/mod.rs", "std::thread")];
+const FILE_LINES_MAX: usize = 520;
+const FUNCTION_LINES_MAX: usize = 72;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests are a folder of the workspace")
+        .to_owned()
+}
+
+/// All files below a folder with this extension.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<(String, String)> {
+    let folders = ["protocols", "models", "checks", "tomography", "tests"].map(|folder| root().join(folder));
+    let name = |path: &Path| path.strip_prefix(root()).unwrap().display().to_string();
+    folders
+        .iter()
+        .flat_map(|folder| files(folder, "rs"))
+        .map(|path| (name(&path), std::fs::read_to_string(&path).unwrap()))
+        .collect()
+}
+
+/// The part of a source that is not tests and not comments.
+fn code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn pure_packages_touch_nothing_outside() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let is_pure =
+            PURE.iter().any(|folder| name.starts_with(folder)) && !name.starts_with("protocols/runtime");
+        if !is_pure || name.ends_with("tests.rs") {
+            continue;
+        }
+        let code = code(&text);
+        for word in IMPURE.iter().filter(|word| code.contains(**word)) {
+            if !EXCEPTIONS.contains(&(name.as_str(), *word)) {
+                found.push(format!("{name} mentions {word}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    for (package, allowed) in ARROWS {
+        let text = std::fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = text.parse().unwrap();
+        let dependencies =
+            manifest.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        let ours = dependencies.keys().filter(|name| name.starts_with("parthood"));
+        let foreign: Vec<_> = ours.filter(|name| !allowed.contains(&name.as_str())).collect();
+        assert!(foreign.is_empty(), "{package} may not depend on {foreign:?}");
+    }
+}
+
+#[test]
+fn files_and_functions_fit_a_reader() {
+    let mut long = Vec::new();
+    for (name, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        if lines.len() > FILE_LINES_MAX {
+            long.push(format!("{name} has {} lines", lines.len()));
+        }
+        for (start, line) in lines.iter().enumerate() {
+            let body = line.trim_start();
+            let indent = &line[..line.len() - body.len()];
+            let is_function = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn "]
+                .iter()
+                .any(|word| body.starts_with(word));
+            if !is_function || body.ends_with(';') || body.ends_with('}') {
+                continue;
+            }
+            let end = lines[start..].iter().position(|line| *line == format!("{indent}}}")).unwrap_or(0);
+            if end > FUNCTION_LINES_MAX {
+                long.push(format!("{name}:{} has a function of {end} lines", start + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn a_protocol_has_the_same_name_in_every_layer() {
+    for protocol in PROTOCOLS {
+        for (what, path) in protocol.layers() {
+            assert!(root().join(&path).exists(), "{}: {path} ({what}) is missing", protocol.name);
+        }
+    }
+    let known: BTreeSet<String> =
+        PROTOCOLS.iter().map(|protocol| format!("{}.toml", protocol.name)).collect();
+    let manifests = files(&root().join("checks/manifest"), "toml");
+    let names = manifests.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+    assert_eq!(names.collect::<BTreeSet<_>>(), known, "a manifest without an entry is never checked");
+}
+
+/// The variants of a protocol's `Mutant`, in the form that rows use.
+fn mutants(protocol: &str) -> BTreeSet<String> {
+    let folder = root().join("protocols/src").join(protocol);
+    let texts = files(&folder, "rs").into_iter().map(|path| std::fs::read_to_string(path).unwrap());
+    let Some(text) = texts.into_iter().find(|text| text.contains("pub enum Mutant {")) else {
+        return BTreeSet::new();
+    };
+    let body =
+        text.split("pub enum Mutant {").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
+    let variants = body.lines().map(str::trim).filter(|line| line.starts_with(char::is_uppercase));
+    variants.map(|variant| snake_case(variant.trim_end_matches(','))).collect()
+}
+
+fn snake_case(name: &str) -> String {
+    let mut text = String::new();
+    for (index, character) in name.chars().enumerate() {
+        if character.is_uppercase() && index > 0 {
+            text.push('_');
+        }
+        text.extend(character.to_lowercase());
+    }
+    text
+}
+
+#[test]
+fn every_mutant_is_killed_by_a_row() {
+    for protocol in PROTOCOLS {
+        let killed: BTreeSet<String> =
+            protocol.rows().unwrap().into_iter().filter_map(|row| row.mutant).collect();
+        let mutants = mutants(protocol.name);
+        assert!(
+            !mutants.is_empty(),
+            "{} has no mutants: nothing shows that its checks can fail",
+            protocol.name
+        );
+        let alive: Vec<_> = mutants.difference(&killed).collect();
+        assert!(alive.is_empty(), "no row of {} kills {alive:?}", protocol.name);
+    }
+}
+
+#[test]
+fn every_property_is_violated_by_a_row() {
+    for protocol in PROTOCOLS {
+        let rows = protocol.rows().unwrap();
+        let killed: BTreeSet<String> = rows
+            .iter()
+            .filter_map(|row| match &row.expect {
+                Expectation::Violates(property) => Some(property.clone()),
+                Expectation::Holds | Expectation::Reaches(_) => None,
+            })
+            .collect();
+        let claims: BTreeSet<String> = rows
+            .iter()
+            .filter(|row| !row.setup.reductions.collect)
+            .flat_map(|row| protocol.model(row).unwrap().properties())
+            .filter(|(_, kind)| *kind != Kind::Sometimes)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let alive: Vec<_> = claims.difference(&killed).collect();
+        assert!(alive.is_empty(), "no row of {} shows that these can fail: {alive:?}", protocol.name);
+    }
+}
