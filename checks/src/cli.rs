@@ -1,5 +1,6 @@
 //! The command line: every verb and flag, documented once; help, completions and the parser come from here.
 
+use crate::commands::quorums::QuorumsArgs;
 use crate::manifest::Tier;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub enum Verb {
     Explore(ExploreArgs),
     /// Checks Paxos, breaks it and draws the counterexample, then runs a cluster through a crash.
     Demo,
+    /// Analyzes, optimises and searches read-write quorum systems.
+    Quorums(QuorumsArgs),
     /// Runs the deployed actors in a seeded simulator, through a storm of faults.
     Simulate(SimulateArgs),
     /// Replays or draws recorded runs.

@@ -5,6 +5,7 @@ mod client;
 mod demo;
 mod explore;
 mod list;
+pub mod quorums;
 mod run;
 mod simulate;
 mod trace;
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
         Verb::Check(args) => check::run(&args),
         Verb::Explore(args) => explore::run(&args),
         Verb::Demo => demo::run(),
+        Verb::Quorums(args) => quorums::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Run(args) => run::run(&args),

@@ -1,0 +1,100 @@
+//! `parthood quorums search`
+
+use super::input::Given;
+use super::report::{goal, metric, number};
+use super::usage;
+use crate::commands::{Console, Tone, grouped};
+use crate::error::{Error, Status};
+use indicatif::{ProgressBar, ProgressStyle};
+use parthood_quorums::{Found, Progress, search};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+pub(super) fn run(
+    console: &Console,
+    given: &Given,
+    resilience: usize,
+    timeout: Option<f64>,
+) -> Result<Status, Error> {
+    let budget = match timeout {
+        None => None,
+        Some(seconds) => Some(
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|error| Error::Usage(format!("--timeout: {error}")))?,
+        ),
+    };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+        .map_err(|error| Error::Environment(format!("cannot catch Ctrl-C: {error}")))?;
+    let bar = ProgressBar::new_spinner().with_style(
+        ProgressStyle::with_template("{spinner} {elapsed} {msg}")
+            .map_err(|error| Error::Environment(error.to_string()))?,
+    );
+    let begin = Instant::now();
+    let result = search(&given.cluster, &given.plan, resilience, &mut |progress| {
+        let elapsed = begin.elapsed();
+        bar.set_message(describe(progress, budget.map(|budget| budget.saturating_sub(elapsed))));
+        bar.tick();
+        !interrupted.load(Ordering::Relaxed) && budget.is_none_or(|budget| elapsed < budget)
+    });
+    bar.finish_and_clear();
+    let found = match result {
+        Ok(found) => found,
+        Err(error @ parthood_quorums::Error::NothingFound { .. }) => {
+            console.line(console.paint(Tone::Bad, &error.to_string()))?;
+            let stopped =
+                interrupted.load(Ordering::Relaxed) || budget.is_some_and(|budget| begin.elapsed() >= budget);
+            return Ok(if stopped { Status::Inconclusive } else { Status::Violated });
+        }
+        Err(error) => return Err(usage(error)),
+    };
+    print(console, given, &found, begin.elapsed())?;
+    Ok(if found.proved { Status::Done } else { Status::Inconclusive })
+}
+
+fn describe(progress: &Progress, left: Option<Duration>) -> String {
+    let best = progress.best.map_or_else(|| "none yet".into(), number);
+    let left = left.map_or_else(String::new, |left| format!(", {:.0} s left", left.as_secs_f64()));
+    format!(
+        "best {best}, bound {}, {} of {} candidates open, {} solved{left}",
+        number(progress.bound),
+        grouped(progress.open),
+        grouped(progress.candidates),
+        grouped(progress.solved)
+    )
+}
+
+fn print(console: &Console, given: &Given, found: &Found, took: Duration) -> Result<(), Error> {
+    let reads = given.cluster.show(found.system.read_expr());
+    let writes = given.cluster.show(found.system.write_expr());
+    if given.json {
+        return console.json(&json!({
+            "schema": "parthood.quorums.search/1", "reads": reads, "writes": writes, "value": found.value,
+            "bound": found.bound, "gap": found.gap(), "proved": found.proved,
+            "candidates": found.progress.candidates, "solved": found.progress.solved, "seconds": took.as_secs_f64(),
+        }));
+    }
+    console.line(format_args!("{}", goal(&given.cluster, &given.plan)))?;
+    console.line(format_args!("  reads   {}", console.paint(Tone::Strong, &reads)))?;
+    console.line(format_args!("  writes  {writes}"))?;
+    console.line(format_args!("  value   {}", metric(given.plan.objective(), found.value)))?;
+    let proof = if found.proved {
+        let text = format!(
+            "the best of {} systems; {} solved, the others bounded",
+            grouped(found.progress.candidates),
+            grouped(found.progress.solved)
+        );
+        console.paint(Tone::Good, &text)
+    } else {
+        let text = format!(
+            "not proved: no system is better than {}, {:.1} % less",
+            number(found.bound),
+            100.0 * found.gap()
+        );
+        console.paint(Tone::Open, &text)
+    };
+    console.line(format_args!("  {proof} ({:.2} s)", took.as_secs_f64()))
+}
