@@ -266,3 +266,38 @@ impl Sampler {
         if (rest as f64) < share * (1_u64 << 53) as f64 { own } else { other }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quorums_are_drawn_with_their_probabilities() {
+        let cluster = Cluster::named(["a", "b", "c"]).unwrap();
+        let system = ReadWriteQuorumSystem::parse(&cluster, Some("a + b + c"), None).unwrap();
+        let weights = [(NodeSet::single(0), 1.0), (NodeSet::single(1), 2.0), (NodeSet::single(2), 5.0)];
+        let strategy = Strategy::new(&system, &cluster, &weights, &[(NodeSet::first(3), 1.0)]).unwrap();
+        let sampler = strategy.sampler(Side::Read);
+        let mut drawn = [0_u32; 3];
+        // Evenly spaced bits in place of random ones: every share is met exactly, but for one draw per slot.
+        for i in 0..24_000_u64 {
+            let set = sampler.draw(i * (u64::MAX / 24_000));
+            drawn[set.iter().next().unwrap()] += 1;
+        }
+        for (got, expected) in drawn.into_iter().zip([3000, 6000, 15_000]) {
+            assert!(got.abs_diff(expected) <= 6, "{got} is not {expected}");
+        }
+        assert_eq!(strategy.sampler(Side::Write).draw(u64::MAX), NodeSet::first(3));
+    }
+
+    #[test]
+    fn weights_that_are_no_strategy_are_errors() {
+        let cluster = Cluster::named(["a", "b"]).unwrap();
+        let system = ReadWriteQuorumSystem::parse(&cluster, Some("a*b"), None).unwrap();
+        let both = NodeSet::first(2);
+        let new = |reads: &[(NodeSet, f64)]| Strategy::new(&system, &cluster, reads, &[(both, 1.0)]);
+        assert!(matches!(new(&[(NodeSet::single(0), 1.0)]), Err(Error::NotAQuorum { side: "read", .. })));
+        assert!(new(&[(both, -1.0)]).is_err() && new(&[(both, f64::NAN)]).is_err() && new(&[]).is_err());
+        assert!(new(&[(both, 0.0)]).is_err());
+    }
+}

@@ -79,7 +79,7 @@ pub(super) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
         let dash = if line.dashed { " stroke-dasharray=\"6 4\"" } else { "" };
         let at = |&(px, py): &(f64, f64)| (x.at(px), y.at(py));
         let path: Vec<String> =
-            line.points.iter().map(|p| at(p)).map(|(px, py)| format!("{px:.1},{py:.1}")).collect();
+            line.points.iter().map(at).map(|(px, py)| format!("{px:.1},{py:.1}")).collect();
         svg.line(format_args!(
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"{width}\"{dash}/>",
             path.join(" ")

@@ -226,6 +226,7 @@ impl Metric {
 }
 
 /// An error of the library is a mistake in what was given.
+#[allow(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
 fn usage(error: parthood_quorums::Error) -> Error {
     Error::Usage(error.to_string())
 }

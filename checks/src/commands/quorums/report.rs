@@ -3,6 +3,7 @@
 use super::super::{Console, Tone};
 use crate::error::Error;
 use parthood_quorums::{Cluster, Objective, Plan, Workload};
+use std::fmt::Write;
 
 /// Rows of cells, aligned; the first row is the head.
 pub(super) fn table(console: &Console, rows: &[Vec<String>]) -> Result<(), Error> {
@@ -72,14 +73,15 @@ pub(super) fn goal(cluster: &Cluster, plan: &Plan) -> String {
         }
     };
     let mut text = format!("least {} at {workload}", plan.objective().name());
+    // Writing to a string cannot fail.
     for (metric, limit) in plan.limits() {
-        text += &format!(", {} <= {}", metric.name(), number(*limit));
+        let _ = write!(text, ", {} <= {}", metric.name(), number(*limit));
     }
     if plan.resilience() > 0 {
-        text += &format!(", every contacted set survives {} crashes", plan.resilience());
+        let _ = write!(text, ", every contacted set survives {} crashes", plan.resilience());
     }
     if !plan.down().is_empty() {
-        text += &format!(", without {}", cluster.show_set(plan.down()));
+        let _ = write!(text, ", without {}", cluster.show_set(plan.down()));
     }
     text
 }

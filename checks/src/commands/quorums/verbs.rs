@@ -8,6 +8,7 @@ use crate::commands::{Console, Tone};
 use crate::error::{Error, Status};
 use parthood_quorums::{
     Certificate, Choice, Expr, FrontPoint, Objective, QuorumSystem, ReadWriteQuorumSystem, Side, Strategy,
+    Workload,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -233,6 +234,9 @@ fn explanation(console: &Console, given: &Given, solution: &parthood_quorums::So
     Ok(())
 }
 
+/// A metric's name, its value, and whether less is better.
+type Column = (&'static str, fn(&Strategy, &Workload) -> f64, bool);
+
 pub(super) fn compare(console: &Console, given: &Given) -> Result<Status, Error> {
     let mut rows = Vec::new();
     for (name, system) in given.some()? {
@@ -241,7 +245,7 @@ pub(super) fn compare(console: &Console, given: &Given) -> Result<Status, Error>
         rows.push((name, strategy, resilience, system.availability(&given.cluster, &given.zones).ok()));
     }
     let workload = given.plan.workload();
-    let columns: [(&str, fn(&Strategy, &parthood_quorums::Workload) -> f64, bool); 5] = [
+    let columns: [Column; 5] = [
         ("load", Strategy::load, true),
         ("capacity/s", Strategy::capacity, false),
         ("1/load /s", Strategy::sustained_capacity, false),
