@@ -22,6 +22,8 @@ pub struct Ghost {
     pub(super) cast: BTreeMap<(Slot, Round, ValueOf<Machine>), NodeSet>,
     /// What clients asked and were told.
     pub(super) clients: History<AppendLogCommand, AppendLogOutput>,
+    /// Was a client sent elsewhere with a command that the server had executed?
+    pub(super) refused: bool,
     /// Did a server's promise or watermark ever decrease?
     pub(super) went_back: bool,
 }
@@ -51,7 +53,14 @@ impl Ghost {
             if let Command::Send(_, Msg::Client(msg)) = command {
                 match step.after {
                     State::Client(_) => ghost.to_mut().clients.sent_by_client(msg),
-                    State::Server(_) => ghost.to_mut().clients.sent_by_server(msg),
+                    State::Server(server) => {
+                        ghost.to_mut().clients.sent_by_server(msg);
+                        if let ClientMsg::NotLeader { id, .. } = msg
+                            && server.replica.sessions.known_answer(id).is_some()
+                        {
+                            ghost.to_mut().refused = true;
+                        }
+                    }
                 }
             }
         }

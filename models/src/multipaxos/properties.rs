@@ -15,11 +15,13 @@ pub(super) const ALL: &[Property<Multipaxos>] = &[
     Property::always("agreement", agreement),
     Property::always("learned implies chosen", learned_implies_chosen),
     Property::always("logs agree", logs_agree),
+    Property::always("equal logs give equal states", equal_logs_give_equal_states),
     Property::always("validity", validity),
     Property::always("exactly once", exactly_once),
     Property::always("linearizable", |view| view.ghost.clients.linearizable()),
     Property::always("watermarks are sound", watermarks_are_sound),
     Property::always("a higher round proposes what was chosen", higher_rounds_propose_what_was_chosen),
+    Property::always("every replica answers a retry", |view| !view.ghost.refused),
     Property::always("promises and watermarks never decrease", |view| !view.ghost.went_back),
     Property::always("read quorums meet write quorums", quorums_intersect),
     Property::at_the_end("every client is answered", |view| {
@@ -100,6 +102,15 @@ fn logs_agree(view: &View<'_, Multipaxos>) -> bool {
                     .all(|(slot, value)| b.replica.log.get(slot).is_none_or(|other| other == value))
             })
         })
+}
+
+/// S4, for what a snapshot carries: replicas that executed equally far have the same machine and client table.
+fn equal_logs_give_equal_states(view: &View<'_, Multipaxos>) -> bool {
+    servers(view).all(|a| {
+        servers(view)
+            .filter(|b| b.replica.executed == a.replica.executed)
+            .all(|b| a.replica.machine == b.replica.machine && a.replica.sessions == b.replica.sessions)
+    })
 }
 
 fn entries(machine: &Machine) -> Vec<u8> {

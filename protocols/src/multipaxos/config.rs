@@ -154,8 +154,6 @@ pub enum Mutant {
     LocalReads,
     /// A server does not save its votes and promises.
     NoSave,
-    /// A restarted server leads in its old round.
-    ReuseRound,
     /// A new leader ignores what acceptors report as truncated.
     IgnoreTruncation,
     /// A new leader takes the first page of votes for all of them.

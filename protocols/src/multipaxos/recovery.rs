@@ -70,8 +70,6 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let round = self.state.acceptor.round;
         if self.breaks(Mutant::SharedRounds) {
             Round(round.0 + 1)
-        } else if self.breaks(Mutant::ReuseRound) && round > Round::ZERO && round.owner(servers) == index {
-            round
         } else {
             round.next_owned_by(index, servers)
         }
