@@ -84,15 +84,18 @@ impl Outcome {
             (Verdict::Violated { property, .. }, _) => ((*property).to_owned(), true),
             (_, expect) => (expect.to_string(), false),
         };
-        let moves = path.actions().len();
+        let moves = match path.actions().len() {
+            1 => "1 step".to_owned(),
+            moves => format!("{moves} steps"),
+        };
         trace.title = match &self.row.mutant {
             Some(mutant) => format!("{} with the mutant `{mutant}`", self.row.protocol),
             None => format!("{}, row `{}`", self.row.protocol, self.row.name),
         };
         let sentence = if violated {
-            format!("violated after {moves} steps: {property}")
+            format!("violated after {moves}: {property}")
         } else {
-            format!("{property} after {moves} steps")
+            format!("{property} after {moves}")
         };
         let caption = format!("{}; {}", self.row.bounds, self.row.world());
         let text = trace.to_string();

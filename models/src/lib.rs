@@ -41,6 +41,7 @@ mod stateright_model;
 mod symmetry;
 mod system;
 mod transition;
+pub mod unreplicated;
 mod walk;
 mod watch;
 

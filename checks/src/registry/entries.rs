@@ -4,11 +4,19 @@ use super::{Model, Protocol};
 use crate::manifest::Row;
 use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
+use parthood_models::unreplicated::Unreplicated;
 use parthood_models::{Protocol as Checked, System};
 use serde::de::DeserializeOwned;
 
 /// All protocols, in the order in which a reader should meet them.
 pub const PROTOCOLS: &[Protocol] = &[
+    Protocol {
+        name: "unreplicated",
+        title: "one server, no fault tolerance: the baseline",
+        paper: "Scaling Replicated State Machines with Compartmentalization, section 10",
+        manifest: include_str!("../../manifest/unreplicated.toml"),
+        model: |row| model(row, Unreplicated::new),
+    },
     Protocol {
         name: "paxos",
         title: "Paxos, one value chosen once",

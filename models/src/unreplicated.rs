@@ -1,0 +1,169 @@
+//! What is claimed of [`parthood_protocols::unreplicated`], and the configurations in which it is checked.
+//!
+//! One server, so nothing can disagree; what remains is that a command takes effect once, however often it is sent, and
+//! that a restart forgets nothing that was answered. The state machine is an append log, whose answers show both.
+
+use crate::history::History;
+use crate::sequential::OneObject;
+use crate::{Budget, Cause, Property, Protocol, Step, View};
+use parthood_protocols::client::{Client, ClientMsg, RetryTimer};
+use parthood_protocols::faults::Mutated;
+use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, AppendLogOutput};
+use parthood_protocols::unreplicated::{Msg, Mutant, Node, Server, State};
+use serde::Deserialize;
+use stateright::actor::{Command, Id};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The machine that is served in models.
+pub type Machine = AppendLog;
+
+/// A configuration: what the bounds of a row are about.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// The clients.
+    pub clients: Vec<ClientParams>,
+    /// Whether every client must have its answers when nothing more can happen. Not so where a client may give up.
+    #[serde(default)]
+    pub answers: bool,
+}
+
+/// A client.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientParams {
+    /// What it asks, one after the other.
+    pub script: Vec<AppendLogCommand>,
+    /// How often it may ask again.
+    #[serde(default)]
+    pub retries: u32,
+    /// Whether it must open a session first.
+    #[serde(default)]
+    pub opens_session: bool,
+}
+
+/// The unreplicated server and its clients in one configuration.
+#[derive(Clone, Debug)]
+pub struct Unreplicated {
+    server: Server<Mutated<Mutant>>,
+    clients: Vec<Client<AppendLogCommand>>,
+    answers: bool,
+}
+
+/// What clients asked and were told.
+pub type Ghost = History<AppendLogCommand, AppendLogOutput>;
+
+impl Unreplicated {
+    /// The protocol in a configuration, with at most one rule broken.
+    ///
+    /// # Errors
+    /// What makes no sense about the configuration, in words.
+    pub fn new(params: &Params, mutant: Option<Mutant>) -> Result<Self, String> {
+        if params.clients.is_empty() {
+            return Err("at least one client is needed".into());
+        }
+        let ids = (1..).zip(&params.clients);
+        let known_clients = ids.filter(|(_, client)| !client.opens_session).map(|(id, _)| id).collect();
+        let clients = params.clients.iter().map(|client| Client {
+            contacts: vec![Id::from(0)],
+            first_contact: 0,
+            script: client.script.clone(),
+            lanes: 1,
+            known: !client.opens_session,
+            application: None,
+            retries_max: client.retries,
+            retry_after: Duration::ZERO..Duration::ZERO,
+        });
+        let server = Server { known_clients, lanes_max: 64, faults: Mutated(mutant) };
+        Ok(Self { server, clients: clients.collect(), answers: params.answers })
+    }
+}
+
+const ALL: &[Property<Unreplicated>] = &[
+    Property::always("linearizable", |view| view.ghost.linearizable()),
+    Property::always("exactly once", |view| view.ghost.answers_agree()),
+    Property::at_the_end("every client is answered", |view| !view.protocol.answers || all_are_answered(view)),
+    Property::sometimes("all clients are answered", all_are_answered),
+];
+
+fn all_are_answered(view: &View<'_, Unreplicated>) -> bool {
+    let clients = view.states.iter().filter_map(|state| match state {
+        State::Client(client) => Some(client),
+        State::Server(_) => None,
+    });
+    clients
+        .zip(&view.protocol.clients)
+        .all(|(state, client)| state.is_idle() && state.invoked() == client.script.len())
+}
+
+impl Protocol for Unreplicated {
+    type Actor = Node<Machine, Mutated<Mutant>>;
+    type Ghost = Ghost;
+
+    fn actors(&self) -> Vec<Self::Actor> {
+        let clients = self.clients.iter().cloned().map(Node::Client);
+        std::iter::once(Node::Server(self.server.clone())).chain(clients).collect()
+    }
+
+    fn ghost(&self) -> Ghost {
+        Ghost::default()
+    }
+
+    fn observe(&self, ghost: &mut Cow<'_, Ghost>, step: &Step<'_, Self::Actor>) {
+        let client_changed =
+            matches!((step.before, step.after), (Some(before @ State::Client(_)), after) if before != after);
+        if let Cause::Deliver { msg: msg @ ClientMsg::Reply { .. }, .. } = &step.cause
+            && client_changed
+        {
+            ghost.to_mut().returned(&OneObject::<Machine>::default(), msg);
+        }
+        for command in step.out {
+            let Command::Send(_, msg) = command else { continue };
+            match step.after {
+                State::Client(_) => ghost.to_mut().sent_by_client(msg),
+                State::Server(_) => ghost.to_mut().sent_by_server(msg),
+            }
+        }
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        ALL.to_vec()
+    }
+
+    fn dead(&self, dst: Id, state: &State<Machine>, _: Id, msg: &Msg<Machine>) -> bool {
+        let (State::Client(state), Some(number)) = (state, usize::from(dst).checked_sub(1)) else {
+            return false;
+        };
+        let client = self.clients.get(number);
+        matches!(msg, ClientMsg::Reply { .. }) && client.is_some_and(|client| client.ignores(state, dst, msg))
+    }
+
+    /// A client that restarts is another client.
+    fn may_restart(&self, id: Id) -> bool {
+        usize::from(id) == 0
+    }
+
+    fn budget(&self, _: Id, _: &RetryTimer) -> Budget {
+        Budget::Shared(0)
+    }
+
+    fn name(&self, id: Id) -> String {
+        match usize::from(id).checked_sub(1) {
+            None => "server".to_owned(),
+            Some(client) => format!("client {client}"),
+        }
+    }
+
+    fn role(&self, id: Id) -> &'static str {
+        if usize::from(id) == 0 { "server" } else { "client" }
+    }
+
+    fn describe_state(state: &State<Machine>) -> String {
+        match state {
+            State::Server(server) => format!("executed {}: {:?}", server.executed.0, server.machine),
+            State::Client(client) if client.is_idle() => format!("{} commands done", client.invoked()),
+            State::Client(client) => format!("waits for command {}", client.invoked()),
+        }
+    }
+}
