@@ -275,6 +275,7 @@ impl<'a, T: Number> Simplex<'a, T> {
             *entry = entry.div(&direction[row]);
         }
         let step = self.x[row].div(&direction[row]);
+        let nonzero: Vec<usize> = (0..rows).filter(|&at| pivot_row[at] != T::zero()).collect();
         for (other, d) in direction.iter().enumerate() {
             if other == row || *d == T::zero() {
                 continue;
@@ -284,8 +285,13 @@ impl<'a, T: Number> Simplex<'a, T> {
                 self.x[other] = T::zero();
             }
             let inverse = &mut self.inverse[other * rows..(other + 1) * rows];
-            for (entry, pivot) in inverse.iter_mut().zip(&pivot_row) {
-                if !T::EXACT || *pivot != T::zero() {
+            if T::EXACT || 4 * nonzero.len() < rows {
+                for &at in &nonzero {
+                    inverse[at].sub_mul(d, &pivot_row[at]);
+                }
+            } else {
+                // A dense pass is one vector operation after another.
+                for (entry, pivot) in inverse.iter_mut().zip(&pivot_row) {
                     entry.sub_mul(d, pivot);
                 }
             }

@@ -3,7 +3,7 @@
 use super::Kind;
 use super::chart::{Bar, Frame, Line, Segment, bars, lines, shade};
 use super::input::Given;
-use super::report::{goal, number};
+use super::report::{goal, number, workload};
 use super::usage;
 use crate::error::Error;
 use parthood_quorums::{Choice, FrontPoint, Node, Objective, Strategy};
@@ -26,9 +26,9 @@ fn strategy(given: &Given) -> Result<Strategy, Error> {
 /// One bar per node, one segment per quorum that contains it: reads in red below, writes in blue above.
 fn stacks(given: &Given, kind: Kind) -> Result<String, Error> {
     let strategy = strategy(given)?;
-    let workload = given.plan.workload();
-    let read = workload.mean();
-    let capacity = strategy.capacity(workload);
+    let fractions = given.plan.workload();
+    let read = fractions.mean();
+    let capacity = strategy.capacity(fractions);
     let segment = |node: Node, choices: &[Choice], reads: bool| -> Vec<Segment> {
         let attributes = given.cluster.attributes(node);
         let rate = attributes.map_or(1.0, |a| if reads { a.read_capacity } else { a.write_capacity });
@@ -51,7 +51,7 @@ fn stacks(given: &Given, kind: Kind) -> Result<String, Error> {
         let mut segments = segment(node, strategy.reads(), true);
         segments.extend(segment(node, strategy.writes(), false));
         let reach: f64 = segments.iter().map(|segment| segment.height).sum();
-        let load = strategy.node_load(node, workload);
+        let load = strategy.node_load(node, fractions);
         // At this throughput the node itself would be saturated.
         let limit = (matches!(kind, Kind::Throughput) && load > 0.0).then(|| reach / load / capacity);
         Bar { name: given.cluster.name(node).to_owned(), segments, limit }
@@ -150,7 +150,7 @@ pub(super) fn fronts(given: &Given, axes: [Objective; 2], fronts: &[(String, Vec
         Objective::Network => "network load (nodes per command)",
         Objective::Latency => "latency (seconds)",
     };
-    let subtitle = goal(&given.cluster, &given.plan);
+    let subtitle = workload(&given.plan);
     let title = format!("What {} costs in {}", axes[0].name(), axes[1].name());
     let frame = Frame { title: &title, subtitle: &subtitle, x: unit(axes[0]), y: unit(axes[1]) };
     lines(&frame, &fronts.iter().map(line).collect::<Vec<_>>())

@@ -63,15 +63,20 @@ pub(super) fn time(seconds: f64) -> String {
     }
 }
 
-/// What is asked for, in one line.
-pub(super) fn goal(cluster: &Cluster, plan: &Plan) -> String {
-    let workload = match plan.workload() {
+/// The read fractions, in a few words.
+pub(super) fn workload(plan: &Plan) -> String {
+    match plan.workload() {
         Workload::Worst(least, most) => format!("the worst read fraction of {least} to {most}"),
         Workload::Expected(points) if points.len() == 1 => format!("read fraction {}", points[0].0),
         workload @ Workload::Expected(points) => {
             format!("{} read fractions with mean {}", points.len(), number(workload.mean()))
         }
-    };
+    }
+}
+
+/// What is asked for, in one line.
+pub(super) fn goal(cluster: &Cluster, plan: &Plan) -> String {
+    let workload = workload(plan);
     let mut text = format!("least {} at {workload}", plan.objective().name());
     // Writing to a string cannot fail.
     for (metric, limit) in plan.limits() {
