@@ -10,6 +10,6 @@
 mod cli;
 mod harness;
 mod manifest;
+mod multipaxos;
 mod scenario;
-mod simulation;
 mod tidy;

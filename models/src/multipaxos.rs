@@ -10,6 +10,7 @@ mod properties;
 
 pub use ghost::Ghost;
 
+use crate::quorum_params::{self, QuorumParams};
 use crate::{Budget, Property, Protocol, Step};
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::faults::Mutated;
@@ -18,7 +19,7 @@ use parthood_protocols::multipaxos::{
     Bounds, Config, Limits, Msg, Mutant, Node, Server, ServerState, State, Timer, Timing,
 };
 use parthood_protocols::state_machine::{AppendLog, AppendLogCommand};
-use parthood_quorums::{Cluster, Majority, QuorumSystem, ReadWriteQuorumSystem};
+use parthood_quorums::QuorumSystem;
 use serde::Deserialize;
 use stateright::actor::Id;
 use std::borrow::Cow;
@@ -34,7 +35,7 @@ pub struct Params {
     pub servers: usize,
     /// The quorum systems of the groups; majorities if there are none.
     #[serde(default)]
-    pub groups: Vec<Group>,
+    pub groups: Vec<QuorumParams>,
     /// Servers that may not vote, as after the loss of a disk.
     #[serde(default)]
     pub learners: Vec<usize>,
@@ -67,21 +68,6 @@ pub struct Params {
     /// Whether every client must have its answers when nothing more can happen. Not so where a client may give up.
     #[serde(default)]
     pub answers: bool,
-}
-
-/// The quorums of a group, as expressions; one of the two follows from the other if it is left out.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Group {
-    /// The read quorums.
-    #[serde(default)]
-    pub reads: Option<String>,
-    /// The write quorums.
-    #[serde(default)]
-    pub writes: Option<String>,
-    /// Take the expressions as they are, although they do not intersect: for a mutant.
-    #[serde(default)]
-    pub unchecked: bool,
 }
 
 /// A client.
@@ -191,48 +177,11 @@ impl Multipaxos {
     }
 }
 
-fn groups(servers: usize, groups: &[Group]) -> Result<Vec<Arc<dyn QuorumSystem>>, String> {
+fn groups(servers: usize, groups: &[QuorumParams]) -> Result<Vec<Arc<dyn QuorumSystem>>, String> {
     if groups.is_empty() {
-        return Ok(vec![Arc::new(Majority::new(servers))]);
+        return Ok(vec![quorum_params::majority(servers)]);
     }
-    let cluster =
-        Cluster::named((0..servers).map(|server| format!("s{server}"))).map_err(|error| error.to_string())?;
-    groups.iter().map(|group| quorums(&cluster, group)).collect()
-}
-
-fn quorums(cluster: &Cluster, group: &Group) -> Result<Arc<dyn QuorumSystem>, String> {
-    let (reads, writes) = (group.reads.as_deref(), group.writes.as_deref());
-    if group.unchecked {
-        let parse = |side: Option<&str>| {
-            let text = side.ok_or("unchecked quorums need both sides")?;
-            let side =
-                ReadWriteQuorumSystem::parse(cluster, Some(text), None).map_err(|error| error.to_string())?;
-            Ok::<_, String>(side)
-        };
-        return Ok(Arc::new(Unchecked { reads: parse(reads)?, writes: parse(writes)? }));
-    }
-    Ok(Arc::new(ReadWriteQuorumSystem::parse(cluster, reads, writes).map_err(|error| error.to_string())?))
-}
-
-/// Quorums that need not intersect, for a mutant: the read quorums of two systems.
-#[derive(Debug)]
-struct Unchecked {
-    reads: ReadWriteQuorumSystem,
-    writes: ReadWriteQuorumSystem,
-}
-
-impl QuorumSystem for Unchecked {
-    fn nodes(&self) -> parthood_quorums::NodeSet {
-        self.reads.nodes().union(self.writes.nodes())
-    }
-
-    fn is_read_quorum(&self, nodes: parthood_quorums::NodeSet) -> bool {
-        self.reads.is_read_quorum(nodes)
-    }
-
-    fn is_write_quorum(&self, nodes: parthood_quorums::NodeSet) -> bool {
-        self.writes.is_read_quorum(nodes)
-    }
+    groups.iter().map(|group| group.system('s', servers)).collect()
 }
 
 impl Protocol for Multipaxos {

@@ -1,7 +1,7 @@
 //! The properties (compartmentalization notes, section 13), and states in words.
 
 use super::{Ghost, Machine, Multipaxos};
-use crate::{Property, View};
+use crate::{Property, View, quorum_params};
 use parthood_protocols::command::{Operation, Value, ValueOf};
 use parthood_protocols::ids::{Round, Slot};
 use parthood_protocols::multipaxos::{ServerState, State};
@@ -175,12 +175,7 @@ fn higher_rounds_propose_what_was_chosen(view: &View<'_, Multipaxos>) -> bool {
 /// S12, for the groups of this configuration.
 fn quorums_intersect(view: &View<'_, Multipaxos>) -> bool {
     let config = view.protocol.config();
-    let everyone = NodeSet::first(config.servers);
-    config.groups.iter().all(|group| {
-        (0..1_u128 << config.servers)
-            .map(NodeSet::from_bits)
-            .all(|reads| !(group.is_read_quorum(reads) && group.is_write_quorum(everyone.difference(reads))))
-    })
+    config.groups.iter().all(|group| quorum_params::intersect(&**group, config.servers))
 }
 
 /// L1.

@@ -112,7 +112,7 @@ impl Default for Bounds {
     }
 }
 
-/// The rules that a mutant may break. Numbers refer to the list in `specs/multipaxos`.
+/// The rules that a mutant may break. `specs/multipaxos` says which property notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mutant {
@@ -164,6 +164,8 @@ pub enum Mutant {
     SnapshotWithoutSessions,
     /// A server drops the votes that its snapshot covers, and the slot of the snapshot too.
     TruncateOneTooMany,
+    /// A leader proposes a command under another number than its client gave it.
+    RenumberCommands,
     /// The first server skips phase 1 after every restart.
     SkipPhase1AfterRestart,
 }

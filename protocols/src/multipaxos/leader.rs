@@ -194,6 +194,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// Takes commands from the queue, as many as fit a slot.
     fn next_batch(&mut self) -> ValueOf<M> {
         let limits = self.server.config.limits;
+        let renumber = u64::from(self.breaks(Mutant::RenumberCommands));
         let Some(leader) = self.state.leadership.leader_mut() else { return Value::Noop };
         let (mut batch, mut bytes) = (vec![], 0);
         while let Some(command) = leader.queue.front() {
@@ -201,7 +202,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             if batch.len() == limits.batch_commands || (bytes > limits.batch_bytes && !batch.is_empty()) {
                 break;
             }
-            batch.extend(leader.queue.pop_front());
+            batch.extend(leader.queue.pop_front().map(|mut command| {
+                command.id.seq += renumber;
+                command
+            }));
         }
         Value::Batch(batch.into())
     }
