@@ -11,5 +11,6 @@ mod cli;
 mod harness;
 mod manifest;
 mod multipaxos;
+mod paxos;
 mod scenario;
 mod tidy;
