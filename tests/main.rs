@@ -14,3 +14,4 @@ mod multipaxos;
 mod paxos;
 mod scenario;
 mod tidy;
+mod unreplicated;
