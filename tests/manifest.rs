@@ -2,7 +2,8 @@
 
 use parthood::check::{self, Options};
 use parthood::manifest::{Row, Tier};
-use parthood::registry::PROTOCOLS;
+use parthood::models::Path;
+use parthood::registry::{self, PROTOCOLS};
 
 fn rows() -> Vec<Row> {
     PROTOCOLS.iter().flat_map(|protocol| protocol.rows().unwrap_or_else(|error| panic!("{error}"))).collect()
@@ -57,4 +58,31 @@ fn a_wrong_count_is_noticed() {
         outcomes[0].differs.as_ref().is_some_and(|differs| differs.starts_with("unique states")),
         "{outcomes:?}"
     );
+}
+
+#[test]
+fn a_read_quorum_that_is_one_short_breaks_agreement_and_the_picture_says_so() {
+    let protocol = registry::find("paxos").unwrap();
+    let row =
+        protocol.rows().unwrap().into_iter().find(|row| row.name == "mutant_read_quorum_short").unwrap();
+    let outcomes = check::run(std::slice::from_ref(&row), &Options::default(), &()).unwrap();
+    assert_eq!(outcomes[0].differs, None);
+    let explanation = outcomes[0].explain().unwrap().unwrap();
+    let sentence = format!("violated after {} steps: agreement", row.depth);
+    assert_eq!(explanation.sentence, sentence);
+    assert!(explanation.svg.contains(&sentence) && explanation.svg.contains("acceptor 2"));
+    assert!(explanation.steps.contains(&format!("{:>3}. ", row.depth)), "{}", explanation.steps);
+
+    let path: Path = explanation.link.parse().unwrap();
+    assert_eq!(Some(&path), outcomes[0].path(), "the link opens the very same state");
+    let trace = protocol.model(&row).unwrap().trace(&path).unwrap();
+    assert_eq!(trace.steps.last().map(|step| step.number), Some(row.depth));
+}
+
+#[test]
+fn a_path_of_another_row_is_refused() {
+    let protocol = registry::find("paxos").unwrap();
+    let row = &protocol.rows().unwrap()[0];
+    let path: Path = "0/999".parse().unwrap();
+    assert!(protocol.model(row).unwrap().trace(&path).is_err());
 }

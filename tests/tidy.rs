@@ -45,6 +45,11 @@ const IMPURE: [&str; 12] = [
 /// Where a pure package may all the same: searches use several threads, with results that do not depend on their number.
 const EXCEPTIONS: [(&str, &str); 2] =
     [("models/src/checker.rs", "std::thread"), ("protocols/quorums/src/search/mod.rs", "std::thread")];
+/// Mutants and properties that no row kills, and why that is right. One that is killed after all may not stand here.
+const ALIVE: [(&str, &str, &str); 2] = [
+    ("paxos", "answer_stale_phase1", "harmless: the higher promise implies the lower one"),
+    ("paxos", "validity", "no rule of this protocol could invent a value; that of multipaxos is killed"),
+];
 const FILE_LINES_MAX: usize = 520;
 const FUNCTION_LINES_MAX: usize = 72;
 
@@ -185,6 +190,15 @@ fn snake_case(name: &str) -> String {
     text
 }
 
+/// What is not killed and should be.
+fn alive<'a>(protocol: &str, all: &'a BTreeSet<String>, killed: &'a BTreeSet<String>) -> Vec<&'a str> {
+    let excused = |name: &str| ALIVE.iter().any(|(whose, what, _)| (*whose, *what) == (protocol, name));
+    if let Some(name) = killed.iter().find(|name| excused(name)) {
+        panic!("{name} of {protocol} is killed: strike it from the list of those that need not be");
+    }
+    all.difference(killed).map(String::as_str).filter(|name| !excused(name)).collect()
+}
+
 #[test]
 fn every_mutant_is_killed_by_a_row() {
     for protocol in PROTOCOLS {
@@ -196,8 +210,12 @@ fn every_mutant_is_killed_by_a_row() {
             "{} has no mutants: nothing shows that its checks can fail",
             protocol.name
         );
-        let alive: Vec<_> = mutants.difference(&killed).collect();
-        assert!(alive.is_empty(), "no row of {} kills {alive:?}", protocol.name);
+        assert_eq!(
+            alive(protocol.name, &mutants, &killed),
+            [""; 0],
+            "no row of {} kills these",
+            protocol.name
+        );
     }
 }
 
@@ -219,7 +237,7 @@ fn every_property_is_violated_by_a_row() {
             .filter(|(_, kind)| *kind != Kind::Sometimes)
             .map(|(name, _)| name.to_owned())
             .collect();
-        let alive: Vec<_> = claims.difference(&killed).collect();
-        assert!(alive.is_empty(), "no row of {} shows that these can fail: {alive:?}", protocol.name);
+        let alive = alive(protocol.name, &claims, &killed);
+        assert_eq!(alive, [""; 0], "no row of {} shows that these can fail", protocol.name);
     }
 }
