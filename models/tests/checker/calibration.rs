@@ -3,6 +3,7 @@
 use crate::abstract_paxos::AbstractPaxos;
 use crate::toy_paxos::{Fault, Toy};
 use crate::{exhaust, run, run_within};
+use parthood_models::paxos::{ClientParams, Params, Paxos};
 use parthood_models::{Limits, Network, Reductions, Setup, System, Torn, Verdict};
 use stateright::actor::{ActorModel, LossyNetwork, Network as StockNetwork};
 use stateright::{Checker, Expectation, Model};
@@ -144,4 +145,27 @@ fn abstract_paxos_has_the_states_that_tlc_and_spin_count() {
     assert_eq!(exhaust(&AbstractPaxos { ballots: 3, symmetric: true }), 34_113);
     let report = run(&AbstractPaxos { ballots: 3, symmetric: false });
     assert_eq!((report.unique, report.depth + 1), (185_369, 25));
+}
+
+#[test]
+fn the_librarys_own_model_counts_the_same_for_the_real_paxos() {
+    let client = |first| ClientParams { first, retries: 0 };
+    for clients in [vec![client(0)], vec![client(0), client(0)], vec![client(0), client(1)]] {
+        let params = Params {
+            proposers: 2,
+            acceptors: 3,
+            quorums: None,
+            clients,
+            round_max: 1,
+            nack: false,
+            resend: false,
+            answers: false,
+        };
+        let paxos = Paxos::new(&params, None).unwrap();
+        let model = ActorModel::new((), ()).actors(parthood_models::Protocol::actors(&paxos));
+        let model = model.init_network(StockNetwork::new_unordered_nonduplicating([]));
+        let stock = model.property(Expectation::Always, "true", |_, _| true).checker().spawn_dfs().join();
+        let setup = Setup { network: Network::Unordered, ..Setup::default() };
+        assert_eq!(exhaust(&System::new(paxos, setup)), stock.unique_state_count());
+    }
 }
