@@ -106,6 +106,8 @@ pub struct Multipaxos {
     learners: Vec<usize>,
     clients: Vec<Client<AppendLogCommand>>,
     answers: bool,
+    /// Does every read quorum of a group meet every write quorum of it?
+    quorums_meet: bool,
 }
 
 /// The machine that is replicated in models.
@@ -120,6 +122,9 @@ impl Multipaxos {
         let servers = params.servers;
         if servers == 0 || params.clients.is_empty() {
             return Err("at least one server and one client are needed".into());
+        }
+        if servers > quorum_params::NODES_MAX {
+            return Err(format!("at most {} servers are modelled", quorum_params::NODES_MAX));
         }
         let named = (params.learners.iter()).chain(params.clients.iter().map(|client| &client.first));
         if let Some(wrong) = named.copied().find(|server| *server >= servers) {
@@ -159,7 +164,8 @@ impl Multipaxos {
             retry_after: Duration::ZERO..Duration::ZERO,
         });
         let (clients, learners) = (clients.collect(), params.learners.clone());
-        Ok(Self { config: Arc::new(config), learners, clients, answers: params.answers })
+        let quorums_meet = config.groups.iter().all(|group| quorum_params::intersect(&**group, servers));
+        Ok(Self { config: Arc::new(config), learners, clients, answers: params.answers, quorums_meet })
     }
 
     /// What all servers know.

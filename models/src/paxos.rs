@@ -18,7 +18,7 @@ mod tests;
 
 pub use ghost::Ghost;
 
-use crate::quorum_params::{self, QuorumParams};
+use crate::quorum_params::{self, NODES_MAX, QuorumParams};
 use crate::{Budget, Class, Hashed, Parts, Property, Protocol, Step, index};
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::ids::Round;
@@ -84,9 +84,6 @@ fn three() -> usize {
     3
 }
 
-/// The most acceptors in a configuration: facts about quorums are established by trying all sets.
-const ACCEPTORS_MAX: usize = 12;
-
 /// Single-decree Paxos in one configuration.
 #[derive(Clone, Debug)]
 pub struct Paxos {
@@ -109,11 +106,8 @@ impl Paxos {
         if proposers == 0 || acceptors == 0 || clients.is_empty() {
             return Err("at least one proposer, one acceptor and one client are needed".into());
         }
-        if acceptors > ACCEPTORS_MAX || clients.len() >= Value::MAX.into() {
-            return Err(format!(
-                "at most {ACCEPTORS_MAX} acceptors and {} clients are modelled",
-                Value::MAX - 1
-            ));
+        if acceptors > NODES_MAX || clients.len() >= Value::MAX.into() {
+            return Err(format!("at most {NODES_MAX} acceptors and {} clients are modelled", Value::MAX - 1));
         }
         if let Some(wrong) = clients.iter().map(|client| client.first).find(|first| *first >= proposers) {
             return Err(format!("there is no proposer {wrong}; there are {proposers}"));

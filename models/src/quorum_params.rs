@@ -4,6 +4,9 @@ use parthood_quorums::{Cluster, Majority, NodeSet, QuorumSystem, ReadWriteQuorum
 use serde::Deserialize;
 use std::sync::Arc;
 
+/// The most nodes in a configuration: facts about quorums are established by trying all sets.
+pub(crate) const NODES_MAX: usize = 12;
+
 /// A quorum system, as expressions; one of the two sides follows from the other if it is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

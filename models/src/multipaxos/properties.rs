@@ -1,7 +1,7 @@
 //! The properties (compartmentalization notes, section 13), and states in words.
 
 use super::{Ghost, Machine, Multipaxos};
-use crate::{Property, View, quorum_params};
+use crate::{Property, View};
 use parthood_protocols::command::{Operation, Value, ValueOf};
 use parthood_protocols::ids::{Round, Slot};
 use parthood_protocols::multipaxos::{ServerState, State};
@@ -23,7 +23,7 @@ pub(super) const ALL: &[Property<Multipaxos>] = &[
     Property::always("a higher round proposes what was chosen", higher_rounds_propose_what_was_chosen),
     Property::always("every replica answers a retry", |view| !view.ghost.refused),
     Property::always("promises and watermarks never decrease", |view| !view.ghost.went_back),
-    Property::always("read quorums meet write quorums", quorums_intersect),
+    Property::always("read quorums meet write quorums", |view| view.protocol.quorums_meet),
     Property::at_the_end("every client is answered", |view| {
         !view.protocol.answers || every_client_is_answered(view)
     }),
@@ -170,12 +170,6 @@ fn higher_rounds_propose_what_was_chosen(view: &View<'_, Multipaxos>) -> bool {
         let mut later = view.ghost.cast.keys().filter(|(other, later, _)| *other == slot && *later > round);
         later.all(|(_, _, value)| value == chosen)
     })
-}
-
-/// S12, for the groups of this configuration.
-fn quorums_intersect(view: &View<'_, Multipaxos>) -> bool {
-    let config = view.protocol.config();
-    config.groups.iter().all(|group| quorum_params::intersect(&**group, config.servers))
 }
 
 /// L1.
