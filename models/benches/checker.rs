@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Two proposers that duel in rounds 0 and 1.
 fn duel(acceptors: usize) -> Paxos {
-    let client = |first| ClientParams { first, retries: 0 };
+    let client = |first| ClientParams { first, retries: 0, outsider: false };
     let params = Params {
         proposers: 2,
         acceptors,

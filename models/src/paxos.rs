@@ -74,6 +74,10 @@ pub struct ClientParams {
     /// How often it may ask again, each time the next proposer.
     #[serde(default)]
     pub retries: u32,
+    /// Whether it only pretends to be a client, as it could on a network without authentication. Nothing else can break
+    /// validity: the actors are generic in the value, and so cannot make one up.
+    #[serde(default)]
+    pub outsider: bool,
 }
 
 fn two() -> usize {
@@ -89,6 +93,8 @@ fn three() -> usize {
 pub struct Paxos {
     config: Arc<Config<Mutated<Mutant>>>,
     clients: Vec<PaxosClient<Value>>,
+    /// The values that clients, and not outsiders, ask for.
+    asked: Vec<Value>,
     /// Does every read quorum meet every write quorum?
     quorums_meet: bool,
     /// Acceptors that the quorum system does not tell apart.
@@ -116,6 +122,8 @@ impl Paxos {
             None => quorum_params::majority(acceptors),
             Some(quorums) => quorums.system('a', acceptors)?,
         };
+        let asked =
+            (1..).zip(clients).filter(|(_, client)| !client.outsider).map(|(value, _)| value).collect();
         let clients = (1..).zip(clients).map(|(value, client)| PaxosClient {
             proposers: (0..proposers).map(|turn| Id::from((client.first + turn) % proposers)).collect(),
             value: Some(value),
@@ -125,6 +133,7 @@ impl Paxos {
         });
         Ok(Self {
             clients: clients.collect(),
+            asked,
             quorums_meet: quorum_params::intersect(&*quorums, acceptors),
             alike: quorum_params::interchangeable(&*quorums, acceptors),
             answers: params.answers,

@@ -84,12 +84,9 @@ fn clients_agree(view: &View<'_, Paxos>) -> bool {
     told.next().is_none_or(|first| told.all(|value| value == first))
 }
 
-/// S5: what is proposed was asked for; clients ask as soon as they start.
+/// S5: what is proposed was asked for by a client; clients ask as soon as they start.
 fn validity(view: &View<'_, Paxos>) -> bool {
-    view.ghost
-        .proposed
-        .iter()
-        .all(|(_, value)| view.protocol.clients.iter().any(|client| client.value == Some(*value)))
+    view.ghost.proposed.iter().all(|(_, value)| view.protocol.asked.contains(value))
 }
 
 /// S11: the invariant that Paxos rests on.

@@ -1,7 +1,10 @@
 //! The reductions of this model are exact, and its mutants die with them too.
 
 use super::{ClientParams, Params, Paxos, Value};
-use crate::{Kind, Limits, Move, Network, Reductions, Setup, Space, State, System, Verdict, check, index};
+use crate::{
+    Kind, Limits, Liveness, Move, Network, Reductions, Setup, Space, State, System, Verdict, check, index,
+    live,
+};
 use itertools::Itertools;
 use parthood_protocols::paxos::{Mutant, Phase, State as PaxosState, Storage};
 use parthood_quorums::NodeSet;
@@ -12,7 +15,7 @@ use std::ops::ControlFlow;
 
 /// Two proposers with a client each, three acceptors, rounds 0 and 1.
 fn duel() -> Params {
-    let client = |first| ClientParams { first, retries: 0 };
+    let client = |first| ClientParams { first, retries: 0, outsider: false };
     Params {
         proposers: 2,
         acceptors: 3,
@@ -161,11 +164,40 @@ fn reduced_and_full_searches_find_the_same_shortest_violations() {
     }
 }
 
+/// Does every fair run tell every client?
+fn tells(params: &Params, setup: Setup) -> Liveness {
+    let told = |state: &State<Paxos>| {
+        state.actors().iter().all(|actor| match actor {
+            PaxosState::Client(client) => client.chosen.is_some(),
+            PaxosState::Proposer(_) | PaxosState::Acceptor(_) => true,
+        })
+    };
+    live(&System::new(Paxos::new(params, None).unwrap(), setup), told, &Limits::default())
+}
+
+#[test]
+fn every_fair_run_of_one_proposer_tells_its_client_even_after_a_restart() {
+    let client = ClientParams { first: 0, retries: 0, outsider: false };
+    let alone = Params { proposers: 1, clients: vec![client], resend: true, ..duel() };
+    let setup = |restarts| Setup { timers: vec![Setup::UNLIMITED], restarts, ..Setup::default() };
+    assert!(matches!(tells(&alone, setup(0)), Liveness::Reached { .. }));
+    assert!(matches!(tells(&alone, setup(1)), Liveness::Reached { .. }));
+    // A second restart needs a third round, which these bounds do not have.
+    assert!(matches!(tells(&alone, setup(2)), Liveness::Stuck { .. }));
+}
+
+#[test]
+fn a_proposer_that_is_not_told_of_a_higher_round_asks_in_vain_for_ever() {
+    let setup = || Setup { timers: vec![Setup::UNLIMITED], ..Setup::default() };
+    let resending = Params { resend: true, round_max: 1, ..duel() };
+    assert!(matches!(tells(&resending, setup()), Liveness::Stuck { .. }));
+}
+
 #[test]
 fn a_configuration_that_makes_no_sense_is_refused_in_words() {
     let refused = |params: Params| Paxos::new(&params, None).err().unwrap();
     assert_eq!(
-        refused(Params { clients: vec![ClientParams { first: 2, retries: 0 }], ..duel() }),
+        refused(Params { clients: vec![ClientParams { first: 2, retries: 0, outsider: false }], ..duel() }),
         "there is no proposer 2; there are 2"
     );
     assert!(refused(Params { acceptors: 0, ..duel() }).contains("at least one"));

@@ -149,7 +149,7 @@ fn abstract_paxos_has_the_states_that_tlc_and_spin_count() {
 
 #[test]
 fn the_librarys_own_model_counts_the_same_for_the_real_paxos() {
-    let client = |first| ClientParams { first, retries: 0 };
+    let client = |first| ClientParams { first, retries: 0, outsider: false };
     for clients in [vec![client(0)], vec![client(0), client(0)], vec![client(0), client(1)]] {
         let params = Params {
             proposers: 2,
