@@ -90,14 +90,14 @@ impl<F: Faults<Mutant>> Server<F> {
         let executed = state.replica.executed;
         // Where stale rounds are not answered, nothing at all becomes of them.
         let answers = self.config.bounds.nack || self.config.faults.breaks(Mutant::AcceptLowerRound);
-        let stale = |round: Round| round < state.acceptor.round && !answers;
+        let is_over = |round: Round| round < state.acceptor.round && !answers;
         match msg {
             Msg::Client(ClientMsg::Request(command)) => {
                 command.id.client_id() != src || state.replica.sessions.standing(&command.id) == Standing::Old
             }
             Msg::Client(_) => true,
             Msg::Phase1a { round, .. } | Msg::Phase2a { round, .. } => {
-                !state.acceptor.voting || stale(*round)
+                !state.acceptor.voting || is_over(*round)
             }
             Msg::Phase1b { round, from, .. } => !state.leadership.awaits_report(*round, *from, server),
             Msg::Phase2b { round, slot } => {
@@ -105,7 +105,7 @@ impl<F: Faults<Mutant>> Server<F> {
                 !state.leadership.awaits_vote((!any_round).then_some(*round), *slot, server)
             }
             Msg::Nack { round } => *round <= state.acceptor.round,
-            Msg::Ping { round, .. } => stale(*round),
+            Msg::Ping { round, .. } => is_over(*round),
             Msg::CatchUp { from } => *from >= executed,
             Msg::Chosen { from, values } => from.plus(values.len() as u64) <= executed,
             Msg::FetchSnapshot { .. } => state.replica.snapshot.slot == Slot::ZERO,
