@@ -1,7 +1,10 @@
 //! `MultiPaxos` in the simulator: long runs with everything going wrong, then calm, then the reckoning.
+//! Clients' histories are judged as in a deployment; the model's properties are evaluated after every step.
 
 use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
+use parthood_models::multipaxos::{ClientParams, Multipaxos, Params};
 use parthood_models::sequential::EachKey;
+use parthood_models::{self as models, Watch};
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::command::Operation as ClientOperation;
 use parthood_protocols::faults::Mutated;
@@ -10,7 +13,7 @@ use parthood_protocols::multipaxos::{
     self, Config, Limits, Msg, Mutant, Node, Server, ServerState, State, Timing,
 };
 use parthood_protocols::sessions::Answer;
-use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::{AppendLogCommand, Bytes, KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_quorums::Majority;
 use parthood_runtime::sim::{Budget, Fault, Network, Schedule, Settings, Sim, Span, Stop, partition};
 use parthood_runtime::{Cause, Observer, Step, Wants};
@@ -317,4 +320,105 @@ fn a_log_of_a_million_slots_is_recovered_and_caught_up_by_pages() {
     let Bounds { largest_page, outstanding } = *sim.observer();
     assert!(largest_page <= limits.page_slots, "{largest_page}");
     assert!(outstanding <= limits.window_slots + limits.page_slots, "{outstanding}");
+}
+
+/// The model's own actors and properties, in the simulator: what the checker evaluates in every state within its bounds is
+/// evaluated here after every step of runs far beyond them.
+struct Watched {
+    watch: Watch<Multipaxos>,
+    states: Vec<Option<models::StateOf<Multipaxos>>>,
+    violated: Option<&'static str>,
+}
+
+impl Observer<models_actor::Actor> for Watched {
+    fn wants(&self) -> Wants {
+        Wants::States
+    }
+
+    fn on_step(&mut self, step: &Step<'_, models_actor::Actor>) {
+        let cause = match step.cause {
+            Cause::Start(storage) => models::Cause::Start(storage),
+            Cause::Deliver { src, msg } => models::Cause::Deliver { src, msg },
+            Cause::Timeout(timer) => models::Cause::Timeout(timer),
+            Cause::Random(random) => models::Cause::Random(random),
+        };
+        let Step { id, after, out, .. } = *step;
+        // A restart begins anew, but to the ghost it follows the state before the crash.
+        let before = self.states[usize::from(id)].as_ref();
+        self.watch.observe(&models::Step { id, cause, before, after, out });
+        self.states[usize::from(id)] = Some(after.clone());
+        let states: Vec<_> = self.states.iter().flatten().collect();
+        if states.len() == self.states.len() {
+            self.violated = self.violated.or_else(|| self.watch.violated(&states, false));
+        }
+    }
+}
+
+mod models_actor {
+    pub(super) type Actor = <super::Multipaxos as super::models::Protocol>::Actor;
+}
+
+/// Runs the model's actors through a storm; the property that falls, if one does.
+fn watched(seed: u64, mutant: Option<Mutant>) -> Option<&'static str> {
+    const COMMANDS: u8 = 12;
+    let client = |number: u8| ClientParams {
+        script: (0..COMMANDS).map(|entry| AppendLogCommand::Append(number * COMMANDS + entry)).collect(),
+        first: usize::from(number) % SERVERS,
+        retries: u32::MAX,
+        opens_session: number == 0,
+    };
+    let params = Params {
+        servers: SERVERS,
+        groups: vec![],
+        learners: vec![],
+        clients: (0..3).map(client).collect(),
+        round_max: u64::MAX,
+        nack: true,
+        window_slots: 3,
+        batch_commands: 2,
+        page_slots: 2,
+        snapshot_slots: 9,
+        retained_slots: 3,
+        lanes: 8,
+        answers: true,
+    };
+    let model = Multipaxos::new(&params, mutant).expect("the configuration makes sense");
+    let actors = models::Protocol::actors(&model);
+    let nodes = actors.len();
+    let observer = Watched { watch: Watch::new(model), states: vec![None; nodes], violated: None };
+    let network = Network { latency: Span::new(millis(1), millis(60)), loss: 0.1, duplication: 0.1 };
+    let sync = Span::new(millis(0), millis(8));
+    let settings = Settings { seed, network, sync, ..Settings::default() };
+    let mut sim = Sim::new(actors, settings, observer).expect("the settings are sound");
+    let budget = Budget {
+        nodes: (0..SERVERS).collect(),
+        calm_at: Duration::from_secs(12),
+        crashes: 6,
+        down_at_most: 1,
+        down: Span::new(millis(100), millis(1500)),
+        pauses: 2,
+        pause: Span::new(millis(100), millis(1000)),
+        cuts: 4,
+        cut: Span::new(millis(100), millis(2000)),
+        storm: network,
+        calm: Network::default(),
+    };
+    sim.schedule(&Schedule::random(seed, nodes, &budget)).expect("the schedule names nodes that exist");
+    sim.run_while(Duration::from_secs(14), |sim| sim.observer().violated.is_none());
+    sim.observer().violated
+}
+
+#[test]
+fn the_properties_of_the_model_hold_after_every_step_of_a_storm() {
+    for seed in 0..10 {
+        assert_eq!(watched(seed, None), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_properties_of_the_model_notice_mutants_in_a_storm() {
+    for mutant in [Mutant::NoClientTable, Mutant::NoopOverVotes, Mutant::NoSave, Mutant::ExecutePastHole] {
+        let found = (0..20).find_map(|seed| watched(seed, Some(mutant)));
+        assert!(found.is_some(), "{mutant:?} survives 20 storms");
+    }
 }
