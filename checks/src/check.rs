@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// How rows are run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How many threads in all.
+    /// How many rows are run side by side.
     pub threads: usize,
     /// After how long a row is given up.
     pub timeout: Option<Duration>,
@@ -143,7 +143,6 @@ pub fn run(rows: &[Row], options: &Options, watcher: &dyn Watcher) -> Result<Vec
     }
     jobs.sort_by_key(|(_, row, _)| std::cmp::Reverse(row.unique_states));
     let workers = options.threads.clamp(1, rows.len().max(1));
-    let threads_each = options.threads.max(1) / workers;
     let queue = Mutex::new(VecDeque::from(jobs));
     let outcomes = Mutex::new(vec![None; rows.len()]);
     std::thread::scope(|scope| {
@@ -152,7 +151,7 @@ pub fn run(rows: &[Row], options: &Options, watcher: &dyn Watcher) -> Result<Vec
                 loop {
                     let job = queue.lock().expect("no worker panics while it takes a job").pop_front();
                     let Some((index, row, model)) = job else { break };
-                    let outcome = run_one(row, model.as_ref(), options, threads_each, watcher);
+                    let outcome = run_one(row, model.as_ref(), options, watcher);
                     watcher.finished(&outcome);
                     outcomes.lock().expect("no worker panics while it stores an outcome")[index] =
                         Some(outcome);
@@ -164,18 +163,12 @@ pub fn run(rows: &[Row], options: &Options, watcher: &dyn Watcher) -> Result<Vec
     Ok(outcomes.into_iter().flatten().collect())
 }
 
-fn run_one(
-    row: &Row,
-    model: &dyn Model,
-    options: &Options,
-    threads: usize,
-    watcher: &dyn Watcher,
-) -> Outcome {
+fn run_one(row: &Row, model: &dyn Model, options: &Options, watcher: &dyn Watcher) -> Outcome {
     let only = match &row.expect {
         Expectation::Violates(property) => Some(property.clone()),
         Expectation::Holds | Expectation::Reaches(_) => None,
     };
-    let limits = Limits { threads, states: options.states_max, only, ..Limits::default() };
+    let limits = Limits { states: options.states_max, only, ..Limits::default() };
     let started = Instant::now();
     let report = model.check(&limits, &mut |progress| {
         watcher.running(row, progress.unique, progress.depth);

@@ -34,11 +34,10 @@ fn best(runs: usize, mut once: impl FnMut() -> usize) -> (usize, Duration) {
     timed.min_by_key(|(_, took)| *took).expect("there is a run")
 }
 
-fn ours(paxos: &Paxos, reductions: Reductions, threads: usize) -> usize {
+fn ours(paxos: &Paxos, reductions: Reductions) -> usize {
     let system =
         System::new(paxos.clone(), Setup { network: Network::Unordered, reductions, ..Setup::default() });
-    let limits = Limits { threads, ..Limits::default() };
-    let report = check(&system, &limits, &mut |_| ControlFlow::Continue(()));
+    let report = check(&system, &Limits::default(), &mut |_| ControlFlow::Continue(()));
     assert_eq!(report.verdict, Verdict::Holds);
     report.unique
 }
@@ -65,10 +64,9 @@ fn main() {
         let rows = [
             ("ActorModel, breadth first", base),
             ("ActorModel, depth first", best(runs, || stock(&paxos, true))),
-            ("System, 1 thread, all properties", best(runs, || ours(&paxos, Reductions::NONE, 1))),
-            ("System, 2 threads, all properties", best(runs, || ours(&paxos, Reductions::NONE, 2))),
-            ("System, symmetry and collection", best(runs, || ours(&paxos, both, 1))),
-            ("System, all reductions", best(runs, || ours(&paxos, Reductions::ALL, 1))),
+            ("System, all properties", best(runs, || ours(&paxos, Reductions::NONE))),
+            ("System, symmetry and collection", best(runs, || ours(&paxos, both))),
+            ("System, all reductions", best(runs, || ours(&paxos, Reductions::ALL))),
         ];
         let speed = |(states, took): (usize, Duration)| {
             f64::from(u32::try_from(states).expect("a search has fewer than 2³² states")) / took.as_secs_f64()

@@ -4,11 +4,11 @@ use crate::fingerprint::hash_of;
 use crate::{Fair, Input, Kind, Move, Protocol, State, System};
 
 /// A transition system with properties. Moves are listed in a fixed order; one may turn out to do nothing.
-pub trait Space: Sync {
+pub trait Space {
     /// A state.
-    type State: Clone + PartialEq + Send + Sync;
+    type State: Clone + PartialEq;
     /// Something that can happen in a state.
-    type Move: Copy + Send;
+    type Move: Copy;
 
     /// The first state.
     fn initial(&self) -> Self::State;
@@ -22,7 +22,7 @@ pub trait Space: Sync {
     /// Stands for the state.
     fn fingerprint(&self, state: &Self::State) -> u64;
 
-    /// The properties: name and how they are to hold; at most 64.
+    /// The properties: name and how they are to hold.
     fn properties(&self) -> Vec<(&'static str, Kind)>;
 
     /// Does the property with this number hold in a state? One of [`Kind::AtTheEnd`] is asked for at ends only.

@@ -122,11 +122,13 @@ pub(crate) const COLLECTED: &str = "a collected message would have been ignored"
 impl<P: Protocol> System<P> {
     /// How many actors a system may have.
     pub const ACTORS_MAX: usize = 128;
+    /// How many properties a system may have, the one that guards collection included.
+    pub const PROPERTIES_MAX: usize = 32;
 
     /// The system of a protocol in a world.
     ///
     /// # Panics
-    /// When there are more than [`System::ACTORS_MAX`] actors, or a class of the protocol names an actor twice or one
+    /// When there are more than [`System::ACTORS_MAX`] actors or [`System::PROPERTIES_MAX`] properties, or a class of the protocol names an actor twice or one
     /// that does not exist.
     pub fn new(protocol: P, setup: Setup) -> Self {
         let actors = protocol.actors();
@@ -140,6 +142,7 @@ impl<P: Protocol> System<P> {
         if setup.reductions.collect {
             properties.push(Property::always(COLLECTED, |_| true));
         }
+        assert!(properties.len() <= Self::PROPERTIES_MAX, "{} properties are too many", properties.len());
         Self { protocol, actors, setup, classes, properties, draw: None }
     }
 

@@ -19,17 +19,6 @@ const UNORDERED: Setup = Setup {
 };
 
 #[test]
-fn neither_counts_nor_paths_depend_on_the_number_of_threads() {
-    for fault in [Fault::None, Fault::IgnoresPromise] {
-        let system = System::new(Toy::new(2, 3, 1, 1).with(fault), UNORDERED);
-        let report = |threads| run_within(&system, &Limits { threads, ..Limits::default() });
-        let alone = report(1);
-        assert_eq!(report(2), alone);
-        assert_eq!(report(3), alone);
-    }
-}
-
-#[test]
 fn what_holds_somewhere_is_violated_only_where_it_is_asked_for() {
     let line = Line { last: 10, wrong: u32::MAX };
     let report = run(&line);
