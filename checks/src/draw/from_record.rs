@@ -72,7 +72,9 @@ impl Drawing {
         let what = match &step.cause {
             CauseRecord::Start => What::Start,
             CauseRecord::Recover(_) => {
-                let last = self.diagram.events.iter().rev().find(|event| event.lane == lane);
+                // A remark stands beside all lanes.
+                let mut own = self.diagram.events.iter().rev().filter(|event| event.lane == lane);
+                let last = own.find(|event| !matches!(event.what, What::Remark(_)));
                 if last.is_none_or(|last| last.what != What::Crash) {
                     // A process that was killed cannot say so.
                     let crash =
