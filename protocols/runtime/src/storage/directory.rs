@@ -8,6 +8,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "LOCK";
+/// How often the lock is tried, and the pause between.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 const TEMPORARY: &str = ".tmp";
 
 /// A data directory that this process has locked.
@@ -37,10 +40,15 @@ impl Directory {
         let name = path.join(LOCK);
         let lock = File::options().write(true).create(true).truncate(false).open(&name);
         let lock = lock.map_err(Error::file("open the lock file", &name))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse { path: path.into() }),
-            Err(TryLockError::Error(source)) => Err(Error::file("lock", &name)(source)),
+        let mut tries = 1..LOCK_TRIES;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path: path.into(), _lock: lock }),
+                // A process that was killed a moment ago may not have let go yet.
+                Err(TryLockError::WouldBlock) if tries.next().is_some() => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(Error::DirectoryInUse { path: path.into() }),
+                Err(TryLockError::Error(source)) => return Err(Error::file("lock", &name)(source)),
+            }
         }
     }
 
