@@ -1,6 +1,7 @@
 //! `MultiPaxos` in the simulator: long runs with everything going wrong, then calm, then the reckoning.
 //! Clients' histories are judged as in a deployment; the model's properties are evaluated along the way.
 
+use parthood::simulate;
 use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
 use parthood_models::multipaxos::{ClientParams, Multipaxos, Params};
 use parthood_models::sequential::EachKey;
@@ -57,30 +58,6 @@ fn client(number: usize, script: Vec<KeyValueCommand>) -> Actor {
     })
 }
 
-/// A mix of all commands on few keys, the same for the same seed.
-fn script(seed: u64, client: usize, commands: usize) -> Vec<KeyValueCommand> {
-    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (client as u64 + 1);
-    let mut below = |n: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % n
-    };
-    (0..commands)
-        .map(|number| {
-            let key = Bytes::from(&format!("k{}", below(5)));
-            let value = Bytes::from(&format!("{client}.{number}"));
-            match below(10) {
-                0..4 => KeyValueCommand::Put(key, value),
-                4..7 => KeyValueCommand::Get(key),
-                7 => KeyValueCommand::Delete(key),
-                8 => KeyValueCommand::Increment(Bytes::from("n"), 1),
-                _ => KeyValueCommand::CompareAndSwap { key, expected: None, new: value },
-            }
-        })
-        .collect()
-}
-
 /// What the clients asked and were told.
 #[derive(Default)]
 struct History {
@@ -132,7 +109,7 @@ fn run(seed: u64, limits: Limits, mutant: Option<Mutant>) -> Result<Sim<Actor, H
     const COMMANDS: usize = 100;
     let actors: Vec<Actor> = servers(limits, mutant)
         .into_iter()
-        .chain((0..CLIENTS).map(|number| client(number, script(seed, number, COMMANDS))))
+        .chain((0..CLIENTS).map(|number| client(number, simulate::script(seed, number, COMMANDS))))
         .collect();
     let storm = Network { latency: Span::new(millis(1), millis(30)), loss: 0.05, duplication: 0.05 };
     let budget = Budget {

@@ -275,7 +275,7 @@ fn record<D: Deployable>(storm: &Storm, seed: u64, file: &Path) -> Result<TraceW
 }
 
 /// A mix of all commands on few keys, the same for the same seed.
-fn script(seed: u64, client: usize, commands: usize) -> Vec<KeyValueCommand> {
+pub fn script(seed: u64, client: usize, commands: usize) -> Vec<KeyValueCommand> {
     let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (client as u64 + 1);
     let mut below = |bound: u64| {
         random ^= random << 13;
