@@ -108,8 +108,9 @@ proptest! {
         let free = plan(objective, read).resilient(f);
         let Ok(unlimited) = system.optimise(&cluster, &free) else { return Ok(()) };
         let least = system.optimise(&cluster, &plan(limited, read).resilient(f)).unwrap().value();
-        // Some limits can be kept and some cannot.
-        let limit = (least * f64::from(slack) / 10.0).max(1e-9);
+        // Some limits can be kept and some cannot. Whether the least value itself, rounded to a double, can be kept
+        // is the rounding's decision, not the system's: no limit here is that close.
+        let limit = (least * (f64::from(slack) - 0.5) / 10.0).max(1e-9);
         let plan = free.max(limited, limit);
         let proof = system.certify(&cluster, &plan).unwrap();
         prop_assert!(proof.check(&system, &cluster, &plan).is_ok(), "{:?}", proof.check(&system, &cluster, &plan));
