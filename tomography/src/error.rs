@@ -1,0 +1,53 @@
+//! What can go wrong, each with what is wrong, where, and what to do.
+
+/// The result of this package's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in a reconstruction.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two arrays that must agree in size do not.
+    #[error("{what}: expected (planes, rows, columns) = {expected:?}, found {found:?}")]
+    Shape {
+        /// Which array, of which function.
+        what: &'static str,
+        /// The size it must have, as (planes, rows, columns).
+        expected: [usize; 3],
+        /// The size it has.
+        found: [usize; 3],
+    },
+    /// A parameter is outside of its range.
+    #[error("{name} is {value}; it must be {expected}")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// Its value, as text.
+        value: String,
+        /// Its range, in words.
+        expected: &'static str,
+    },
+    /// A voxel or pixel is not a number, or infinite.
+    #[error(
+        "{what}: the value at plane {plane}, row {row}, column {column} is {value}; mask or replace it first"
+    )]
+    NotFinite {
+        /// Which array.
+        what: &'static str,
+        /// Index of its plane (z or tilt).
+        plane: usize,
+        /// Index of its row (y).
+        row: usize,
+        /// Index of its column (x).
+        column: usize,
+        /// The value.
+        value: f32,
+    },
+}
+
+impl Error {
+    /// A parameter outside of its range.
+    pub fn parameter(name: &'static str, value: impl std::fmt::Display, expected: &'static str) -> Self {
+        Self::Parameter { name, value: value.to_string(), expected }
+    }
+}
