@@ -35,6 +35,7 @@ pub mod error;
 pub mod geometry;
 pub mod stack;
 pub mod sum;
+pub mod wave;
 
 pub use error::{Error, Result};
 pub use geometry::{Shape, Tilt, TiltSign};

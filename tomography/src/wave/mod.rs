@@ -1,0 +1,33 @@
+//! The wave through the sample: from slices of potential to images, and back from images to a gradient.
+//!
+//! ```text
+//! beam        wavelength and interaction        microscope   H(k): defocus, aberration, envelopes; free space
+//! aperture    where spectra are cut             multislice   the wave through a stack of slices, and the gradient
+//! loss        misfit of a wave to an image      weak         the linear model of thin samples
+//! ```
+//!
+//! Below them, `real` has elementary functions with the same bits everywhere, `kernels` the loops over pixels, `plane`
+//! the transforms.
+
+#![allow(clippy::inline_always, reason = "a loop is compiled for vector units only with all that it calls")]
+
+mod aperture;
+mod beam;
+mod kernels;
+mod loss;
+mod microscope;
+mod multislice;
+mod plane;
+mod real;
+#[cfg(test)]
+mod tests;
+mod weak;
+
+pub use aperture::Aperture;
+pub use beam::Beam;
+pub use loss::Loss;
+pub use microscope::{Focus, FreeSpace, Microscope};
+pub use multislice::{Exposure, Misfit, Optics, Recorded, Workspace};
+pub use plane::Grid;
+pub use real::{C, Real};
+pub use weak::WeakPhase;
