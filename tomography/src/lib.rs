@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! geometry   axes, tilts, coordinates           stack      volumes and tilt series, in slabs of 16 rows
-//! sum        the one order of every float sum
+//! sum        the one order of every float sum   project    Joseph's projector, rotation and sum, their transposes
 //! ```
 //!
 //! Source: Ren, Whittaker, Ophus, Waller, "Electron tomography by parts" (arXiv:2110.07857) and its predecessor,
@@ -33,6 +33,7 @@
 
 pub mod error;
 pub mod geometry;
+pub mod project;
 pub mod stack;
 pub mod sum;
 pub mod wave;
