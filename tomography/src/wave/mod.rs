@@ -4,6 +4,7 @@
 //! beam        wavelength and interaction        microscope   H(k): defocus, aberration, envelopes; free space
 //! aperture    where spectra are cut             multislice   the wave through a stack of slices, and the gradient
 //! loss        misfit of a wave to an image      weak         the linear model of thin samples
+//! series      tilts of a volume, its gradient
 //! ```
 //!
 //! Below them, `real` has elementary functions with the same bits everywhere, `kernels` the loops over pixels, `plane`
@@ -19,6 +20,7 @@ mod microscope;
 mod multislice;
 mod plane;
 mod real;
+mod series;
 #[cfg(test)]
 mod tests;
 mod weak;
@@ -30,4 +32,5 @@ pub use microscope::{Focus, FreeSpace, Microscope};
 pub use multislice::{Exposure, Misfit, Optics, Recorded, Workspace};
 pub use plane::Grid;
 pub use real::{C, Real};
+pub use series::{Response, Series, Setup, Shot};
 pub use weak::WeakPhase;

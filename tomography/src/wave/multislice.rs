@@ -160,12 +160,21 @@ impl<T: Real> Waves<T> {
 }
 
 /// What was recorded of an exposure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Recorded<'a, T> {
     /// Intensities as multiples of that of the bare beam, `[focus][x'][y]`.
     pub intensities: &'a [T],
     /// How much each pixel counts; all 1 if none are given. 0 for pixels that were not recorded.
     pub weights: Option<&'a [T]>,
+    /// The values of y whose pixels the reported loss sums. All pixels act on the gradient.
+    pub counted: Range<usize>,
+}
+
+impl<'a, T> Recorded<'a, T> {
+    /// Images of which every pixel counts the same.
+    pub const fn new(intensities: &'a [T]) -> Self {
+        Self { intensities, weights: None, counted: 0..usize::MAX }
+    }
 }
 
 /// The misfit of a sample.
@@ -219,13 +228,18 @@ impl<T: Real> Exposure<'_, T> {
     pub fn misfit(
         &self,
         stack: &[T],
-        recorded: Recorded<'_, T>,
+        recorded: &Recorded<'_, T>,
         loss: Loss,
         ws: &mut Workspace<T>,
     ) -> Result<Misfit> {
         self.check_recorded(stack, recorded)?;
         self.to_exit(stack, ws, false);
-        Ok(self.compare(recorded, loss, ws))
+        let mut sum = 0.0;
+        let Workspace { plane, spectrum, scratch, .. } = ws;
+        self.at_camera(spectrum, plane, scratch, |focus, x, row| {
+            sum += self.residual_row(recorded, loss, focus, x, row);
+        });
+        Ok(Misfit { loss: sum, energy_outside: self.optics.fourier.energy_outside(spectrum) })
     }
 
     /// The misfit to recorded images, and its gradient with respect to every slice's integrated potential (1/(V A)).
@@ -235,7 +249,7 @@ impl<T: Real> Exposure<'_, T> {
     pub fn gradient(
         &self,
         stack: &[T],
-        recorded: Recorded<'_, T>,
+        recorded: &Recorded<'_, T>,
         loss: Loss,
         ws: &mut Workspace<T>,
         gradient: &mut [T],
@@ -243,9 +257,12 @@ impl<T: Real> Exposure<'_, T> {
         self.check_recorded(stack, recorded)?;
         self.check("gradient", self.slices, gradient.len())?;
         self.to_exit(stack, ws, true);
-        let misfit = self.compare(recorded, loss, ws);
+        let mut sum = 0.0;
+        self.return_residuals(ws, |focus, x, row| {
+            sum += self.residual_row(recorded, loss, focus, x, row);
+        });
         self.to_entrance(stack, ws, gradient);
-        Ok(misfit)
+        Ok(Misfit { loss: sum, energy_outside: self.optics.fourier.energy_outside(&ws.spectrum) })
     }
 
     /// The derivative of the waves at the camera along a change of the stack, `[focus][x'][y]`.
@@ -334,7 +351,7 @@ impl<T: Real> Exposure<'_, T> {
         Err(Error::Shape { what, expected: [planes, y, x], found: [found.div_ceil(x * y), y, x] })
     }
 
-    fn check_recorded(&self, stack: &[T], recorded: Recorded<'_, T>) -> Result<()> {
+    fn check_recorded(&self, stack: &[T], recorded: &Recorded<'_, T>) -> Result<()> {
         self.check("stack of slices", self.slices, stack.len())?;
         self.check("recorded images", self.transfers.len(), recorded.intensities.len())?;
         recorded.weights.map_or(Ok(()), |weights| self.check("weights", self.transfers.len(), weights.len()))
@@ -397,16 +414,26 @@ impl<T: Real> Exposure<'_, T> {
         }
     }
 
-    /// The loss of the wave behind the last slice, and the spectrum of its residual wave there.
-    fn compare(&self, recorded: Recorded<'_, T>, loss: Loss, ws: &mut Workspace<T>) -> Misfit {
-        let mut sum = 0.0;
-        self.return_residuals(ws, |focus, x, row| {
-            let start = focus * self.pixels() + x * row.len();
-            let pixels = start..start + row.len();
+    /// Turns a row of waves at the camera into residual waves; returns the loss of its counted pixels.
+    fn residual_row(
+        &self,
+        recorded: &Recorded<'_, T>,
+        loss: Loss,
+        focus: usize,
+        x: usize,
+        row: &mut [C<T>],
+    ) -> f64 {
+        let first = focus * self.pixels() + x * row.len();
+        let Range { start, end } = recorded.counted.clone();
+        let (start, end) = (start.min(row.len()), end.min(row.len()));
+        let part = |row: &mut [C<T>], from: usize| {
+            let pixels = first + from..first + from + row.len();
             let weights = recorded.weights.map(|weights| &weights[pixels.clone()]);
-            sum += residual_row(loss, row, &recorded.intensities[pixels], weights);
-        });
-        Misfit { loss: sum, energy_outside: self.optics.fourier.energy_outside(&ws.spectrum) }
+            residual_row(loss, row, &recorded.intensities[pixels], weights)
+        };
+        part(&mut row[..start], 0);
+        part(&mut row[end..], end);
+        part(&mut row[start..end], start)
     }
 
     /// Brings the wave to the camera, lets `visit` turn it into residual waves, and brings those back to the last slice.

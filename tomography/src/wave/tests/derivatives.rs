@@ -59,18 +59,18 @@ fn error_of_gradient(loss: Loss, microscope: Microscope, weighted: bool) -> f64 
     let truth = blobs(optics.grid(), 4, 300.0, 5);
     let images = exposure.intensities(&truth, &mut ws).unwrap();
     let weights: Vec<f64> = numbers(8, images.len()).iter().map(|v| v + 0.5).collect();
-    let recorded = Recorded { intensities: &images, weights: weighted.then_some(&weights[..]) };
+    let recorded = Recorded { weights: weighted.then_some(&weights[..]), ..Recorded::new(&images) };
     let stack: Vec<f64> = truth.iter().map(|v| 0.6 * v).collect();
     let mut gradient = vec![0.0; stack.len()];
-    let misfit = exposure.gradient(&stack, recorded, loss, &mut ws, &mut gradient).unwrap();
-    assert_eq!(misfit, exposure.misfit(&stack, recorded, loss, &mut ws).unwrap());
+    let misfit = exposure.gradient(&stack, &recorded, loss, &mut ws, &mut gradient).unwrap();
+    assert_eq!(misfit, exposure.misfit(&stack, &recorded, loss, &mut ws).unwrap());
     let norm = dot(&gradient, &gradient).sqrt();
     let along: Vec<f64> = gradient.iter().map(|g| g / norm * 50.0).collect();
     let mut worst = 0.0_f64;
     for direction in [along, signed(9, stack.len())] {
         let mut at = |step: f64| {
             let stack: Vec<f64> = stack.iter().zip(&direction).map(|(v, d)| v + step * d).collect();
-            exposure.misfit(&stack, recorded, loss, &mut ws).unwrap().loss
+            exposure.misfit(&stack, &recorded, loss, &mut ws).unwrap().loss
         };
         let exact = dot(&gradient, &direction);
         let errors =
@@ -97,14 +97,14 @@ fn curvature_is_that_of_the_loss_where_images_are_met() {
     let mut ws = optics.workspace(false);
     let stack = blobs(optics.grid(), 3, 300.0, 5);
     let images = exposure.intensities(&stack, &mut ws).unwrap();
-    let recorded = Recorded { intensities: &images, weights: None };
+    let recorded = Recorded::new(&images);
     let change = signed(4, stack.len());
     for loss in [Loss::Amplitude, Loss::Intensity, Loss::Poisson] {
         let product = exposure.gauss_newton(&stack, &change, None, loss, &mut ws).unwrap();
         let mut at = |step: f64| {
             let stack: Vec<f64> = stack.iter().zip(&change).map(|(v, dv)| v + step * dv).collect();
             let mut gradient = vec![0.0; stack.len()];
-            exposure.gradient(&stack, recorded, loss, &mut ws, &mut gradient).unwrap();
+            exposure.gradient(&stack, &recorded, loss, &mut ws, &mut gradient).unwrap();
             gradient
         };
         let (up, down) = (at(1e-2), at(-1e-2));
@@ -121,14 +121,14 @@ fn kept_and_recomputed_waves_give_the_same_bits() {
         let exposure = optics.exposure(slices, &FOCI).unwrap();
         let stack: Vec<f32> = blobs(grid, slices, 300.0, 1).iter().map(|v| *v as f32).collect();
         let images = vec![0.9; 2 * grid.len()];
-        let recorded = Recorded { intensities: &images, weights: None };
+        let recorded = Recorded::new(&images);
         let run = |checkpoints: bool| {
             let mut ws = optics.workspace(checkpoints);
             let mut gradient = vec![0.0; stack.len()];
             // Twice, since memory is used again.
-            exposure.gradient(&stack, recorded, Loss::Amplitude, &mut ws, &mut gradient).unwrap();
+            exposure.gradient(&stack, &recorded, Loss::Amplitude, &mut ws, &mut gradient).unwrap();
             let misfit =
-                exposure.gradient(&stack, recorded, Loss::Amplitude, &mut ws, &mut gradient).unwrap();
+                exposure.gradient(&stack, &recorded, Loss::Amplitude, &mut ws, &mut gradient).unwrap();
             (misfit, gradient.iter().map(|g| g.to_bits()).collect::<Vec<u32>>())
         };
         assert_eq!(run(false), run(true), "{slices} slices");

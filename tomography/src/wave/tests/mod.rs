@@ -2,6 +2,7 @@
 
 mod abtem;
 mod derivatives;
+mod series;
 mod waves;
 
 use super::*;

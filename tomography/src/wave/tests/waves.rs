@@ -126,9 +126,9 @@ fn energy_beyond_two_thirds_of_nyquist_is_reported() {
     let smooth = blobs(optics.grid(), 2, 100.0, 2);
     let outside = |stack: &[f64]| {
         let images = vec![1.0; optics.grid().len()];
-        let recorded = Recorded { intensities: &images, weights: None };
+        let recorded = Recorded::new(&images);
         let mut ws = optics.workspace(false);
-        exposure.misfit(stack, recorded, Loss::Amplitude, &mut ws).unwrap().energy_outside
+        exposure.misfit(stack, &recorded, Loss::Amplitude, &mut ws).unwrap().energy_outside
     };
     // The exit wave, by definition.
     let open = Microscope { image_aperture: Aperture::None, ..microscope() };
@@ -217,8 +217,8 @@ fn unfit_arrays_and_numbers_are_refused() {
     let exposure = optics.exposure(2, &[Focus::at_distance(0.0)]).unwrap();
     let mut ws = optics.workspace(false);
     assert!(exposure.waves(&[0.0; 64], &mut ws).unwrap_err().to_string().contains("stack of slices"));
-    let recorded = Recorded { intensities: &[1.0; 63], weights: None };
-    let message = exposure.misfit(&[0.0; 128], recorded, Loss::Amplitude, &mut ws).unwrap_err().to_string();
+    let recorded = Recorded::new(&[1.0; 63]);
+    let message = exposure.misfit(&[0.0; 128], &recorded, Loss::Amplitude, &mut ws).unwrap_err().to_string();
     assert!(message.contains("recorded images"), "{message}");
     assert!(optics.exposure(0, &[Focus::at_distance(0.0)]).is_err());
     assert!(optics.exposure(2, &[Focus::at_distance(f64::NAN)]).is_err());

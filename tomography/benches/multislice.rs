@@ -1,0 +1,81 @@
+//! Milliseconds of CPU of a wave through 64 slices, forward and with its gradient, one thread, 32-bit complex numbers.
+//! `cargo bench -p parthood-tomography --bench multislice`.
+//!
+//! The limit is what the transforms alone cost: as many bare one-dimensional transforms of the same length, on values
+//! that stay in the first-level cache, in the same run. `peers/bench.py` measures other programs on the same task.
+
+#![allow(missing_docs, clippy::cast_precision_loss, reason = "small numbers")]
+
+use nix::time::{ClockId, clock_gettime};
+use parthood_tomography::wave::{C, Focus, Grid, Loss, Microscope, Optics, Recorded};
+use rustfft::FftPlanner;
+use std::hint::black_box;
+use std::time::Duration;
+
+const SLICES: usize = 64;
+const BUDGET_S: f64 = 3.0;
+
+fn main() {
+    println!("64 slices, one focus, one thread     ms      transforms alone, ms     share of the limit");
+    for n in [256, 512] {
+        measure(n);
+    }
+}
+
+fn measure(n: usize) {
+    let microscope = Microscope::ideal(300e3).expect("300 kV is a voltage");
+    let grid = Grid::new(n, n, 1.0).expect("the sizes make sense");
+    let optics = Optics::<f32>::new(microscope, grid, 4.0).expect("4 Angstrom is a thickness");
+    let exposure = optics.exposure(SLICES, &[Focus::underfocus(1000.0)]).expect("one focus");
+    let stack: Vec<f32> = (0..SLICES * n * n).map(|i| (i * 7919 % 4001) as f32 * 0.01).collect();
+    let images = vec![1.0; n * n];
+    let recorded = Recorded::new(&images);
+    let mut gradient = vec![0.0; stack.len()];
+    let mut ws = optics.workspace(false);
+    let report = |what: &str, transforms: usize, run: &mut dyn FnMut()| {
+        let (ours, bare) = (milliseconds(run), bare(n, transforms));
+        println!("{what:12} n = {n:4} {ours:22.1} {bare:20.1} {:22.2}", bare / ours);
+    };
+    // Rows forth and columns forth per slice and back again, and back at the camera.
+    let forward = 4 * SLICES * n;
+    report("forward", forward, &mut || {
+        let misfit = exposure.misfit(black_box(&stack), &recorded, Loss::Amplitude, &mut ws);
+        black_box(misfit.expect("the shapes agree"));
+    });
+    report("gradient", 2 * forward, &mut || {
+        let misfit = exposure.gradient(black_box(&stack), &recorded, Loss::Amplitude, &mut ws, &mut gradient);
+        black_box(misfit.expect("the shapes agree"));
+    });
+}
+
+/// So many bare transforms of length `n`, half of them forth and half back.
+fn bare(n: usize, transforms: usize) -> f64 {
+    let mut planner = FftPlanner::<f32>::new();
+    let plans = [planner.plan_fft_forward(n), planner.plan_fft_inverse(n)];
+    let mut values = vec![C::new(0.001, 0.0); n];
+    let mut scratch = vec![C::default(); plans[0].get_inplace_scratch_len()];
+    milliseconds(&mut || {
+        for transform in 0..transforms {
+            if transform % 8 == 0 {
+                values.fill(C::new(0.001, 0.0));
+            }
+            plans[transform % 2].process_with_scratch(&mut values, &mut scratch);
+        }
+    })
+}
+
+/// The least CPU time of several runs: other work on the machine only adds.
+fn milliseconds(run: &mut dyn FnMut()) -> f64 {
+    let now = || {
+        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("threads have a clock");
+        Duration::from(time).as_secs_f64()
+    };
+    run();
+    let (start, mut least) = (now(), f64::MAX);
+    while now() - start < BUDGET_S {
+        let before = now();
+        run();
+        least = least.min(now() - before);
+    }
+    least * 1e3
+}
