@@ -4,7 +4,8 @@
 //! beam        wavelength and interaction        microscope   H(k): defocus, aberration, envelopes; free space
 //! aperture    where spectra are cut             multislice   the wave through a stack of slices, and the gradient
 //! loss        misfit of a wave to an image      weak         the linear model of thin samples
-//! series      tilts of a volume, its gradient
+//! series      tilts of a volume, its gradient   windows      the same by sub-volumes with halos, nearly
+//! halo        how far waves reach
 //! ```
 //!
 //! Below them, `real` has elementary functions with the same bits everywhere, `kernels` the loops over pixels, `plane`
@@ -14,6 +15,7 @@
 
 mod aperture;
 mod beam;
+mod halo;
 mod kernels;
 mod loss;
 mod microscope;
@@ -24,9 +26,11 @@ mod series;
 #[cfg(test)]
 mod tests;
 mod weak;
+mod windows;
 
 pub use aperture::Aperture;
 pub use beam::Beam;
+pub use halo::{Tail, geometric_radius_px};
 pub use loss::Loss;
 pub use microscope::{Focus, FreeSpace, Microscope};
 pub use multislice::{Exposure, Misfit, Optics, Recorded, Workspace};
@@ -34,3 +38,4 @@ pub use plane::Grid;
 pub use real::{C, Real};
 pub use series::{Response, Series, Setup, Shot};
 pub use weak::WeakPhase;
+pub use windows::{Windows, least_halo};

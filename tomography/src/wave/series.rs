@@ -87,6 +87,11 @@ impl Setup {
         Shape { planes, rows: self.volume.rows, columns: self.columns }
     }
 
+    /// The length of the beam's path through the volume at a tilt, in Angstrom.
+    pub fn thickness_angstrom(&self, tilt: &Tilt) -> f64 {
+        (self.slices(tilt) * self.bin) as f64 * self.pixel_angstrom
+    }
+
     /// The slices of the volume turned to a tilt: as many as lose no voxel.
     fn slices(&self, tilt: &Tilt) -> usize {
         let depth = Rotation::depth([self.volume.planes, self.volume.columns], tilt);
@@ -147,7 +152,13 @@ impl Series {
     /// an intensity is negative, or a weight is.
     pub fn new(setup: Setup, images: &Projections, weights: Option<&Projections>) -> Result<Self> {
         let mut series = Self::without_images(setup)?;
-        let shape = series.setup.images();
+        series.record(images, weights)?;
+        Ok(series)
+    }
+
+    /// Takes what was recorded.
+    pub(super) fn record(&mut self, images: &Projections, weights: Option<&Projections>) -> Result<()> {
+        let shape = self.setup.images();
         for (what, stack) in [("recorded images", Some(images)), ("weights of images", weights)] {
             let Some(stack) = stack else { continue };
             stack.check_shape(what, shape)?;
@@ -158,20 +169,20 @@ impl Series {
             }
         }
         let mut first = 0;
-        for shot in &series.setup.shots {
+        for shot in &self.setup.shots {
             let planes = first..first + shot.foci.len();
             first = planes.end;
-            let intensities = series.to_wave_order(images, planes.clone(), 1.0);
+            let intensities = self.to_wave_order(images, planes.clone(), 1.0);
             // Rows of vacuum were not recorded.
-            let vacuum = series.setup.vacuum_rows > 0;
+            let vacuum = self.setup.vacuum_rows > 0;
             let weights = match weights {
-                Some(weights) => Some(series.to_wave_order(weights, planes, 0.0)),
-                None if vacuum => Some(series.to_wave_order(&ones(shape), planes, 0.0)),
+                Some(weights) => Some(self.to_wave_order(weights, planes, 0.0)),
+                None if vacuum => Some(self.to_wave_order(&ones(shape), planes, 0.0)),
                 None => None,
             };
-            series.images.push(Image { intensities, weights });
+            self.images.push(Image { intensities, weights });
         }
-        Ok(series)
+        Ok(())
     }
 
     /// The images that a volume (in volt) makes, as intensities.
@@ -192,7 +203,7 @@ impl Series {
         }))
     }
 
-    fn without_images(setup: Setup) -> Result<Self> {
+    pub(super) fn without_images(setup: Setup) -> Result<Self> {
         setup.check()?;
         let grid = Grid::new(setup.columns, setup.volume.rows + setup.vacuum_rows, setup.pixel_angstrom)?;
         let optics = Optics::new(setup.microscope, grid, setup.bin as f64 * setup.pixel_angstrom)?;
@@ -319,6 +330,25 @@ impl Series {
             curvature = tree_sum(&direction.row_dots(&direction)).sqrt();
         }
         Ok(curvature)
+    }
+
+    /// The largest phase in radian along any ray of any shot through a volume.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the volume is not of the setup.
+    pub fn largest_phase(&self, volume: &Volume) -> Result<f64> {
+        volume.check_shape("volume", self.setup.volume)?;
+        let of_slab = |shot: usize, slab: &Slab| {
+            let beam = self.turn(shot, slab);
+            let mut rays = vec![[0.0_f32; LANES]; beam.columns];
+            for (index, lanes) in beam.data.iter().enumerate() {
+                rays[index % beam.columns].iter_mut().zip(lanes.0).for_each(|(ray, v)| *ray += v);
+            }
+            rays.iter().flatten().fold(0.0_f32, |largest, ray| largest.max(ray.abs()))
+        };
+        let of_shot = |shot| volume.slabs().iter().map(|slab| of_slab(shot, slab)).fold(0.0, f32::max);
+        let largest = (0..self.setup.shots.len()).into_par_iter().map(of_shot).reduce(|| 0.0, f32::max);
+        Ok(f64::from(largest) * self.setup.microscope.beam.interaction)
     }
 
     /// Lets `work` turn each shot's slices into slices again, a wave of shots at a time, and adds what comes back to

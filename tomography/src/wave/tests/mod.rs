@@ -4,6 +4,7 @@ mod abtem;
 mod derivatives;
 mod series;
 mod waves;
+mod windows;
 
 use super::*;
 use proptest::prelude::*;
