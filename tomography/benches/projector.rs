@@ -15,7 +15,7 @@
 
 use nix::time::{ClockId, clock_gettime};
 use parthood_tomography::project::{Joseph, Projector};
-use parthood_tomography::{LANES, Lanes, Slab, Tilt, TiltSign};
+use parthood_tomography::{LANES, Lanes, Shape, Stack, Tilt, TiltSign};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -38,26 +38,29 @@ fn measure(n: usize) {
     let joseph = Joseph::new(n, n, n, &tilts).expect("the sizes make sense");
     let matrix = Csr::joseph(n, &tilts);
     let transposed = matrix.transposed(n * n);
-    let volume: Vec<Slab> = (0..SLABS).map(|slab| pattern(n, n, slab)).collect();
-    let images: Vec<Slab> = (0..SLABS).map(|slab| pattern(61, n, slab)).collect();
+    let rows = SLABS * LANES;
+    let volume = pattern(joseph.volume_shape(rows));
+    let images = pattern(joseph.image_shape(rows));
     let (mut sums, mut back) = (images.clone(), volume.clone());
     let report = |what: &str, ours: f64, csr: f64| {
         println!("{what:28} n = {n} {ours:10.2} {csr:10.2} {:10.2}", csr / ours);
     };
-    let rows = (SLABS * LANES) as f64;
-    let ours = milliseconds(|| joseph.project_slabs(black_box(&volume), &mut sums)) / rows;
-    let csr = milliseconds(|| matrix.multiply(black_box(&volume[0].data), &mut sums[0].data)) / LANES as f64;
-    report("projection", ours, csr);
-    let ours = milliseconds(|| joseph.back_project_slabs(black_box(&images), &mut back)) / rows;
+    let ours =
+        milliseconds(|| joseph.project(black_box(&volume), &mut sums).expect("the shapes fit")) / rows as f64;
     let csr =
-        milliseconds(|| transposed.multiply(black_box(&images[0].data), &mut back[0].data)) / LANES as f64;
+        milliseconds(|| matrix.multiply(black_box(&volume.slabs()[0].data), &mut sums.slabs_mut()[0].data))
+            / LANES as f64;
+    report("projection", ours, csr);
+    let ours = milliseconds(|| joseph.back_project(black_box(&images), &mut back).expect("the shapes fit"))
+        / rows as f64;
+    let csr = milliseconds(|| {
+        transposed.multiply(black_box(&images.slabs()[0].data), &mut back.slabs_mut()[0].data);
+    }) / LANES as f64;
     report("back projection", ours, csr);
 }
 
-fn pattern(planes: usize, columns: usize, seed: usize) -> Slab {
-    let value =
-        |index: usize| Lanes(std::array::from_fn(|lane| ((index * 31 + lane * 7 + seed) % 17) as f32));
-    Slab { columns, data: (0..planes * columns).map(value).collect() }
+fn pattern(shape: Shape) -> Stack {
+    Stack::from_fn(shape, |plane, row, column| ((plane * 31 + row * 7 + column) % 17) as f32)
 }
 
 /// Processor time of the shortest of as many runs as the budget allows, at least three. Not time on the clock: the

@@ -43,6 +43,45 @@ pub enum Error {
         /// The value.
         value: f32,
     },
+    /// A worker that others wait for is gone.
+    #[error("worker {rank} is gone; start the run again, or with fewer workers")]
+    Lost {
+        /// Its rank.
+        rank: usize,
+    },
+    /// All workers are gone, and tasks remain.
+    #[error("no worker is left for {tasks} unfinished tasks; start workers and run again")]
+    NoWorkers {
+        /// How many tasks are not done.
+        tasks: usize,
+    },
+    /// One task was done twice with different results.
+    #[error(
+        "task {task} was done twice and its results differ: workers must run the same program on processors of one \
+         kind, or one of them is broken"
+    )]
+    Diverged {
+        /// The task.
+        task: u64,
+    },
+    /// A worker could not do its task.
+    #[error("task {task} failed at worker {rank}: {why}")]
+    Task {
+        /// The task.
+        task: u64,
+        /// Who tried.
+        rank: usize,
+        /// Its error, as text.
+        why: String,
+    },
+    /// A message that another worker would not have sent.
+    #[error("a message from worker {rank} is not readable: {what}; all workers must run the same version")]
+    Message {
+        /// Who sent it.
+        rank: usize,
+        /// What is wrong with it.
+        what: &'static str,
+    },
 }
 
 impl Error {

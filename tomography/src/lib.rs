@@ -8,6 +8,8 @@
 //! ```text
 //! geometry   axes, tilts, coordinates           stack      volumes and tilt series, in slabs of 16 rows
 //! sum        the one order of every float sum   project    Joseph's projector, rotation and sum, their transposes
+//! wave       the wave through thick samples     solve      from images to volumes: WBP, SIRT, CGLS, FISTA, subsets, TV
+//! comm       messages between workers           decompose  rows, columns, and tasks at workers, equal to the whole
 //! ```
 //!
 //! Source: Ren, Whittaker, Ophus, Waller, "Electron tomography by parts" (arXiv:2110.07857) and its predecessor,
@@ -31,11 +33,16 @@
     reason = "loops over sixteen lanes of several arrays are written alike"
 )]
 
+pub mod comm;
+pub mod decompose;
 pub mod error;
 pub mod geometry;
 pub mod project;
+pub mod solve;
 pub mod stack;
 pub mod sum;
+#[cfg(test)]
+mod testing;
 pub mod wave;
 
 pub use error::{Error, Result};

@@ -222,6 +222,94 @@ impl Stack {
         self.slabs.par_iter_mut().for_each(|slab| slab.data.fill(Lanes::ZERO));
     }
 
+    /// Overwrites each value by a function of itself and of the values of others at its place. The function of zeros must
+    /// be 0, for the lanes that are no rows.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn update<const N: usize>(&mut self, others: [&Self; N], new: impl Fn(f32, [f32; N]) -> f32 + Sync) {
+        assert!(others.iter().all(|other| other.shape == self.shape), "values are combined place by place");
+        self.slabs.par_iter_mut().enumerate().for_each(|(slab, target)| {
+            for (index, lanes) in target.data.iter_mut().enumerate() {
+                let others = others.map(|other| &other.slabs[slab].data[index].0);
+                for lane in 0..LANES {
+                    lanes.0[lane] = new(lanes.0[lane], others.map(|other| other[lane]));
+                }
+            }
+        });
+    }
+
+    /// Multiplies each value by the weight of its plane and column, `[plane][column]`, the same for all rows.
+    ///
+    /// # Panics
+    /// If there are not as many weights as places in a slab.
+    pub fn weigh(&mut self, weights: &[f32]) {
+        assert_eq!(
+            weights.len(),
+            self.shape.planes * self.shape.columns,
+            "one weight for each plane and column"
+        );
+        self.slabs.par_iter_mut().for_each(|slab| {
+            for (lanes, weight) in slab.data.iter_mut().zip(weights) {
+                *lanes = Lanes(lanes.0.map(|value| value * weight));
+            }
+        });
+    }
+
+    /// A copy of some columns, as a stack of its own.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if the range is empty or reaches beyond the stack.
+    pub fn columns(&self, columns: Range<usize>) -> Result<Self> {
+        if columns.is_empty() || columns.end > self.shape.columns {
+            let value = format!("{columns:?}");
+            return Err(Error::parameter("range of columns", value, "within the stack, and not empty"));
+        }
+        let mut part = Self::zeros(Shape { columns: columns.len(), ..self.shape });
+        for (to, from) in part.slabs.iter_mut().zip(&self.slabs) {
+            for plane in 0..self.shape.planes {
+                to.plane_mut(plane).copy_from_slice(&from.plane(plane)[columns.clone()]);
+            }
+        }
+        Ok(part)
+    }
+
+    /// Overwrites the columns from `first` on with those of a stack of the same planes and rows.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if planes or rows differ or the columns do not fit.
+    pub fn set_columns(&mut self, first: usize, part: &Self) -> Result<()> {
+        let width = part.shape.columns;
+        let fits = first + width <= self.shape.columns;
+        if !fits || (Shape { columns: self.shape.columns, ..part.shape }) != self.shape {
+            let expected = self.shape.to_array();
+            return Err(Error::Shape { what: "columns to set", expected, found: part.shape.to_array() });
+        }
+        for (to, from) in self.slabs.iter_mut().zip(&part.slabs) {
+            for plane in 0..self.shape.planes {
+                to.plane_mut(plane)[first..first + width].copy_from_slice(from.plane(plane));
+            }
+        }
+        Ok(())
+    }
+
+    /// Some planes, in the order given, as a stack of their own.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if there is none or one is beyond the stack.
+    pub fn planes(&self, planes: &[usize]) -> Result<Self> {
+        if let Some(plane) = planes.iter().find(|plane| **plane >= self.shape.planes) {
+            return Err(Error::parameter("index of a plane", plane, "below the number of planes"));
+        }
+        let mut part = Self::zeros(Shape::new(planes.len(), self.shape.rows, self.shape.columns)?);
+        for (to, from) in part.slabs.iter_mut().zip(&self.slabs) {
+            for (index, plane) in planes.iter().enumerate() {
+                to.plane_mut(index).copy_from_slice(from.plane(*plane));
+            }
+        }
+        Ok(part)
+    }
+
     /// The inner product with another stack, row by row: the leaves of a canonical sum ([`crate::sum`]).
     ///
     /// # Panics

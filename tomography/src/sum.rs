@@ -23,21 +23,37 @@ pub fn tree_sum(values: &[f64]) -> f64 {
     level.first().copied().unwrap_or(0.0)
 }
 
-/// Folds values by the fixed tree of [`tree_sum`], for what is not a number: `add(left, right)` puts the right one
-/// into the left one.
-pub fn tree_fold<T>(mut level: Vec<T>, mut add: impl FnMut(&mut T, T)) -> Option<T> {
-    while level.len() > 1 {
-        let mut next = Vec::with_capacity(level.len().div_ceil(2));
-        let mut values = level.into_iter();
-        while let Some(mut left) = values.next() {
-            if let Some(right) = values.next() {
-                add(&mut left, right);
-            }
-            next.push(left);
+/// Folds values by the fixed tree of [`tree_sum`], for what is not a number: `add(left, right)` puts the right one into
+/// the left one. Values are taken one by one, and few are held: one per level of the tree.
+///
+/// # Errors
+/// The first error among the values.
+pub fn tree_fold<T, E>(
+    values: impl IntoIterator<Item = Result<T, E>>,
+    mut add: impl FnMut(&mut T, &T),
+) -> Result<Option<T>, E> {
+    // Complete subtrees from left to right, each with the number of its levels, which falls.
+    let mut subtrees: Vec<(T, u32)> = Vec::new();
+    let mut merge = |subtrees: &mut Vec<(T, u32)>| {
+        if let Some((right, levels)) = subtrees.pop()
+            && let Some((left, of_left)) = subtrees.last_mut()
+        {
+            add(left, &right);
+            *of_left = levels.max(*of_left) + 1;
         }
-        level = next;
+    };
+    for value in values {
+        subtrees.push((value?, 0));
+        while let [.., (_, left), (_, right)] = subtrees[..]
+            && left == right
+        {
+            merge(&mut subtrees);
+        }
     }
-    level.pop()
+    while subtrees.len() > 1 {
+        merge(&mut subtrees);
+    }
+    Ok(subtrees.pop().map(|(value, _)| value))
 }
 
 #[cfg(test)]
@@ -51,7 +67,23 @@ mod tests {
         assert_eq!(tree_sum(&[a]), a);
         assert_eq!(tree_sum(&[a, b, c, d, e]), ((a + b) + (c + d)) + e);
         assert_ne!(tree_sum(&[a, b, c, d]), tree_sum(&[a, c, b, d]), "order matters, or this tests nothing");
-        let values = vec![a, b, c, d, e];
-        assert_eq!(tree_fold(values.clone(), |left, right| *left += right), Some(tree_sum(&values)));
+    }
+
+    #[test]
+    fn folding_follows_the_same_tree() {
+        for len in 0..40 {
+            let names = (0..len).map(|index| Ok::<_, ()>(index.to_string()));
+            let folded = tree_fold(names, |left, right| *left = format!("({left} {right})")).unwrap();
+            let mut level: Vec<String> = (0..len).map(|index| index.to_string()).collect();
+            while level.len() > 1 {
+                let pair = |pair: &[String]| match pair {
+                    [left, right] => format!("({left} {right})"),
+                    _ => pair[0].clone(),
+                };
+                level = level.chunks(2).map(pair).collect();
+            }
+            assert_eq!(folded, level.pop());
+        }
+        assert_eq!(tree_fold([Ok(1), Err("lost")], |left, right| *left += right), Err("lost"));
     }
 }

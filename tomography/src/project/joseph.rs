@@ -11,9 +11,9 @@
 //! Source: P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192; weights and signs as `linear` of ASTRA.
 
 use super::kernel::{Line, Taps};
-use super::{Projector, check_extent, clear};
+use super::{Projector, check, check_extent, clear, in_groups};
 use crate::geometry::centre;
-use crate::{Error, Result, Slab, Tilt};
+use crate::{Error, Projections, Result, Slab, Tilt, Volume};
 use std::ops::Range;
 
 /// Images whose sums stay in the second-level cache together.
@@ -105,6 +105,21 @@ impl Projector for Joseph {
         [self.images, self.pixels]
     }
 
+    fn project(&self, volume: &Volume, images: &mut Projections) -> Result<()> {
+        check(self, volume, images)?;
+        in_groups(volume, images, |volume, images| self.project_slabs(volume, images));
+        Ok(())
+    }
+
+    fn back_project(&self, images: &Projections, volume: &mut Volume) -> Result<()> {
+        check(self, volume, images)?;
+        in_groups(images, volume, |images, volume| self.back_project_slabs(images, volume));
+        Ok(())
+    }
+}
+
+impl Joseph {
+    /// Overwrites the images of a group of slabs with their projections.
     fn project_slabs(&self, volume: &[Slab], images: &mut [Slab]) {
         clear(images);
         project_rays(&self.upright, volume, images);
@@ -114,6 +129,7 @@ impl Projector for Joseph {
         }
     }
 
+    /// Overwrites a group of slabs with the back projection of their images.
     fn back_project_slabs(&self, images: &[Slab], volume: &mut [Slab]) {
         clear(volume);
         if !self.flat.is_empty() {

@@ -16,21 +16,27 @@ mod tests;
 pub use joseph::Joseph;
 pub use rotate::{RotateSum, Rotation};
 
-use crate::{Error, Lanes, Projections, Result, Shape, Slab, Volume};
+use crate::{Error, Lanes, Projections, Result, Shape, Slab, Stack, Volume};
 use rayon::prelude::*;
 
 /// A projection matrix and its transpose, for any number of rows.
-///
-/// Implementors project slabs. Whole stacks are projected by the provided methods.
 pub trait Projector: Sync {
     /// Planes and columns of the volume.
     fn volume_plane(&self) -> [usize; 2];
     /// Images and columns of the tilt series.
     fn image_plane(&self) -> [usize; 2];
-    /// Overwrites projections with those of a group of slabs.
-    fn project_slabs(&self, volume: &[Slab], images: &mut [Slab]);
-    /// Overwrites slabs of the volume with the back projection.
-    fn back_project_slabs(&self, images: &[Slab], volume: &mut [Slab]);
+
+    /// Overwrites `images` with the projections of a volume, `A x`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the arguments are not of this projector's shapes; if it has workers elsewhere, their errors.
+    fn project(&self, volume: &Volume, images: &mut Projections) -> Result<()>;
+
+    /// Overwrites `volume` with the back projection of a tilt series, `A^T b`.
+    ///
+    /// # Errors
+    /// As [`Projector::project`].
+    fn back_project(&self, images: &Projections, volume: &mut Volume) -> Result<()>;
 
     /// The shape of a volume of so many rows.
     fn volume_shape(&self, rows: usize) -> Shape {
@@ -44,62 +50,42 @@ pub trait Projector: Sync {
         Shape { planes, rows, columns }
     }
 
-    /// The projections of a volume, `A x`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the arguments are not of this projector's shapes.
-    fn project(&self, volume: &Volume, images: &mut Projections) -> Result<()> {
-        check(self.volume_shape(volume.shape().rows), volume, self.image_shape(volume.shape().rows), images)?;
-        let group = group(volume.slabs().len());
-        let volumes = volume.slabs().par_chunks(group);
-        images
-            .slabs_mut()
-            .par_chunks_mut(group)
-            .zip(volumes)
-            .for_each(|(to, from)| self.project_slabs(from, to));
-        Ok(())
-    }
-
-    /// The back projection of a tilt series, `A^T b`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the arguments are not of this projector's shapes.
-    fn back_project(&self, images: &Projections, volume: &mut Volume) -> Result<()> {
-        check(self.volume_shape(images.shape().rows), volume, self.image_shape(images.shape().rows), images)?;
-        let group = group(images.slabs().len());
-        let images = images.slabs().par_chunks(group);
-        volume
-            .slabs_mut()
-            .par_chunks_mut(group)
-            .zip(images)
-            .for_each(|(to, from)| self.back_project_slabs(from, to));
-        Ok(())
-    }
-
     /// The sum of each row of the matrix, per image and column: the length of each ray in the volume.
-    fn row_sums(&self) -> Vec<f32> {
-        let [planes, columns] = self.volume_plane();
-        let [images, pixels] = self.image_plane();
-        let ones = Slab { columns, data: vec![Lanes([1.0; _]); planes * columns] };
-        let mut sums = [Slab::zeros(images, pixels)];
-        self.project_slabs(&[ones], &mut sums);
-        sums[0].data.iter().map(|lanes| lanes.0[0]).collect()
+    ///
+    /// # Errors
+    /// As [`Projector::project`].
+    fn row_sums(&self) -> Result<Vec<f32>> {
+        let mut sums = Stack::zeros(self.image_shape(1));
+        self.project(&Stack::from_fn(self.volume_shape(1), |_, _, _| 1.0), &mut sums)?;
+        Ok(sums.slabs()[0].data.iter().map(|lanes| lanes.0[0]).collect())
     }
 
     /// The sum of each column of the matrix, per plane and column of the volume: what all images see of a voxel.
-    fn column_sums(&self) -> Vec<f32> {
-        let [planes, columns] = self.volume_plane();
-        let [images, pixels] = self.image_plane();
-        let ones = Slab { columns: pixels, data: vec![Lanes([1.0; _]); images * pixels] };
-        let mut sums = [Slab::zeros(planes, columns)];
-        self.back_project_slabs(&[ones], &mut sums);
-        sums[0].data.iter().map(|lanes| lanes.0[0]).collect()
+    ///
+    /// # Errors
+    /// As [`Projector::project`].
+    fn column_sums(&self) -> Result<Vec<f32>> {
+        let mut sums = Stack::zeros(self.volume_shape(1));
+        self.back_project(&Stack::from_fn(self.image_shape(1), |_, _, _| 1.0), &mut sums)?;
+        Ok(sums.slabs()[0].data.iter().map(|lanes| lanes.0[0]).collect())
     }
 }
 
-fn check(volume_shape: Shape, volume: &Volume, image_shape: Shape, images: &Projections) -> Result<()> {
-    volume.check_shape("volume of a projection", volume_shape)?;
-    images.check_shape("tilt series of a projection", image_shape)
+/// Works on groups of slabs in parallel: `work(from, to)` overwrites `to`, which no other call touches.
+fn in_groups(from: &Stack, to: &mut Stack, work: impl Fn(&[Slab], &mut [Slab]) + Sync) {
+    let group = group(from.slabs().len());
+    let from = from.slabs().par_chunks(group);
+    to.slabs_mut().par_chunks_mut(group).zip(from).for_each(|(to, from)| work(from, to));
+}
+
+/// Fails unless volume and tilt series are of the projector's shapes.
+pub(crate) fn check(
+    projector: &(impl Projector + ?Sized),
+    volume: &Volume,
+    images: &Projections,
+) -> Result<()> {
+    volume.check_shape("volume of a projection", projector.volume_shape(volume.shape().rows))?;
+    images.check_shape("tilt series of a projection", projector.image_shape(volume.shape().rows))
 }
 
 /// How many slabs share one computation of weights: as many as leave work for every thread, and fit the cache.

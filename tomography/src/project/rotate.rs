@@ -10,9 +10,9 @@
 //! voxels to 1 / (8 s^2) of its peak, as Joseph's is.
 
 use super::kernel::hat;
-use super::{Projector, check_extent, clear};
+use super::{Projector, check, check_extent, clear, in_groups};
 use crate::geometry::centre;
-use crate::{Error, Lanes, Result, Slab, Tilt};
+use crate::{Error, Lanes, Projections, Result, Slab, Tilt, Volume};
 use multiversion::multiversion;
 
 /// One tilt's rotation into slices of the beam's frame.
@@ -202,6 +202,21 @@ impl Projector for RotateSum {
         [self.rotations.len(), self.pixels]
     }
 
+    fn project(&self, volume: &Volume, images: &mut Projections) -> Result<()> {
+        check(self, volume, images)?;
+        in_groups(volume, images, |volume, images| self.project_slabs(volume, images));
+        Ok(())
+    }
+
+    fn back_project(&self, images: &Projections, volume: &mut Volume) -> Result<()> {
+        check(self, volume, images)?;
+        in_groups(images, volume, |images, volume| self.back_project_slabs(images, volume));
+        Ok(())
+    }
+}
+
+impl RotateSum {
+    /// Overwrites the images of a group of slabs with their projections.
     fn project_slabs(&self, volume: &[Slab], images: &mut [Slab]) {
         let mut image = Slab::zeros(1, self.pixels);
         for (volume, images) in volume.iter().zip(images) {
@@ -212,6 +227,7 @@ impl Projector for RotateSum {
         }
     }
 
+    /// Overwrites a group of slabs with the back projection of their images.
     fn back_project_slabs(&self, images: &[Slab], volume: &mut [Slab]) {
         clear(volume);
         for (images, volume) in images.iter().zip(volume) {

@@ -1,0 +1,114 @@
+//! From a tilt series to a volume: the solvers.
+//!
+//! | function | minimises or computes | scalars that depend on data |
+//! |---|---|---|
+//! | [`wbp`] | filtered back projection | none |
+//! | [`sirt`] | a weighted misfit, by fixed weights | none |
+//! | [`proximal`] | misfit + prior, by gradient steps of fixed size, with or without momentum | the restart |
+//! | [`ordered_subsets`] | the same, a subset of the images at a time | none |
+//! | [`cgls`] | the misfit, by conjugate gradients | two inner products |
+//!
+//! A solver sees some rows of a whole through [`Rows`]: how to add up over all rows, and what the neighbours' rows are.
+//! [`Whole`] is all rows in one place. `decompose` has the rest. Since the solver is the same program either way, and
+//! rows meet nowhere else, a part's result equals the whole's rows in every bit (a sum over all rows is the same for
+//! every cut, [`crate::sum`]).
+
+mod cgls;
+mod power;
+mod proximal;
+mod sirt;
+#[cfg(test)]
+mod tests;
+mod tv;
+mod wbp;
+
+pub use cgls::cgls;
+pub use power::lipschitz;
+pub use proximal::{Momentum, OrderedSubsets, Proximal, interleaved, ordered_subsets, proximal};
+pub use sirt::{Sirt, sirt};
+pub use tv::{Prior, Tv};
+pub use wbp::{Filter, wbp};
+
+use crate::project::{Projector, check};
+use crate::sum::tree_sum;
+use crate::{Projections, Result, Stack, Volume};
+use std::ops::ControlFlow;
+
+/// What a solver that holds some rows must know of the others.
+pub trait Rows {
+    /// The sum over all rows, given the values of the rows held here. The same bits for every holder of rows.
+    ///
+    /// # Errors
+    /// If another holder is lost.
+    fn sum(&mut self, leaves: &[f64]) -> Result<f64>;
+
+    /// Up to `reach` rows on either side of those held here: before the first and after the last, in order. `None` at
+    /// an end of the whole, fewer near one.
+    ///
+    /// # Errors
+    /// If another holder is lost.
+    fn beside(&mut self, own: &Stack, reach: usize) -> Result<[Option<Stack>; 2]>;
+}
+
+/// All rows in one place.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Whole;
+
+impl Rows for Whole {
+    fn sum(&mut self, leaves: &[f64]) -> Result<f64> {
+        Ok(tree_sum(leaves))
+    }
+
+    fn beside(&mut self, _: &Stack, _: usize) -> Result<[Option<Stack>; 2]> {
+        Ok([None, None])
+    }
+}
+
+/// A linear model and what was measured.
+#[derive(Clone, Copy)]
+pub struct Data<'a> {
+    /// The model.
+    pub projector: &'a dyn Projector,
+    /// The measured images, in the order of the projector's tilts.
+    pub images: &'a Projections,
+}
+
+/// How far a solver has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Iterations done before this one.
+    pub iteration: usize,
+    /// Half the squared misfit over all rows, of the volume from which this iteration starts.
+    pub loss: f64,
+}
+
+/// How long a solver runs, over which rows, and whom it tells.
+pub struct Run<'a> {
+    /// Iterations at most.
+    pub iterations: usize,
+    /// The other rows.
+    pub rows: &'a mut dyn Rows,
+    /// Called once in each iteration; may stop it. Where several workers hold the rows, all must answer alike, as they
+    /// do if the answer depends on the progress alone.
+    pub progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+}
+
+impl Run<'_> {
+    /// Tells of the misfit `residual`, and gives it.
+    fn report(&mut self, iteration: usize, residual: &Projections) -> Result<(f64, ControlFlow<()>)> {
+        let loss = 0.5 * self.rows.sum(&residual.row_dots(residual))?;
+        Ok((loss, (self.progress)(Progress { iteration, loss })))
+    }
+}
+
+/// Overwrites `residual` with `A x - b`.
+fn misfit(data: Data<'_>, volume: &Volume, residual: &mut Projections) -> Result<()> {
+    data.projector.project(volume, residual)?;
+    residual.update([data.images], |model, [measured]| model - measured);
+    Ok(())
+}
+
+/// Fails unless volume and images fit the projector.
+fn check_data(data: Data<'_>, volume: &Volume) -> Result<()> {
+    check(data.projector, volume, data.images)
+}

@@ -1,0 +1,155 @@
+//! Gradient steps with a prior: projected gradient, FISTA, ordered subsets.
+//!
+//! A step is `x <- prox(y - grad f(y) / L)` with one constant L for all rows ([`super::lipschitz`]). FISTA takes `y` ahead
+//! of `x` by `(t - 1) / t+`, `t+ = (1 + sqrt(1 + 4 t^2)) / 2` (Beck and Teboulle, SIAM J. Imaging Sci. 2 (2009) 183), and
+//! may start its momentum anew when the loss rises (O'Donoghue and Candes, Found. Comput. Math. 15 (2015) 715). Ordered
+//! subsets step for some images at a time, which gains most while far from the solution; their momentum is capped, as
+//! the steps disagree with each other (after Kim, Ramani, Fessler, IEEE Trans. Med. Imaging 34 (2015) 167).
+
+use super::{Data, Prior, Run, check_data, misfit};
+use crate::{Error, Result, Stack, Volume};
+
+/// How far the next step is taken ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Momentum {
+    /// Not at all: projected gradient.
+    None,
+    /// FISTA.
+    Nesterov,
+    /// FISTA that starts anew when the loss over all rows rises.
+    Restarted,
+}
+
+/// The options of [`proximal`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Proximal {
+    /// L: the step is 1 / L. A constant of the plan, never of a part.
+    pub lipschitz: f64,
+    /// How far the next step is taken ahead.
+    pub momentum: Momentum,
+    /// What is known of the volume beforehand.
+    pub prior: Prior,
+}
+
+/// The options of [`ordered_subsets`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OrderedSubsets {
+    /// The largest L of the subsets.
+    pub lipschitz: f64,
+    /// The step is `relaxation / L`; 0.7 was measured to be good.
+    pub relaxation: f64,
+    /// The largest momentum, 0.9 for example.
+    pub momentum_max: f64,
+    /// What is known beforehand. Positivity is imposed after each step, total variation once per pass.
+    pub prior: Prior,
+}
+
+/// The iterate, the one before, and the point where the next gradient is taken.
+struct Iterate {
+    volume: Volume,
+    ahead: Volume,
+    t: f64,
+}
+
+impl Iterate {
+    fn new(start: Volume) -> Self {
+        Self { ahead: start.clone(), volume: start, t: 1.0 }
+    }
+
+    /// Takes a new volume, and the point ahead of it.
+    fn advance(&mut self, new: Volume, momentum: impl Fn(f64) -> f64) {
+        let next = f64::midpoint(1.0, (1.0 + 4.0 * self.t * self.t).sqrt());
+        let factor = momentum((self.t - 1.0) / next) as f32;
+        let old = std::mem::replace(&mut self.volume, new);
+        self.ahead.update([&self.volume, &old], |_, [new, old]| new + factor * (new - old));
+        self.t = next;
+    }
+}
+
+fn step_of(relaxation: f64, lipschitz: f64) -> Result<f32> {
+    if !lipschitz.is_finite() || lipschitz <= 0.0 {
+        return Err(Error::parameter("Lipschitz constant", lipschitz, "finite and above 0"));
+    }
+    if !relaxation.is_finite() || relaxation <= 0.0 {
+        return Err(Error::parameter("relaxation", relaxation, "finite and above 0"));
+    }
+    Ok((relaxation / lipschitz) as f32)
+}
+
+/// Reconstructs by gradient steps of fixed size, with or without momentum.
+///
+/// # Errors
+/// [`Error::Shape`] if data and start do not fit, [`Error::Parameter`] for a constant that makes no sense, and the
+/// errors of the projector and of the rows.
+pub fn proximal(data: Data<'_>, start: Volume, options: Proximal, run: &mut Run<'_>) -> Result<Volume> {
+    check_data(data, &start)?;
+    options.prior.check()?;
+    let step = step_of(1.0, options.lipschitz)?;
+    let mut gradient = Stack::zeros(start.shape());
+    let mut residual = Stack::zeros(data.images.shape());
+    let mut iterate = Iterate::new(start);
+    let mut last = f64::INFINITY;
+    for iteration in 0..run.iterations {
+        misfit(data, &iterate.ahead, &mut residual)?;
+        let (loss, flow) = run.report(iteration, &residual)?;
+        if flow.is_break() {
+            break;
+        }
+        if options.momentum == Momentum::Restarted && loss > last {
+            iterate.t = 1.0;
+        }
+        last = loss;
+        data.projector.back_project(&residual, &mut gradient)?;
+        let mut new = iterate.ahead.clone();
+        new.update([&gradient], |value, [gradient]| value - step * gradient);
+        let new = options.prior.apply(new, run.rows)?;
+        let momentum = |full| if options.momentum == Momentum::None { 0.0 } else { full };
+        iterate.advance(new, momentum);
+    }
+    Ok(iterate.volume)
+}
+
+/// The images of subset `i` of `subsets`: every `subsets`-th, from the i-th on, so that each spans all angles.
+pub fn interleaved(images: usize, subsets: usize) -> Vec<Vec<usize>> {
+    (0..subsets).map(|first| (first..images).step_by(subsets).collect()).collect()
+}
+
+/// Reconstructs by steps for one subset of the images after the other, in the order given. One iteration is one pass over
+/// all subsets. The loss told is the sum of the subsets' at the points where their gradients were taken, which is no
+/// loss of one volume, and is told after the pass.
+///
+/// # Errors
+/// As [`proximal`]; [`Error::Parameter`] without subsets.
+pub fn ordered_subsets(
+    subsets: &[Data<'_>],
+    start: Volume,
+    options: OrderedSubsets,
+    run: &mut Run<'_>,
+) -> Result<Volume> {
+    if subsets.is_empty() {
+        return Err(Error::parameter("number of subsets", 0, "at least 1"));
+    }
+    subsets.iter().try_for_each(|data| check_data(*data, &start))?;
+    options.prior.check()?;
+    let step = step_of(options.relaxation, options.lipschitz)?;
+    let mut gradient = Stack::zeros(start.shape());
+    let mut iterate = Iterate::new(start);
+    for iteration in 0..run.iterations {
+        let mut loss = 0.0;
+        for (index, data) in subsets.iter().enumerate() {
+            let mut residual = Stack::zeros(data.images.shape());
+            misfit(*data, &iterate.ahead, &mut residual)?;
+            loss += 0.5 * run.rows.sum(&residual.row_dots(&residual))?;
+            data.projector.back_project(&residual, &mut gradient)?;
+            let mut new = iterate.ahead.clone();
+            new.update([&gradient], |value, [gradient]| value - step * gradient);
+            let is_last = index + 1 == subsets.len();
+            let prior = if is_last { options.prior } else { Prior { tv: None, ..options.prior } };
+            iterate.advance(prior.apply(new, run.rows)?, |full| full.min(options.momentum_max));
+        }
+        if (run.progress)(super::Progress { iteration, loss }).is_break() {
+            break;
+        }
+    }
+    Ok(iterate.volume)
+}

@@ -1,0 +1,31 @@
+//! What the tests of this package share.
+
+use crate::{Shape, Stack, Tilt};
+use rand_pcg::Pcg32;
+use rand_pcg::rand_core::Rng;
+
+/// Tilts of these angles.
+pub(crate) fn tilts(angles_deg: &[f64]) -> Vec<Tilt> {
+    angles_deg.iter().map(|angle| Tilt::new(*angle)).collect()
+}
+
+/// Values in -1..1, drawn from a seed in the order of rows, planes, columns.
+pub(crate) fn noise(shape: Shape, seed: u64) -> Stack {
+    let mut generator = Pcg32::new(seed, 1);
+    Stack::from_fn(shape, |_, _, _| (generator.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0)
+}
+
+/// The sizes of values.
+pub(crate) fn absolute(stack: &Stack) -> Stack {
+    let mut stack = stack.clone();
+    stack.update([], |value, []| value.abs());
+    stack
+}
+
+/// The norm of a difference over that of the first.
+pub(crate) fn difference(left: &Stack, right: &Stack) -> f64 {
+    let norm = |stack: &Stack| stack.row_dots(stack).iter().sum::<f64>().sqrt();
+    let mut gap = left.clone();
+    gap.update([right], |left, [right]| left - right);
+    norm(&gap) / norm(left)
+}
