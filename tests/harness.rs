@@ -132,11 +132,18 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
 
 /// A cluster file for nodes a, b, c.. in this folder, with its key.
 pub(crate) fn cluster(folder: &Path, nodes: usize, more: &str) -> PathBuf {
-    let mut text = Cluster::example("multipaxos", 0, 0);
-    text.push_str(more);
-    for (name, port) in ('a'..).zip(free_ports(nodes)) {
-        text += &format!("\n[[node]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n");
+    cluster_of(folder, "multipaxos", nodes, more)
+}
+
+/// A cluster file for hosts a, b, c.., each with a node of every role, in this folder, with its key.
+pub(crate) fn cluster_of(folder: &Path, protocol: &str, hosts: usize, more: &str) -> PathBuf {
+    const PLACEHOLDER: u16 = 1;
+    let hosts = u16::try_from(hosts).expect("few hosts");
+    let mut text = Cluster::example(protocol, hosts, PLACEHOLDER).expect("the protocol exists");
+    for (host, port) in (PLACEHOLDER..).zip(free_ports(hosts.into())) {
+        text = text.replace(&format!("\"127.0.0.1:{host}\""), &format!("\"127.0.0.1:{port}\""));
     }
+    text.push_str(more);
     let file = folder.join("cluster.toml");
     std::fs::write(&file, text).expect("the folder is ours");
     Key::generate().and_then(|key| key.save(&folder.join("cluster.key"))).expect("the folder is ours");

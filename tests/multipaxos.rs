@@ -2,10 +2,11 @@
 //! Clients' histories are judged as in a deployment; the model's properties are evaluated along the way.
 
 use parthood::simulate;
+use parthood::watching::Watching;
+use parthood_models as models;
 use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
 use parthood_models::multipaxos::{ClientParams, Multipaxos, Params};
 use parthood_models::sequential::EachKey;
-use parthood_models::{self as models, Watch};
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::command::Operation as ClientOperation;
 use parthood_protocols::faults::Mutated;
@@ -299,48 +300,8 @@ fn a_log_of_a_million_slots_is_recovered_and_caught_up_by_pages() {
     assert!(outstanding <= limits.window_slots + limits.page_slots, "{outstanding}");
 }
 
-/// The model's own actors and properties, in the simulator: what the checker evaluates in every state within its bounds is
-/// evaluated here every so many steps of runs far beyond them. What the ghost has seen it does not forget, so that two values
-/// chosen for a slot, say, are noticed however late one looks.
-struct Watched {
-    steps: u32,
-    watch: Watch<Multipaxos>,
-    states: Vec<Option<models::StateOf<Multipaxos>>>,
-    violated: Option<&'static str>,
-}
-
-impl Observer<models_actor::Actor> for Watched {
-    fn wants(&self) -> Wants {
-        Wants::States
-    }
-
-    fn on_step(&mut self, step: &Step<'_, models_actor::Actor>) {
-        let cause = match step.cause {
-            Cause::Start(storage) => models::Cause::Start(storage),
-            Cause::Deliver { src, msg } => models::Cause::Deliver { src, msg },
-            Cause::Timeout(timer) => models::Cause::Timeout(timer),
-            Cause::Random(random) => models::Cause::Random(random),
-        };
-        let Step { id, after, out, .. } = *step;
-        // A restart begins anew, but to the ghost it follows the state before the crash.
-        let before = self.states[usize::from(id)].as_ref();
-        self.watch.observe(&models::Step { id, cause, before, after, out });
-        self.states[usize::from(id)] = Some(after.clone());
-        self.steps += 1;
-        let states: Vec<_> = self.states.iter().flatten().collect();
-        if self.steps.is_multiple_of(STEPS_BETWEEN_LOOKS) && states.len() == self.states.len() {
-            self.violated = self.violated.or_else(|| self.watch.violated(&states, false));
-        }
-    }
-}
-
-const STEPS_BETWEEN_LOOKS: u32 = 50;
-
-mod models_actor {
-    pub(super) type Actor = <super::Multipaxos as super::models::Protocol>::Actor;
-}
-
-/// Runs the model's actors through a storm; the property that falls, if one does.
+/// Runs the model's own actors through a storm; the property that falls, if one does. What the checker evaluates in every
+/// state within its bounds is evaluated here every so many steps of runs far beyond them.
 fn watched(seed: u64, mutant: Option<Mutant>) -> Option<&'static str> {
     const COMMANDS: u8 = 12;
     let client = |number: u8| ClientParams {
@@ -367,7 +328,7 @@ fn watched(seed: u64, mutant: Option<Mutant>) -> Option<&'static str> {
     let model = Multipaxos::new(&params, mutant).expect("the configuration makes sense");
     let actors = models::Protocol::actors(&model);
     let nodes = actors.len();
-    let observer = Watched { steps: 0, watch: Watch::new(model), states: vec![None; nodes], violated: None };
+    let observer = Watching::new(model, nodes);
     let network = Network { latency: Span::new(millis(1), millis(60)), loss: 0.1, duplication: 0.1 };
     let sync = Span::new(millis(0), millis(8));
     let settings = Settings { seed, network, sync, ..Settings::default() };
@@ -386,8 +347,8 @@ fn watched(seed: u64, mutant: Option<Mutant>) -> Option<&'static str> {
         calm: Network::default(),
     };
     sim.schedule(&Schedule::random(seed, nodes, &budget)).expect("the schedule names nodes that exist");
-    sim.run_while(Duration::from_secs(14), |sim| sim.observer().violated.is_none());
-    sim.observer().violated
+    sim.run_while(Duration::from_secs(14), |sim| sim.observer().violated().is_none());
+    sim.observer().violated().map(|violation| violation.property)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use parthood::bench::{self, HistoryVerdict, Load};
 use parthood::deploy::{self, ClientOptions, Cluster, KvClient, ServeOptions};
 use parthood::models::linearizability::{Operation, Return};
 use parthood::protocols::state_machine::KeyValueCommand;
-use parthood::retrace;
+use parthood::retrace::{self, Properties};
 use parthood::runtime::udp::Faults;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -91,9 +91,31 @@ fn three_processes_survive_kills_and_a_partition_and_lose_nothing() {
     assert_eq!(replayed.finding, None);
     assert_eq!(replayed.starts, 5, "three starts and two restarts");
     assert!(replayed.comparisons > 0, "replicas were compared on the way");
+    let evaluated = matches!(replayed.properties, Properties::Evaluated { times } if times > 1);
+    assert!(evaluated, "the model's properties were evaluated: {:?}", replayed.properties);
     let mut stores = replayed.replicas.values();
     let first = stores.next().unwrap();
     assert!(first.0 > 0 && stores.all(|store| store == first), "all replicas hold the same in the end");
+}
+
+#[test]
+fn nothing_is_claimed_of_a_cluster_that_is_only_partly_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = cluster(folder.path(), 3, "");
+    let description = Cluster::load(&file).unwrap();
+    let trace = |node: usize| folder.path().join(format!("{node}.ndjson"));
+    let serve = |node: usize| {
+        let options = ServeOptions { trace: Some(trace(node)), ..ServeOptions::default() };
+        deploy::serve(&description, &[node], &options).unwrap()
+    };
+    let serving: Vec<_> = (0..3).map(serve).collect();
+    KvClient::connect(&description, ClientOptions::default()).unwrap().put("k", "v").unwrap();
+    serving.into_iter().for_each(|server| server.stop().unwrap());
+    let replayed = retrace::check(&[trace(0), trace(2)]).unwrap();
+    assert_eq!(replayed.properties, Properties::Unseen { node: "b".into() });
+    let replayed = retrace::check(&[trace(0), trace(1), trace(2)]).unwrap();
+    assert_eq!(replayed.finding, None);
+    assert!(matches!(replayed.properties, Properties::Evaluated { .. }));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Keys carry the seed of the run, so that a store which is not empty makes no difference, and every written value is
 //! used once, so that a wrong answer cannot look right by accident.
 
-use crate::deploy::{Cluster, Deployable, Lanes, MultiPaxos, Unreplicated};
+use crate::deploy::{Cluster, Lanes, Replicates, VisitStore, visit_store};
 use crate::error::{Error, Status};
 use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
 use parthood_models::sequential::EachKey;
@@ -130,9 +130,19 @@ pub type History = Vec<Operation<KeyValueCommand, KeyValueOutput>>;
 /// # Errors
 /// When the cluster cannot be reached, or answers nothing for too long.
 pub fn run(cluster: &Cluster, load: &Load) -> Result<Measured, Error> {
-    match cluster.protocol.as_str() {
-        Unreplicated::NAME => Bench::<Unreplicated>::new(cluster, load)?.run(),
-        _ => Bench::<MultiPaxos>::new(cluster, load)?.run(),
+    visit_store(&cluster.protocol, Run { cluster, load })?
+}
+
+struct Run<'a> {
+    cluster: &'a Cluster,
+    load: &'a Load,
+}
+
+impl VisitStore for Run<'_> {
+    type Output = Result<Measured, Error>;
+
+    fn visit<D: Replicates>(self) -> Result<Measured, Error> {
+        Bench::<D>::new(self.cluster, self.load)?.run()
     }
 }
 
@@ -149,7 +159,7 @@ pub fn judge(history: &History) -> HistoryVerdict {
     }
 }
 
-struct Bench<'a, D: Deployable> {
+struct Bench<'a, D: Replicates> {
     load: &'a Load,
     lanes: Lanes<D>,
     workload: Workload,
@@ -164,7 +174,7 @@ struct Bench<'a, D: Deployable> {
     failure: Option<Error>,
 }
 
-impl<'a, D: Deployable> Bench<'a, D> {
+impl<'a, D: Replicates> Bench<'a, D> {
     fn new(cluster: &Cluster, load: &'a Load) -> Result<Self, Error> {
         let now = Instant::now();
         Ok(Self {

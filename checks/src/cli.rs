@@ -240,6 +240,11 @@ pub enum ClientVerb {
         #[arg(default_value_t = 1, allow_negative_numbers = true)]
         by: i64,
     },
+    /// Proposes a value to a cluster that runs paxos, and prints the one that is chosen.
+    Propose {
+        /// The value.
+        value: String,
+    },
     /// Puts a load on the cluster and measures it.
     Bench(BenchArgs),
 }

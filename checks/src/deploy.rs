@@ -1,29 +1,34 @@
 //! The deployed world: a cluster file, the processes that host its nodes, and clients.
 //!
 //! The runtime knows no protocol and the protocols know no socket; here they meet. A protocol that can be deployed
-//! implements [`Deployable`]; what hosts its nodes and what speaks to them is the same for all.
+//! implements [`Deployable`], and [`Replicates`] if it replicates the key-value store; what hosts its nodes and what
+//! speaks to them is the same for all. The protocols are listed once, in [`visit`] and [`visit_store`].
 
 mod client;
 mod cluster;
 mod journal;
+mod multipaxos;
+mod paxos;
 mod server;
+mod unreplicated;
 
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
 pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use journal::DurableJournal;
+pub use multipaxos::MultiPaxos;
+pub use paxos::{Paxos, propose};
 pub use server::{ServeOptions, Serving, serve};
+pub use unreplicated::Unreplicated;
 
-use parthood_protocols::client::{Client, ClientMsg};
+use crate::error::Error;
+use parthood_models as models;
+use parthood_protocols::client::{Client, ClientMsg, ClientState};
 use parthood_protocols::durable::Durable;
-use parthood_protocols::faults::Correct;
-use parthood_protocols::multipaxos;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
-use parthood_protocols::unreplicated;
 use parthood_runtime::{LOCAL_APPLICATION, Runnable};
 use stateright::actor::{Actor, Id};
-use std::sync::Arc;
 
-/// A protocol that replicates the key-value store and can be deployed.
+/// A protocol that can be deployed.
 pub trait Deployable: 'static {
     /// Its actor.
     type Actor: Runnable<
@@ -35,8 +40,20 @@ pub trait Deployable: 'static {
         > + Send
         + 'static;
 
+    /// What is claimed of it.
+    type Model: models::Protocol<Actor = Self::Actor>;
+
     /// The name it has in every layer.
     const NAME: &'static str;
+
+    /// The roles of its nodes. Nodes are numbered by role in this order, and as in the cluster file within a role.
+    const ROLES: &'static [&'static str];
+
+    /// The role of the nodes that vote, over which the quorum systems are.
+    const VOTERS: &'static str;
+
+    /// Can a node that has lost what it saved come back?
+    const REJOINS: bool;
 
     /// How many of so many nodes it makes use of.
     fn servers(nodes: usize) -> usize {
@@ -46,20 +63,90 @@ pub trait Deployable: 'static {
     /// A node of the cluster. One that is not `voting` has lost what it saved and must not vote.
     fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor;
 
+    /// The protocol in the configuration of this cluster, to evaluate its properties.
+    fn model(cluster: &Cluster) -> Self::Model;
+
+    /// A client of a simulation, by number: what it asks for follows from the seed.
+    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor;
+
+    /// For such a client: how many of its commands were answered.
+    fn answered(state: &StateOf<Self>) -> Option<usize>;
+
+    /// How many commands such a client has if it may have so many.
+    fn commands(most: usize) -> usize {
+        most
+    }
+
+    /// For a node that executes commands: how many slots it has executed, and the store.
+    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
+        let _ = state;
+        None
+    }
+
+    /// What clients of the store say and are told, if the message is about that.
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
+        let _ = msg;
+        None
+    }
+}
+
+/// A deployable protocol that replicates the key-value store.
+pub trait Replicates: Deployable {
     /// A client.
     fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor;
 
     /// What clients say, as a message of the protocol.
     fn wrap(msg: KvClientMsg) -> MsgOf<Self>;
+}
 
-    /// What clients say and are told, if the message is about that.
-    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg>;
+/// What can be done with any deployable protocol.
+pub trait Visit {
+    /// What comes of it.
+    type Output;
 
-    /// For a server: how many slots it has executed, and the store.
-    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)>;
+    /// Does it.
+    fn visit<D: Deployable>(self) -> Self::Output;
+}
 
-    /// For a client that waits for nothing: how many commands of its script it has issued.
-    fn finished(state: &StateOf<Self>) -> Option<usize>;
+/// What can be done with any protocol that replicates the store.
+pub trait VisitStore {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn visit<D: Replicates>(self) -> Self::Output;
+}
+
+/// The protocols that can be deployed.
+pub const DEPLOYABLE: [&str; 3] = [MultiPaxos::NAME, Paxos::NAME, Unreplicated::NAME];
+
+/// Does something with the protocol of this name.
+///
+/// # Errors
+/// When there is no such protocol.
+pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
+    match protocol {
+        MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
+        Paxos::NAME => Ok(visitor.visit::<Paxos>()),
+        Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
+        other => Err(Error::unknown("protocol", other, DEPLOYABLE)),
+    }
+}
+
+/// Does something with the protocol of this name, which replicates the store.
+///
+/// # Errors
+/// When there is no such protocol.
+pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
+    match protocol {
+        MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
+        Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
+        Paxos::NAME => Err(Error::Usage(
+            "paxos chooses one value and replicates no store: ask it with `parthood client propose VALUE`"
+                .into(),
+        )),
+        other => Err(Error::unknown("protocol", other, DEPLOYABLE)),
+    }
 }
 
 /// What a client of the key-value store says and is told.
@@ -87,107 +174,18 @@ pub type MsgOf<D> = <<D as Deployable>::Actor as Actor>::Msg;
 /// The states of a deployable protocol.
 pub type StateOf<D> = <<D as Deployable>::Actor as Actor>::State;
 
-/// [`multipaxos`].
-#[derive(Clone, Copy, Debug)]
-pub struct MultiPaxos;
-
-/// [`unreplicated`]: the first node of the cluster serves alone.
-#[derive(Clone, Copy, Debug)]
-pub struct Unreplicated;
-
-impl Deployable for MultiPaxos {
-    type Actor = multipaxos::Node<KeyValue>;
-
-    const NAME: &'static str = "multipaxos";
-
-    fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor {
-        let config = multipaxos::Config {
-            servers: cluster.members.len(),
-            groups: cluster.groups.iter().map(Group::system).collect(),
-            known_clients: Vec::new(),
-            limits: cluster.sizes.limits(),
-            timing: cluster.times.timing(),
-            bounds: multipaxos::Bounds::default(),
-            faults: Correct,
-        };
-        multipaxos::Node::Server(multipaxos::Server { index, voting, config: Arc::new(config) })
-    }
-
-    fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
-        multipaxos::Node::Client(client(cluster.members.len(), cluster, role))
-    }
-
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        multipaxos::Msg::Client(msg)
-    }
-
-    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
-        match msg {
-            multipaxos::Msg::Client(msg) => Some(msg),
-            _ => None,
-        }
-    }
-
-    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
-        match state {
-            multipaxos::State::Server(server) => Some((server.replica.executed.0, &server.replica.machine)),
-            multipaxos::State::Client(_) => None,
-        }
-    }
-
-    fn finished(state: &StateOf<Self>) -> Option<usize> {
-        match state {
-            multipaxos::State::Client(client) => client.is_idle().then(|| client.invoked()),
-            multipaxos::State::Server(_) => None,
-        }
-    }
+/// The role of a client in a simulation: a mix of all commands on few keys.
+fn scripted(servers: usize, seed: u64, number: usize, commands: usize) -> ClientRole {
+    let script = crate::simulate::script(seed, number, commands);
+    ClientRole::Scripted { script, first: number % servers.max(1) }
 }
 
-impl Deployable for Unreplicated {
-    type Actor = unreplicated::Node<KeyValue>;
-
-    const NAME: &'static str = "unreplicated";
-
-    fn servers(nodes: usize) -> usize {
-        nodes.min(1)
-    }
-
-    fn server(cluster: &Cluster, _: usize, _: bool) -> Self::Actor {
-        let lanes_max = cluster.sizes.lanes;
-        unreplicated::Node::Server(unreplicated::Server {
-            known_clients: Vec::new(),
-            lanes_max,
-            faults: Correct,
-        })
-    }
-
-    fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
-        unreplicated::Node::Client(client(1, cluster, role))
-    }
-
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        msg
-    }
-
-    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
-        Some(msg)
-    }
-
-    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
-        match state {
-            unreplicated::State::Server(server) => Some((server.executed.0, &server.machine)),
-            unreplicated::State::Client(_) => None,
-        }
-    }
-
-    fn finished(state: &StateOf<Self>) -> Option<usize> {
-        match state {
-            unreplicated::State::Client(client) => client.is_idle().then(|| client.invoked()),
-            unreplicated::State::Server(_) => None,
-        }
-    }
+/// How many commands were answered, of a client with one lane.
+fn answered(client: &ClientState<KeyValueCommand>) -> usize {
+    client.invoked() - usize::from(!client.is_idle())
 }
 
+/// A client that may ask any of the first so many nodes.
 fn client(servers: usize, cluster: &Cluster, role: ClientRole) -> Client<KeyValueCommand> {
     let (lanes, script, first_contact, application) = match role {
         ClientRole::Application { lanes } => (lanes, Vec::new(), 0, Some(Id::from(LOCAL_APPLICATION))),

@@ -22,5 +22,6 @@ pub mod retrace;
 pub mod settings;
 pub mod simulate;
 pub mod verdicts;
+pub mod watching;
 
 pub use error::{Error, Status};

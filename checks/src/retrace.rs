@@ -1,13 +1,15 @@
 //! Recorded runs: replayed through the actors, and drawn.
 //!
 //! A trace names everything that its actors were built from, so a file is enough. What a clean replay says, and what it
-//! does not, is told in [`parthood_runtime::replay`]. On top of it, replicas that have executed equally much are compared
-//! whenever that happens at the end of a step.
+//! does not, is told in [`parthood_runtime::replay`]. On top of it, the properties of the model are evaluated along the
+//! way and at the end, if all nodes of the cluster are on record; and replicas that have executed equally much are
+//! compared whenever that happens at the end of a step.
 
-use crate::deploy::{Cluster, Deployable, MultiPaxos, Unreplicated};
+use crate::deploy::{Cluster, Deployable, Visit, visit};
 use crate::draw::{self, Diagram};
 use crate::error::Error;
 use crate::simulate::{self, Storm};
+use crate::watching::{Violation, Watching};
 use parthood_protocols::state_machine::KeyValue;
 use parthood_runtime::replay::{self, Merge, Messages, Placed};
 use parthood_runtime::trace::{AnyStep, CauseRecord, Ending, Entry, Header, StepOf, TraceReader};
@@ -37,8 +39,25 @@ pub struct Replayed {
     pub replicas: BTreeMap<usize, (u64, KeyValue)>,
     /// How often two replicas that had executed equally much were compared.
     pub comparisons: u64,
+    /// What the properties of the model were evaluated on.
+    pub properties: Properties,
     /// What is wrong, if anything is.
     pub finding: Option<String>,
+}
+
+/// How far the properties of the model were evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Properties {
+    /// All of them, so many times.
+    Evaluated {
+        /// How often.
+        times: u64,
+    },
+    /// Nothing can be said, for of this node nothing is on record.
+    Unseen {
+        /// The node.
+        node: String,
+    },
 }
 
 /// Replays the traces of one run.
@@ -47,10 +66,19 @@ pub struct Replayed {
 /// When a file cannot be read, or the files do not belong together.
 pub fn check(files: &[PathBuf]) -> Result<Replayed, Error> {
     let (files, header) = in_order(files)?;
-    match header.protocol.as_str() {
-        MultiPaxos::NAME => check_as::<MultiPaxos>(&files, &header),
-        Unreplicated::NAME => check_as::<Unreplicated>(&files, &header),
-        other => Err(Error::unknown("protocol", other, [MultiPaxos::NAME, Unreplicated::NAME])),
+    visit(&header.protocol, Check { files: &files, header: &header })?
+}
+
+struct Check<'a> {
+    files: &'a [PathBuf],
+    header: &'a Header,
+}
+
+impl Visit for Check<'_> {
+    type Output = Result<Replayed, Error>;
+
+    fn visit<D: Deployable>(self) -> Result<Replayed, Error> {
+        check_as::<D>(self.files, self.header)
     }
 }
 
@@ -113,8 +141,19 @@ fn open<L: serde::de::DeserializeOwned>(file: &Path) -> Result<TraceReader<BufRe
 
 fn check_as<D: Deployable>(files: &[PathBuf], header: &Header) -> Result<Replayed, Error> {
     let readers = files.iter().map(|file| open::<StepOf<D::Actor>>(file)).collect::<Result<Vec<_>, _>>()?;
-    let mut replicas = Replicas::<D>::default();
-    let report = replay::replay(actors::<D>(header)?, readers, &mut replicas)?;
+    let cluster = cluster(header)?;
+    let nodes = D::servers(cluster.members.len());
+    let mut observers = (Replicas::<D>::default(), Watching::new(D::model(&cluster), nodes));
+    let report = replay::replay(actors::<D>(header, &cluster)?, readers, &mut observers)?;
+    let (replicas, mut watching) = observers;
+    watching.look();
+    let violated = watching.violated().map(|Violation { property, steps }| {
+        format!("\"{property}\" does not hold after {steps} steps, in the order of causes")
+    });
+    let properties = match watching.unseen() {
+        Some(node) => Properties::Unseen { node: cluster.members[node].name.clone() },
+        None => Properties::Evaluated { times: watching.looks() },
+    };
     let finding = report.finding.map(|finding| {
         let file =
             files.get(finding.origin.trace).map_or_else(String::new, |file| file.display().to_string());
@@ -128,27 +167,37 @@ fn check_as<D: Deployable>(files: &[PathBuf], header: &Header) -> Result<Replaye
         messages: report.messages,
         endings: files.iter().cloned().zip(report.endings).collect(),
         comparisons: replicas.comparisons,
-        finding: finding.or(replicas.differing),
+        properties,
+        finding: finding.or(violated).or(replicas.differing),
         replicas: replicas.latest,
     })
 }
 
-/// The actors of a recorded run.
-fn actors<D: Deployable>(header: &Header) -> Result<Vec<D::Actor>, Error> {
-    let parameters = &header.parameters;
-    if let Some(storm) = parameters.get("storm") {
-        let storm: Storm = serde_json::from_value(storm.clone())
-            .map_err(|error| Error::Usage(format!("the trace's header names no simulation: {error}")))?;
-        return simulate::actors::<D>(&storm, header.seed.unwrap_or_default());
+/// The simulation that a trace records, if it does not record a cluster.
+fn storm(header: &Header) -> Result<Option<Storm>, Error> {
+    let storm = header.parameters.get("storm").cloned().map(serde_json::from_value).transpose();
+    storm.map_err(|error| Error::Usage(format!("the trace's header names no simulation: {error}")))
+}
+
+/// The cluster of a recorded run.
+fn cluster(header: &Header) -> Result<Cluster, Error> {
+    if let Some(storm) = storm(header)? {
+        return simulate::cluster(&storm);
     }
-    let text = parameters.get("cluster").and_then(serde_json::Value::as_str);
+    let text = header.parameters.get("cluster").and_then(serde_json::Value::as_str);
     let text = text
         .ok_or_else(|| Error::Usage("the trace's header names neither a cluster nor a simulation".into()))?;
-    let cluster = Cluster::read(Path::new("the cluster in the trace's header"), text)?;
-    let lost = parameters.get("rejoin").and_then(serde_json::Value::as_bool).unwrap_or(false);
-    let servers = D::servers(cluster.members.len());
+    Cluster::read(Path::new("the cluster in the trace's header"), text)
+}
+
+/// The actors of a recorded run.
+fn actors<D: Deployable>(header: &Header, cluster: &Cluster) -> Result<Vec<D::Actor>, Error> {
+    if let Some(storm) = storm(header)? {
+        return simulate::actors::<D>(&storm, header.seed.unwrap_or_default());
+    }
+    let lost = header.parameters.get("rejoin").and_then(serde_json::Value::as_bool).unwrap_or(false);
     let voting = |index: usize| !(lost && header.hosted.contains(&Id::from(index)));
-    Ok((0..servers).map(|index| D::server(&cluster, index, voting(index))).collect())
+    Ok((0..D::servers(cluster.members.len())).map(|index| D::server(cluster, index, voting(index))).collect())
 }
 
 /// The latest store of each replica.

@@ -1,12 +1,13 @@
 //! Long runs of the deployed actors in the seeded simulator: a storm of faults, then calm, then the reckoning.
 //!
 //! The actors are those of `parthood run`, with the same settings; only the sockets, clocks and disks are simulated. A run
-//! is right when every client got all its answers after the storm, the history is linearizable, and all replicas are equal.
-//! It is determined by its seed and its options.
+//! is right when the model's properties hold throughout, every client got all its answers after the storm, the history is
+//! linearizable, and all replicas are equal. It is determined by its seed and its options.
 
 use crate::bench::{self, History, HistoryVerdict};
-use crate::deploy::{ClientRole, Cluster, Deployable, MultiPaxos, Unreplicated};
+use crate::deploy::{Cluster, Deployable, MultiPaxos, Visit, visit};
 use crate::error::Error;
+use crate::watching::{Violation, Watching};
 use parthood_models::linearizability::{Operation, Return};
 use parthood_protocols::client::ClientMsg;
 use parthood_protocols::command::Operation as Asked;
@@ -92,49 +93,65 @@ pub struct Outcome {
 /// # Errors
 /// When the options make no sense, or the trace cannot be written.
 pub fn run(storm: &Storm, seed: u64, trace: Option<&Path>) -> Result<Outcome, Error> {
-    match storm.protocol.as_str() {
-        MultiPaxos::NAME => run_as::<MultiPaxos>(storm, seed, trace),
-        Unreplicated::NAME => run_as::<Unreplicated>(storm, seed, trace),
-        other => Err(Error::unknown("protocol", other, [MultiPaxos::NAME, Unreplicated::NAME])),
+    visit(&storm.protocol, Run { storm, seed, trace })?
+}
+
+struct Run<'a> {
+    storm: &'a Storm,
+    seed: u64,
+    trace: Option<&'a Path>,
+}
+
+impl Visit for Run<'_> {
+    type Output = Result<Outcome, Error>;
+
+    fn visit<D: Deployable>(self) -> Result<Outcome, Error> {
+        run_as::<D>(self.storm, self.seed, self.trace)
     }
 }
 
-/// The actors of a run, servers first.
+/// The cluster of a run: so many hosts, each with a node of every role.
+pub(crate) fn cluster(storm: &Storm) -> Result<Cluster, Error> {
+    Cluster::read(Path::new("simulated"), &Cluster::example(&storm.protocol, storm.servers, 1)?)
+}
+
+/// The actors of a run, nodes of the cluster first.
 pub(crate) fn actors<D: Deployable>(storm: &Storm, seed: u64) -> Result<Vec<D::Actor>, Error> {
-    let servers = usize::from(storm.servers);
-    let text = Cluster::example(&storm.protocol, storm.servers, 1);
-    let cluster = Cluster::read(Path::new("simulated"), &text)?;
-    let clients = (0..usize::from(storm.clients)).map(|client| {
-        let role =
-            ClientRole::Scripted { script: script(seed, client, storm.commands), first: client % servers };
-        D::client(&cluster, role)
-    });
-    Ok((0..servers).map(|index| D::server(&cluster, index, true)).chain(clients).collect())
+    let cluster = cluster(storm)?;
+    let nodes = D::servers(cluster.members.len());
+    let clients = 0..usize::from(storm.clients);
+    let clients = clients.map(|number| D::scripted(&cluster, seed, number, storm.commands));
+    Ok((0..nodes).map(|index| D::server(&cluster, index, true)).chain(clients).collect())
 }
 
 fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Result<Outcome, Error> {
-    let (servers, clients) = (usize::from(storm.servers), usize::from(storm.clients));
-    if servers == 0 || clients == 0 {
+    if storm.servers == 0 || storm.clients == 0 {
         return Err(Error::Usage("a simulation needs a server and a client".into()));
     }
-    let servers = D::servers(servers);
-    let storm = Storm { servers: u16::try_from(servers).unwrap_or(u16::MAX), ..storm.clone() };
+    let hosts = D::servers(usize::from(storm.servers));
+    let storm = Storm { servers: u16::try_from(hosts).unwrap_or(u16::MAX), ..storm.clone() };
+    let cluster = cluster(&storm)?;
+    let (servers, clients) = (D::servers(cluster.members.len()), usize::from(storm.clients));
     let budget = budget(&storm, servers);
     let sync = Span::new(Duration::ZERO, Duration::from_millis(8));
     let settings = Settings { seed, network: budget.storm, sync, ..Settings::default() };
-    let record = trace.map(|file| record::<D>(&storm, seed, file)).transpose()?;
+    let record = trace.map(|file| record::<D>(&storm, &cluster, seed, file)).transpose()?;
     let observer = Recorder::<D> {
         protocol: PhantomData,
         servers,
         history: History::new(),
         open: BTreeMap::new(),
+        watching: Watching::new(D::model(&cluster), servers),
         trace: record,
     };
     let mut sim = Sim::new(actors::<D>(&storm, seed)?, settings, observer)?;
     sim.schedule(&Schedule::random(seed, servers + clients, &budget))?;
     let deadline = budget.calm_at + Duration::from_secs(120);
-    let mut stop = sim.run_while(deadline, |sim| sim.now() <= budget.calm_at || !is_done::<D>(sim, &storm));
-    if stop == Stop::Quiet && is_done::<D>(&sim, &storm) {
+    let violated = |sim: &Sim<D::Actor, Recorder<D>>| sim.observer().watching.violated().is_some();
+    let done = |sim: &Sim<D::Actor, Recorder<D>>| is_done::<D>(sim, servers, &storm);
+    let mut stop =
+        sim.run_while(deadline, |sim| !violated(sim) && (sim.now() <= budget.calm_at || !done(sim)));
+    if stop == Stop::Quiet && done(&sim) {
         // Nothing is left to do before the storm is over.
         stop = Stop::Done;
     }
@@ -142,16 +159,20 @@ fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Resu
     let mut outcome = Outcome {
         seed,
         failure: failure::<D>(&sim, servers, stop),
-        answered: sim.observer().history.iter().filter(|operation| operation.returned.is_some()).count(),
+        answered: answers::<D>(&sim, servers).sum(),
         virtual_time: sim.now(),
         events: sim.events(),
         messages: traffic.arrived,
         lost: traffic.lost + traffic.cut + traffic.to_down + traffic.overflow,
         crashes: sim.stats().map(|stats| stats.crashes).sum(),
     };
-    let Recorder { history, trace, .. } = sim.into_observer();
+    let Recorder { history, trace, mut watching, .. } = sim.into_observer();
     if let Some(trace) = trace {
         trace.finish()?;
+    }
+    watching.look();
+    if let Some(Violation { property, steps }) = watching.violated() {
+        outcome.failure = Some(format!("\"{property}\" does not hold after {steps} steps"));
     }
     if outcome.failure.is_none() {
         outcome.failure = match bench::judge(&history) {
@@ -185,13 +206,17 @@ fn budget(storm: &Storm, servers: usize) -> Budget {
     }
 }
 
+/// For each client, how many of its commands were answered.
+fn answers<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize) -> impl Iterator<Item = usize> {
+    (servers..sim.stats().len())
+        .map(|client| sim.state(Id::from(client)).and_then(D::answered).unwrap_or_default())
+}
+
 /// Has every client its answers, and have all replicas executed the same?
-fn is_done<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, storm: &Storm) -> bool {
-    let servers = usize::from(storm.servers);
-    let answered = |client: usize| sim.state(Id::from(client)).and_then(D::finished) == Some(storm.commands);
+fn is_done<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize, storm: &Storm) -> bool {
     let executed = |server: usize| sim.state(Id::from(server)).and_then(D::replica).map(|(slot, _)| slot);
-    (servers..servers + usize::from(storm.clients)).all(answered)
-        && executed(0).is_some()
+    answers::<D>(sim, servers).all(|answered| answered == D::commands(storm.commands))
+        && (0..servers).all(|server| sim.state(Id::from(server)).is_some())
         && (1..servers).all(|server| executed(server) == executed(0))
 }
 
@@ -206,11 +231,12 @@ fn failure<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize, stop
 }
 
 /// Records what clients ask and are told, and the trace.
-struct Recorder<D> {
+struct Recorder<D: Deployable> {
     protocol: PhantomData<fn() -> D>,
     servers: usize,
     history: History,
     open: BTreeMap<u64, (u64, usize)>,
+    watching: Watching<D::Model>,
     trace: Option<TraceWriter<File>>,
 }
 
@@ -246,10 +272,12 @@ impl<D: Deployable> Observer<D::Actor> for Recorder<D> {
         if usize::from(step.id) >= self.servers {
             self.client_step(step);
         }
+        self.watching.on_step(step);
         self.trace.iter_mut().for_each(|trace| trace.on_step(step));
     }
 
     fn on_notice(&mut self, at: Duration, notice: &Notice) {
+        self.watching.on_notice(at, notice);
         self.trace.iter_mut().for_each(|trace| Observer::<D::Actor>::on_notice(trace, at, notice));
     }
 
@@ -258,11 +286,16 @@ impl<D: Deployable> Observer<D::Actor> for Recorder<D> {
     }
 }
 
-fn record<D: Deployable>(storm: &Storm, seed: u64, file: &Path) -> Result<TraceWriter<File>, Error> {
+fn record<D: Deployable>(
+    storm: &Storm,
+    cluster: &Cluster,
+    seed: u64,
+    file: &Path,
+) -> Result<TraceWriter<File>, Error> {
     let out = File::create(file).map_err(Error::file("create the trace", file))?;
-    let server = |index: u16| format!("server {index}");
-    let client = |index: u16| format!("client {index}");
-    let actors: Vec<String> = (0..storm.servers).map(server).chain((0..storm.clients).map(client)).collect();
+    let nodes = cluster.titles().take(D::servers(cluster.members.len()));
+    let clients = (0..storm.clients).map(|client| format!("client {client}"));
+    let actors: Vec<String> = nodes.chain(clients).collect();
     let header = Header {
         protocol: D::NAME.to_owned(),
         seed: Some(seed),

@@ -55,6 +55,11 @@ impl<C: Clone + Ord, O: Clone + Ord> History<C, O> {
         }
     }
 
+    /// These answers were never sent: a crash undid the steps that were to send them.
+    pub fn unsent(&mut self, never: impl Fn(&CommandId) -> bool) {
+        self.answers.retain(|id, _| !never(id));
+    }
+
     /// A client that waited for this was told.
     pub fn returned<S>(&mut self, spec: &S, msg: &ClientMsg<C, O>)
     where

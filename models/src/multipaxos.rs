@@ -1,7 +1,8 @@
 //! What is claimed of [`parthood_protocols::multipaxos`], and the configurations in which it is checked.
 //!
-//! The state machine is an append log: its answers show every command that was lost, doubled or swapped. The ghost keeps
-//! the votes ever cast, so that "chosen" is a fact and not what somebody believes.
+//! In the checker the state machine is an append log: its answers show every command that was lost, doubled or swapped.
+//! In a deployment it is any other; what does not depend on knowing the clients' scripts is claimed there too. The ghost
+//! keeps the votes ever cast, so that "chosen" is a fact and not what somebody believes.
 //!
 //! Trusted: this file and its two parts. Whoever doubts a verdict should read them first.
 
@@ -13,12 +14,12 @@ pub use ghost::Ghost;
 use crate::quorum_params::{self, QuorumParams};
 use crate::{Budget, Property, Protocol, Step};
 use parthood_protocols::client::{Client, ClientMsg};
-use parthood_protocols::faults::Mutated;
+use parthood_protocols::faults::{Faults, Mutated};
 use parthood_protocols::ids::{Round, Slot};
 use parthood_protocols::multipaxos::{
     Bounds, Config, Limits, Msg, Mutant, Node, Server, ServerState, State, Timer, Timing,
 };
-use parthood_protocols::state_machine::{AppendLog, AppendLogCommand};
+use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, StateMachine};
 use parthood_quorums::QuorumSystem;
 use serde::Deserialize;
 use stateright::actor::Id;
@@ -101,17 +102,49 @@ fn plenty() -> usize {
 
 /// `MultiPaxos` in one configuration.
 #[derive(Clone, Debug)]
-pub struct Multipaxos {
-    config: Arc<Config<Mutated<Mutant>>>,
+pub struct Multipaxos<M: StateMachine = AppendLog, F: Faults<Mutant> = Mutated<Mutant>> {
+    config: Arc<Config<F>>,
     learners: Vec<usize>,
-    clients: Vec<Client<AppendLogCommand>>,
+    /// The clients, as far as they are part of the configuration.
+    clients: Vec<Client<M::Command>>,
     answers: bool,
     /// Does every read quorum of a group meet every write quorum of it?
     quorums_meet: bool,
+    /// May a restart undo steps that nobody has heard of, as where a save takes its time?
+    undone_steps: bool,
+    properties: fn() -> Vec<Property<Self>>,
 }
 
-/// The machine that is replicated in models.
-pub type Machine = AppendLog;
+impl<M: StateMachine, F: Faults<Mutant>> Multipaxos<M, F> {
+    /// The protocol as it is deployed: with any state machine, and clients that nobody knows beforehand.
+    pub fn deployed(config: Arc<Config<F>>) -> Self {
+        let servers = config.servers;
+        let quorums_meet = config.groups.iter().all(|group| quorum_params::intersect(&**group, servers));
+        Self {
+            config,
+            learners: vec![],
+            clients: vec![],
+            answers: false,
+            quorums_meet,
+            undone_steps: true,
+            properties: properties::of_any_machine,
+        }
+    }
+
+    /// What all servers know.
+    pub(crate) fn config(&self) -> &Config<F> {
+        &self.config
+    }
+
+    /// The client with this id, if it is part of the configuration.
+    pub(crate) fn client(&self, id: u64) -> Option<&Client<M::Command>> {
+        self.clients.get(usize::try_from(id).ok()?.checked_sub(self.config.servers)?)
+    }
+
+    fn is_server(&self, id: Id) -> bool {
+        usize::from(id) < self.config.servers
+    }
+}
 
 impl Multipaxos {
     /// The protocol in a configuration, with at most one rule broken.
@@ -166,21 +199,15 @@ impl Multipaxos {
         });
         let (clients, learners) = (clients.collect(), params.learners.clone());
         let quorums_meet = config.groups.iter().all(|group| quorum_params::intersect(&**group, servers));
-        Ok(Self { config: Arc::new(config), learners, clients, answers: params.answers, quorums_meet })
-    }
-
-    /// What all servers know.
-    pub(crate) fn config(&self) -> &Config<Mutated<Mutant>> {
-        &self.config
-    }
-
-    /// The client with this id.
-    pub(crate) fn client(&self, id: u64) -> Option<&Client<AppendLogCommand>> {
-        self.clients.get(usize::try_from(id).ok()?.checked_sub(self.config.servers)?)
-    }
-
-    fn is_server(&self, id: Id) -> bool {
-        usize::from(id) < self.config.servers
+        Ok(Self {
+            config: Arc::new(config),
+            learners,
+            clients,
+            answers: params.answers,
+            quorums_meet,
+            undone_steps: false,
+            properties: properties::of_the_append_log,
+        })
     }
 }
 
@@ -191,9 +218,9 @@ fn groups(servers: usize, groups: &[QuorumParams]) -> Result<Vec<Arc<dyn QuorumS
     groups.iter().map(|group| group.system('s', servers)).collect()
 }
 
-impl Protocol for Multipaxos {
-    type Actor = Node<Machine, Mutated<Mutant>>;
-    type Ghost = Ghost;
+impl<M: StateMachine, F: Faults<Mutant>> Protocol for Multipaxos<M, F> {
+    type Actor = Node<M, F>;
+    type Ghost = Ghost<M>;
 
     fn actors(&self) -> Vec<Self::Actor> {
         let server = |index| {
@@ -203,19 +230,19 @@ impl Protocol for Multipaxos {
         (0..self.config.servers).map(server).chain(self.clients.iter().cloned().map(Node::Client)).collect()
     }
 
-    fn ghost(&self) -> Ghost {
+    fn ghost(&self) -> Ghost<M> {
         Ghost::default()
     }
 
-    fn observe(&self, ghost: &mut Cow<'_, Ghost>, step: &Step<'_, Self::Actor>) {
-        Ghost::observe(ghost, step);
+    fn observe(&self, ghost: &mut Cow<'_, Ghost<M>>, step: &Step<'_, Self::Actor>) {
+        ghost::observe(self, ghost, step);
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::ALL.to_vec()
+        (self.properties)()
     }
 
-    fn dead(&self, dst: Id, state: &State<Machine>, _: Id, msg: &Msg<Machine>) -> bool {
+    fn dead(&self, dst: Id, state: &State<M>, _: Id, msg: &Msg<M>) -> bool {
         match (state, msg) {
             (State::Client(client), Msg::Client(msg)) => match self.client(usize::from(dst) as u64) {
                 Some(config) => matches!(msg, ClientMsg::Reply { .. }) && config.ignores(client, dst, msg),
@@ -252,13 +279,13 @@ impl Protocol for Multipaxos {
         if self.is_server(id) { "server" } else { "client" }
     }
 
-    fn describe_state(state: &State<Machine>) -> String {
+    fn describe_state(state: &State<M>) -> String {
         properties::describe(state)
     }
 }
 
 /// Will a server ignore this message for ever, since its round or slot is over? (Where stale rounds are not answered.)
-fn is_stale(server: &ServerState<Machine>, msg: &Msg<Machine>) -> bool {
+fn is_stale<M: StateMachine>(server: &ServerState<M>, msg: &Msg<M>) -> bool {
     let promised = server.acceptor.round;
     let executed = server.replica.executed;
     match msg {

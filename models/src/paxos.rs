@@ -1,6 +1,6 @@
 //! What is claimed of [`parthood_protocols::paxos`], and the configurations in which it is checked.
 //!
-//! Values are small numbers, each asked for by one client. The ghost keeps the votes ever cast, so that "chosen" is a
+//! In the checker values are small numbers, each asked for by one client; in a deployment they are anything. The ghost keeps the votes ever cast, so that "chosen" is a
 //! fact about the acceptors and not what a proposer believes.
 //!
 //! # Reductions
@@ -20,11 +20,12 @@ pub use ghost::Ghost;
 
 use crate::quorum_params::{self, NODES_MAX, QuorumParams};
 use crate::{Budget, Class, Hashed, Parts, Property, Protocol, Step, index};
-use parthood_protocols::faults::Mutated;
+use parthood_protocols::faults::{Faults, Mutated};
 use parthood_protocols::ids::Round;
 use parthood_protocols::paxos::{
     Acceptor, Config, Msg, Mutant, Node, PaxosClient, Phase, Proposer, State, Timer,
 };
+use parthood_protocols::state_machine::Data;
 use parthood_quorums::NodeSet;
 use serde::Deserialize;
 use stateright::actor::Id;
@@ -32,7 +33,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is to be chosen.
+/// What is to be chosen in models.
 pub type Value = u8;
 
 /// A configuration: what the bounds of a row are about.
@@ -90,16 +91,20 @@ fn three() -> usize {
 
 /// Single-decree Paxos in one configuration.
 #[derive(Clone, Debug)]
-pub struct Paxos {
-    config: Arc<Config<Mutated<Mutant>>>,
-    clients: Vec<PaxosClient<Value>>,
+pub struct Paxos<V: Data = Value, F: Faults<Mutant> = Mutated<Mutant>> {
+    config: Arc<Config<F>>,
+    /// The clients, as far as they are part of the configuration.
+    clients: Vec<PaxosClient<V>>,
     /// The values that clients, and not outsiders, ask for.
-    asked: Vec<Value>,
+    asked: Vec<V>,
     /// Does every read quorum meet every write quorum?
     quorums_meet: bool,
     /// Acceptors that the quorum system does not tell apart.
     alike: Vec<Vec<usize>>,
     answers: bool,
+    /// May a restart undo steps that nobody has heard of, as where a save takes its time?
+    undone_steps: bool,
+    properties: fn() -> Vec<Property<Self>>,
 }
 
 impl Paxos {
@@ -137,6 +142,8 @@ impl Paxos {
             quorums_meet: quorum_params::intersect(&*quorums, acceptors),
             alike: quorum_params::interchangeable(&*quorums, acceptors),
             answers: params.answers,
+            undone_steps: false,
+            properties: properties::of_known_clients,
             config: Arc::new(Config {
                 proposers,
                 acceptors,
@@ -148,6 +155,27 @@ impl Paxos {
                 faults: Mutated(mutant),
             }),
         })
+    }
+}
+
+impl<V: Data, F: Faults<Mutant>> Paxos<V, F> {
+    /// The protocol as it is deployed: with any values, and clients that nobody knows beforehand.
+    pub fn deployed(config: Arc<Config<F>>) -> Self {
+        Self {
+            clients: vec![],
+            asked: vec![],
+            quorums_meet: quorum_params::intersect(&*config.quorums, config.acceptors),
+            alike: vec![],
+            answers: false,
+            undone_steps: true,
+            properties: properties::of_any_run,
+            config,
+        }
+    }
+
+    /// Does the round belong to this proposer?
+    fn owns(&self, proposer: Id, round: Round) -> bool {
+        round.0 % self.config.proposers as u64 == index(proposer) as u64
     }
 
     fn acceptor(&self, number: usize) -> Id {
@@ -168,9 +196,9 @@ impl Paxos {
     }
 }
 
-impl Protocol for Paxos {
-    type Actor = Node<Value, Mutated<Mutant>>;
-    type Ghost = Ghost;
+impl<V: Data, F: Faults<Mutant>> Protocol for Paxos<V, F> {
+    type Actor = Node<V, F>;
+    type Ghost = Ghost<V>;
 
     fn actors(&self) -> Vec<Self::Actor> {
         let config = || self.config.clone();
@@ -180,19 +208,19 @@ impl Protocol for Paxos {
         proposers.chain(acceptors).chain(self.clients.iter().cloned().map(Node::Client)).collect()
     }
 
-    fn ghost(&self) -> Ghost {
+    fn ghost(&self) -> Ghost<V> {
         Ghost::default()
     }
 
-    fn observe(&self, ghost: &mut Cow<'_, Ghost>, step: &Step<'_, Self::Actor>) {
-        Ghost::observe(ghost, self.config.acceptor_index(step.id), step);
+    fn observe(&self, ghost: &mut Cow<'_, Ghost<V>>, step: &Step<'_, Self::Actor>) {
+        ghost::observe(self, ghost, step);
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::ALL.to_vec()
+        (self.properties)()
     }
 
-    fn dead(&self, _: Id, state: &State<Value>, _: Id, msg: &Msg<Value>) -> bool {
+    fn dead(&self, _: Id, state: &State<V>, _: Id, msg: &Msg<V>) -> bool {
         match (state, msg) {
             (State::Acceptor(acceptor), Msg::Phase1a { round } | Msg::Phase2a { round, .. }) => {
                 !self.config.nack && *round < acceptor.round
@@ -211,7 +239,7 @@ impl Protocol for Paxos {
         }
     }
 
-    fn eager(&self, _: Id, dst: Id, msg: &Msg<Value>) -> bool {
+    fn eager(&self, _: Id, dst: Id, msg: &Msg<V>) -> bool {
         let client = self.client(dst).and_then(|client| self.clients.get(client));
         matches!(msg, Msg::Chosen(_)) && client.is_some_and(|client| client.retries_max == 0)
     }
@@ -234,7 +262,7 @@ impl Protocol for Paxos {
         self.alike.iter().map(class).collect()
     }
 
-    fn split_state(&self, _: Id, state: &Hashed<State<Value>>, parts: &mut Parts<'_>) {
+    fn split_state(&self, _: Id, state: &Hashed<State<V>>, parts: &mut Parts<'_>) {
         let State::Proposer(proposer) = &**state else { return parts.own(state) };
         parts.rest(&(proposer.used, proposer.heard, &proposer.own_value, &proposer.clients));
         match &proposer.phase {
@@ -250,7 +278,7 @@ impl Protocol for Paxos {
         }
     }
 
-    fn split_ghost(&self, ghost: &Hashed<Ghost>, parts: &mut Parts<'_>) {
+    fn split_ghost(&self, ghost: &Hashed<Ghost<V>>, parts: &mut Parts<'_>) {
         parts.rest(&(&ghost.proposed, ghost.went_back));
         for (vote, voters) in &ghost.cast {
             for number in (0..self.config.acceptors).filter(|number| voters.contains(*number)) {
@@ -275,11 +303,11 @@ impl Protocol for Paxos {
         }
     }
 
-    fn describe_state(state: &State<Value>) -> String {
+    fn describe_state(state: &State<V>) -> String {
         properties::describe_state(state)
     }
 
-    fn describe_msg(msg: &Msg<Value>) -> String {
+    fn describe_msg(msg: &Msg<V>) -> String {
         properties::describe_msg(msg)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Console, Tone, grouped};
 use crate::bench::{self, HistoryVerdict, Load, Measured};
 use crate::cli::{BenchArgs, ClientArgs, ClientVerb};
-use crate::deploy::{ClientError, ClientOptions, Cluster, DEFAULT_CLUSTER_FILE, KvClient};
+use crate::deploy::{self, ClientError, ClientOptions, Cluster, DEFAULT_CLUSTER_FILE, KvClient};
 use crate::error::{Error, Status};
 use serde_json::json;
 use std::path::Path;
@@ -15,10 +15,17 @@ pub(super) fn run(args: &ClientArgs) -> Result<Status, Error> {
     if let ClientVerb::Bench(bench) = &args.verb {
         return load(&cluster, bench, args.output.json);
     }
-    let options =
-        ClientOptions { lanes: 1, timeout: Duration::from_secs_f64(args.timeout.clamp(0.001, 3600.0)) };
-    let client = KvClient::connect(&cluster, options)?;
-    match ask(&client, &args.verb) {
+    let timeout = Duration::from_secs_f64(args.timeout.clamp(0.001, 3600.0));
+    let answer = if let ClientVerb::Propose { value } = &args.verb {
+        deploy::propose(&cluster, value.as_bytes(), timeout)?.map(|chosen| Answer {
+            as_asked: chosen.as_slice() == value.as_bytes(),
+            text: Some(String::from_utf8_lossy(chosen.as_slice()).into_owned()),
+            why_not: "another value was chosen before",
+        })
+    } else {
+        ask(&KvClient::connect(&cluster, ClientOptions { lanes: 1, timeout })?, &args.verb)
+    };
+    match answer {
         Ok(answer) => tell(&answer, args.output.json),
         Err(error @ ClientError::Timeout(_)) => {
             eprintln!("parthood: {error}");
@@ -65,7 +72,7 @@ fn ask(client: &KvClient, verb: &ClientVerb) -> Result<Answer, ClientError> {
             }
         }
         ClientVerb::Incr { key, by } => done(Some(client.increment(key, *by)?.to_string())),
-        ClientVerb::Bench(_) => done(None),
+        ClientVerb::Propose { .. } | ClientVerb::Bench(_) => done(None),
     })
 }
 

@@ -217,7 +217,7 @@ fn replayed(console: &Console, traces: &[PathBuf], folder: &Path) -> Result<Stat
 /// A cluster file and a key, with ports that are free now.
 fn cluster_file(folder: &Path) -> Result<PathBuf, Error> {
     let mut sockets = Vec::new();
-    let mut text = Cluster::example("multipaxos", 0, 0);
+    let mut text = Cluster::example("multipaxos", 0, 0)?;
     for name in NODES {
         let socket = UdpSocket::bind("127.0.0.1:0").and_then(|socket| Ok((socket.local_addr()?, socket)));
         let (address, socket) = socket

@@ -15,7 +15,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
     let console = Console::new();
     if args.print_config {
         let protocol = args.protocol.as_deref().unwrap_or("multipaxos");
-        console.raw(Cluster::example(protocol, EXAMPLE_NODES, EXAMPLE_PORT).as_bytes())?;
+        console.raw(Cluster::example(protocol, EXAMPLE_NODES, EXAMPLE_PORT)?.as_bytes())?;
         return Ok(Status::Done);
     }
     let cluster = cluster(args, &console)?;
@@ -71,7 +71,7 @@ fn cluster(args: &RunArgs, console: &Console) -> Result<Cluster, Error> {
 }
 
 fn create(file: &Path, protocol: &str) -> Result<(), Error> {
-    let text = Cluster::example(protocol, EXAMPLE_NODES, EXAMPLE_PORT);
+    let text = Cluster::example(protocol, EXAMPLE_NODES, EXAMPLE_PORT)?;
     let cluster = Cluster::read(file, &text)?;
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;

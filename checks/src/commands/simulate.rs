@@ -37,7 +37,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<Status, Error> {
         let (count, answered) = (outcomes.len(), grouped(answered));
         let summary = match failures {
             0 => format!(
-                "{count} of {count} runs are right: {answered} commands answered, linearizable, replicas equal"
+                "{count} of {count} runs are right: {answered} commands answered, all properties hold, linearizable, replicas equal"
             ),
             _ => format!("{failures} of {count} runs went wrong"),
         };

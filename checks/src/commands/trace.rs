@@ -3,7 +3,7 @@
 use super::{Console, Tone, grouped};
 use crate::cli::{TraceArgs, TraceVerb};
 use crate::error::{Error, Status};
-use crate::retrace::{self, Replayed};
+use crate::retrace::{self, Properties, Replayed};
 use parthood_runtime::trace::Ending;
 use serde_json::json;
 
@@ -56,11 +56,20 @@ fn report(console: &Console, replayed: &Replayed) -> Result<(), Error> {
     if let Some(finding) = &replayed.finding {
         return console.line(console.paint(Tone::Bad, finding));
     }
+    let properties = match &replayed.properties {
+        Properties::Evaluated { times } => {
+            format!("the model's properties hold, evaluated {} times", count(*times))
+        }
+        Properties::Unseen { node } => {
+            format!("the model's properties were not evaluated, for no trace of node {node} is given")
+        }
+    };
     let compared = format!(
         "clean: every actor asks for what it asked for, no promise is forgotten; replicas compared {} times",
         count(replayed.comparisons)
     );
-    console.line(console.paint(Tone::Good, &compared))
+    console.line(console.paint(Tone::Good, &compared))?;
+    console.line(properties)
 }
 
 fn as_json(replayed: &Replayed) -> serde_json::Value {
@@ -69,7 +78,12 @@ fn as_json(replayed: &Replayed) -> serde_json::Value {
         .iter()
         .map(|(file, ending)| json!({ "file": file, "complete": *ending == Some(Ending::Complete) }))
         .collect();
+    let (evaluated, unseen) = match &replayed.properties {
+        Properties::Evaluated { times } => (*times, None),
+        Properties::Unseen { node } => (0, Some(node)),
+    };
     json!({
+        "properties_evaluated": evaluated, "unseen": unseen,
         "schema": "parthood.replay/1", "protocol": replayed.protocol, "clean": replayed.finding.is_none(),
         "finding": replayed.finding, "steps": replayed.steps, "starts": replayed.starts,
         "sent": replayed.messages.sent, "delivered": replayed.messages.delivered,

@@ -8,7 +8,7 @@
 //! **A command without an answer is unknown, not failed.** When a call times out the command may have taken effect, or
 //! may yet. Its lane goes on trying and is taken until it hears.
 
-use super::{ClientRole, Cluster, Deployable, DurableJournal, MultiPaxos, Unreplicated};
+use super::{ClientRole, Cluster, DurableJournal, Replicates, VisitStore, visit_store};
 use crate::error::Error;
 use parthood_protocols::client::{ClientMsg, Returned};
 use parthood_protocols::state_machine::{Bytes, KeyValueCommand, KeyValueOutput};
@@ -60,13 +60,13 @@ impl Default for ClientOptions {
 }
 
 /// A client in the caller's own thread.
-pub struct Lanes<D: Deployable> {
+pub struct Lanes<D: Replicates> {
     driver: Driver<D::Actor, DurableJournal>,
     id: Id,
     free: Vec<u32>,
 }
 
-impl<D: Deployable> Lanes<D> {
+impl<D: Replicates> Lanes<D> {
     /// A client with so many lanes. Nothing is sent before the first turn.
     ///
     /// # Errors
@@ -181,13 +181,10 @@ impl KvClient {
     /// # Errors
     /// When the key or a socket cannot be used.
     pub fn connect(cluster: &Cluster, options: ClientOptions) -> Result<Self, Error> {
-        match cluster.protocol.as_str() {
-            Unreplicated::NAME => Self::start::<Unreplicated>(cluster, options),
-            _ => Self::start::<MultiPaxos>(cluster, options),
-        }
+        visit_store(&cluster.protocol, Connect { cluster, options })?
     }
 
-    fn start<D: Deployable>(cluster: &Cluster, options: ClientOptions) -> Result<Self, Error> {
+    fn start<D: Replicates>(cluster: &Cluster, options: ClientOptions) -> Result<Self, Error> {
         let (calls, incoming) = mpsc::channel();
         let (ready, started) = mpsc::channel();
         let cluster = cluster.clone();
@@ -288,6 +285,19 @@ impl KvClient {
     }
 }
 
+struct Connect<'a> {
+    cluster: &'a Cluster,
+    options: ClientOptions,
+}
+
+impl VisitStore for Connect<'_> {
+    type Output = Result<KvClient, Error>;
+
+    fn visit<D: Replicates>(self) -> Result<KvClient, Error> {
+        KvClient::start::<D>(self.cluster, self.options)
+    }
+}
+
 impl Drop for KvClient {
     fn drop(&mut self) {
         drop(self.calls.take());
@@ -313,7 +323,7 @@ fn refused(output: &KeyValueOutput) -> ClientError {
 }
 
 /// The event loop of a [`KvClient`]: puts calls on lanes as they become free, and gives answers to their callers.
-fn serve<D: Deployable>(mut lanes: Lanes<D>, incoming: &Receiver<Call>) {
+fn serve<D: Replicates>(mut lanes: Lanes<D>, incoming: &Receiver<Call>) {
     /// How long a turn waits if nothing wakes it.
     const PATIENCE: Duration = Duration::from_millis(200);
     let handle = lanes.handle();

@@ -1,5 +1,6 @@
 //! The cluster file: who is a member, where, and by which quorums the members decide.
 
+use super::{Deployable, Visit, visit};
 use crate::error::Error;
 use crate::settings::{self, Fields, Placed, Problems};
 use parthood_protocols::multipaxos::{Limits, Timing};
@@ -28,7 +29,7 @@ pub struct Cluster {
     pub key_file: PathBuf,
     /// The folder of its saves; none keeps them in memory only.
     pub data: Option<PathBuf>,
-    /// The nodes, by index.
+    /// The nodes, by index: ordered by role, and as in the file within a role.
     pub members: Vec<Member>,
     /// The quorum systems; slot `s` belongs to number `s` modulo their number.
     pub groups: Vec<Group>,
@@ -45,11 +46,13 @@ pub struct Cluster {
 pub struct Member {
     /// Its name.
     pub name: String,
+    /// What it does.
+    pub role: &'static str,
     /// Where it listens. Nodes with one address live in one process.
     pub address: SocketAddr,
 }
 
-/// A quorum system over the members.
+/// A quorum system over the nodes that vote, numbered from 0.
 #[derive(Clone, Debug)]
 pub struct Group(Arc<dyn QuorumSystem>);
 
@@ -124,6 +127,11 @@ impl Times {
     pub(super) fn retry(self) -> Range<Duration> {
         range(self.retry_ms)
     }
+
+    /// A random time, so that two who overtake one another do not do so for ever.
+    pub(super) fn resend(self) -> Range<Duration> {
+        range((self.resend_ms, self.resend_ms.saturating_mul(2)))
+    }
 }
 
 fn range((from, to): (u64, u64)) -> Range<Duration> {
@@ -165,16 +173,41 @@ impl Cluster {
         Ok(Self { text: text.to_owned(), ..cluster })
     }
 
-    /// A file that describes `nodes` nodes on loopback, with every setting explained.
-    pub fn example(protocol: &str, nodes: u16, first_port: u16) -> String {
+    /// A file that describes `hosts` processes on loopback with a node of each role, every setting explained.
+    ///
+    /// # Errors
+    /// When there is no such protocol.
+    pub fn example(protocol: &str, hosts: u16, first_port: u16) -> Result<String, Error> {
+        let roles = visit(protocol, RolesOf)?.all;
         let mut text = EXAMPLE.replace("{protocol}", protocol);
-        for node in 0..nodes {
-            let name = char::from(b'a' + u8::try_from(node % 26).unwrap_or_default());
-            let port = first_port.saturating_add(node);
-            // Writing to a string cannot fail.
-            let _ = write!(text, "\n[[node]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n");
+        for host in 0..hosts {
+            let letter = char::from(b'a' + u8::try_from(host % 26).unwrap_or_default());
+            let port = first_port.saturating_add(host);
+            for role in roles {
+                let (name, role) = match roles.len() {
+                    1 => (letter.to_string(), String::new()),
+                    _ => (format!("{role}-{letter}"), format!("role = \"{role}\"\n")),
+                };
+                // Writing to a string cannot fail.
+                let _ = write!(text, "\n[[node]]\nname = \"{name}\"\n{role}address = \"127.0.0.1:{port}\"\n");
+            }
         }
-        text
+        Ok(text)
+    }
+
+    /// The nodes as a reader of a drawing would call them: by role and number.
+    pub fn titles(&self) -> impl Iterator<Item = String> {
+        let mut counts = BTreeMap::new();
+        self.members.iter().map(move |member| {
+            let count: &mut usize = counts.entry(member.role).or_default();
+            *count += 1;
+            format!("{} {}", member.role, *count - 1)
+        })
+    }
+
+    /// How many nodes have this role.
+    pub fn count(&self, role: &str) -> usize {
+        self.members.iter().filter(|member| member.role == role).count()
     }
 
     /// The index of a node.
@@ -211,17 +244,14 @@ impl Cluster {
 fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Option<Cluster> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let protocol = top.required::<String>("protocol", problems);
-    let known = super::server::DEPLOYABLE;
-    if let Some(Placed { value, place }) =
-        protocol.as_ref().filter(|name| !known.contains(&name.value.as_str()))
-    {
-        problems.note(place, Error::unknown("protocol", value, known).to_string());
-    }
+    let roles = protocol.as_ref().and_then(|Placed { value, place }| {
+        visit(value, RolesOf).map_err(|error| problems.note(place, error.to_string())).ok()
+    });
     let id = top.optional::<u64>("id", problems);
     let key_file = top.required::<PathBuf>("key_file", problems);
     let data = top.optional::<PathBuf>("data", problems);
-    let members = members(top, problems);
-    let groups = groups(top, &members, problems);
+    let members = members(top, roles, problems);
+    let groups = groups(top, &members, roles, problems);
     let times = times(top, problems);
     let sizes = sizes(top, problems);
     Some(Cluster {
@@ -237,7 +267,45 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
     })
 }
 
-fn members(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Vec<Member> {
+/// The roles of a protocol's nodes.
+#[derive(Clone, Copy)]
+struct Roles {
+    all: &'static [&'static str],
+    voters: &'static str,
+}
+
+struct RolesOf;
+
+impl Visit for RolesOf {
+    type Output = Roles;
+
+    fn visit<D: Deployable>(self) -> Roles {
+        Roles { all: D::ROLES, voters: D::VOTERS }
+    }
+}
+
+/// The role that a node names; a protocol with one role needs no name for it.
+fn role(
+    named: Option<&Placed<String>>,
+    node: &Range<usize>,
+    roles: Option<Roles>,
+    problems: &mut Problems<'_>,
+) -> Option<&'static str> {
+    let all = roles?.all;
+    let Some(Placed { value, place }) = named else {
+        if all.len() > 1 {
+            problems.note(node, format!("`role` is missing; it is one of {}", all.join(", ")));
+        }
+        return all.first().copied();
+    };
+    let found = all.iter().find(|role| *role == value);
+    if found.is_none() {
+        problems.note(place, Error::unknown("role", value, all.iter().copied()).to_string());
+    }
+    found.copied()
+}
+
+fn members(top: &mut Fields<'_>, roles: Option<Roles>, problems: &mut Problems<'_>) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     let tables = top.tables("node", problems);
     if tables.is_empty() {
@@ -249,6 +317,8 @@ fn members(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Vec<Member> {
     for mut table in tables {
         let name = table.required::<String>("name", problems);
         let address = table.required::<String>("address", problems);
+        let named = table.optional::<String>("role", problems);
+        let role = role(named.as_ref(), &table.place(), roles, problems);
         table.finish(problems);
         if let Some(Placed { value, place }) = &name {
             if members.iter().any(|member| member.name == *value) {
@@ -265,20 +335,34 @@ fn members(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Vec<Member> {
         });
         members.push(Member {
             name: name.map(|name| name.value).unwrap_or_default(),
+            role: role.unwrap_or_default(),
             address: address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
         });
     }
+    let all = roles.map_or(&[] as &[_], |roles| roles.all);
+    for role in all.iter().filter(|_| !members.is_empty()) {
+        if !members.iter().any(|member| member.role == *role || member.role.is_empty()) {
+            problems.note(&top.place(), format!("a cluster needs a node with the role `{role}`"));
+        }
+    }
+    members.sort_by_key(|member| all.iter().position(|role| *role == member.role));
     members
 }
 
-/// One group for each `[[quorums]]`, or majorities of all nodes.
-fn groups(top: &mut Fields<'_>, members: &[Member], problems: &mut Problems<'_>) -> Vec<Group> {
+/// One group for each `[[quorums]]`, or majorities of all nodes that vote.
+fn groups(
+    top: &mut Fields<'_>,
+    members: &[Member],
+    roles: Option<Roles>,
+    problems: &mut Problems<'_>,
+) -> Vec<Group> {
     let tables = top.tables("quorums", problems);
-    let count = members.len().clamp(1, NodeSet::CAPACITY);
+    let voters = members.iter().filter(|member| roles.is_none_or(|roles| roles.voters == member.role));
+    let voters: Vec<String> = voters.map(|member| member.name.clone()).collect();
     if tables.is_empty() {
-        return vec![Group(Arc::new(Majority::new(count)))];
+        return vec![Group(Arc::new(Majority::new(voters.len().clamp(1, NodeSet::CAPACITY))))];
     }
-    let nodes = Nodes::named(members.iter().map(|member| member.name.clone()));
+    let nodes = Nodes::named(voters);
     let mut groups = Vec::new();
     for mut table in tables {
         let place = table.place();
@@ -348,7 +432,7 @@ fn sizes(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Sizes {
 
 const EXAMPLE: &str = r#"# A Parthood cluster. Every node and every client reads the same file; paths are relative to it.
 
-# The protocol: multipaxos or unreplicated.
+# The protocol: multipaxos, paxos or unreplicated.
 protocol = "{protocol}"
 
 # Tells clusters apart that share a network.
@@ -399,7 +483,8 @@ mod tests {
     #[test]
     fn the_example_is_a_cluster_file() {
         let cluster =
-            Cluster::read(Path::new("c/cluster.toml"), &Cluster::example("multipaxos", 3, 7001)).unwrap();
+            Cluster::read(Path::new("c/cluster.toml"), &Cluster::example("multipaxos", 3, 7001).unwrap())
+                .unwrap();
         assert_eq!(cluster.members[2].address.to_string(), "127.0.0.1:7003");
         assert_eq!(cluster.key_file, Path::new("c/cluster.key"));
         assert_eq!((cluster.times, cluster.sizes), (Times::default(), Sizes::default()));
@@ -407,7 +492,7 @@ mod tests {
 
     #[test]
     fn what_the_example_only_mentions_is_read_and_is_the_default() {
-        let text = Cluster::example("multipaxos", 3, 7001);
+        let text = Cluster::example("multipaxos", 3, 7001).unwrap();
         let settings = |line: &str| {
             line.starts_with("# [times]") || line.starts_with("# [limits]") || line.contains("   # ")
         };

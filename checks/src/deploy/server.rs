@@ -1,6 +1,6 @@
 //! Hosts nodes: one event loop, in a thread of its own, for each address.
 
-use super::{Cluster, Deployable, DurableJournal, MultiPaxos, Unreplicated};
+use super::{Cluster, Deployable, DurableJournal, Visit, visit};
 use crate::error::Error;
 use parthood_runtime::storage::{Cut, Durability, Recovery};
 use parthood_runtime::trace::{Header, TraceWriter};
@@ -14,9 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// The protocols that can be deployed.
-pub(super) const DEPLOYABLE: [&str; 2] = [MultiPaxos::NAME, Unreplicated::NAME];
 
 /// How nodes are hosted.
 #[derive(Clone, Debug, Default)]
@@ -45,10 +42,25 @@ pub struct Serving {
 /// # Errors
 /// When the key, an address or a data directory cannot be used, or a node is hosted twice.
 pub fn serve(cluster: &Cluster, nodes: &[usize], options: &ServeOptions) -> Result<Serving, Error> {
-    match cluster.protocol.as_str() {
-        MultiPaxos::NAME => start::<MultiPaxos>(cluster, nodes, options),
-        Unreplicated::NAME => start::<Unreplicated>(cluster, &nodes[..nodes.len().min(1)], options),
-        other => Err(Error::unknown("protocol", other, DEPLOYABLE)),
+    visit(&cluster.protocol, Start { cluster, nodes, options })?
+}
+
+struct Start<'a> {
+    cluster: &'a Cluster,
+    nodes: &'a [usize],
+    options: &'a ServeOptions,
+}
+
+impl Visit for Start<'_> {
+    type Output = Result<Serving, Error>;
+
+    fn visit<D: Deployable>(self) -> Result<Serving, Error> {
+        let Self { cluster, nodes, options } = self;
+        if options.rejoin && !D::REJOINS {
+            let why = "a node that has lost what it saved cannot come back: its promises are forgotten";
+            return Err(Error::Usage(format!("{}: {why}", D::NAME)));
+        }
+        start::<D>(cluster, &nodes[..D::servers(nodes.len())], options)
     }
 }
 

@@ -1,65 +1,103 @@
 //! History that the properties need: votes ever cast, what clients saw, and steps that went backwards.
 
-use super::Machine;
+use super::Multipaxos;
 use crate::history::History;
 use crate::sequential::OneObject;
 use crate::{Cause, Step};
 use parthood_protocols::client::ClientMsg;
 use parthood_protocols::command::ValueOf;
-use parthood_protocols::faults::Mutated;
+use parthood_protocols::durable::{Change, map_changes};
+use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::{Round, Slot};
-use parthood_protocols::multipaxos::{Msg, Mutant, Node, ServerState, State};
-use parthood_protocols::state_machine::{AppendLogCommand, AppendLogOutput};
+use parthood_protocols::multipaxos::{Msg, Mutant, Node, ServerState, State, Storage, Vote};
+use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use parthood_quorums::NodeSet;
 use stateright::actor::Command;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What happened so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Ghost {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ghost<M: StateMachine = AppendLog> {
     /// Who ever voted for what.
-    pub(super) cast: BTreeMap<(Slot, Round, ValueOf<Machine>), NodeSet>,
+    pub(super) cast: BTreeMap<(Slot, Round, ValueOf<M>), NodeSet>,
     /// What clients asked and were told.
-    pub(super) clients: History<AppendLogCommand, AppendLogOutput>,
+    pub(super) clients: History<M::Command, M::Output>,
     /// Was a client sent elsewhere with a command that the server had executed?
     pub(super) refused: bool,
     /// Did a server's promise or watermark ever decrease?
     pub(super) went_back: bool,
+    /// All slots below were chosen before the record of the run begins, and their votes may be gone. Zero in a run that
+    /// is known from its beginning.
+    pub(super) unrecorded_below: Slot,
 }
 
-type Actor = Node<Machine, Mutated<Mutant>>;
+impl<M: StateMachine> Default for Ghost<M> {
+    fn default() -> Self {
+        Self {
+            cast: BTreeMap::new(),
+            clients: History::default(),
+            refused: false,
+            went_back: false,
+            unrecorded_below: Slot::ZERO,
+        }
+    }
+}
 
-impl Ghost {
-    pub(super) fn observe(ghost: &mut Cow<'_, Self>, step: &Step<'_, Actor>) {
-        match (step.before, step.after) {
-            (before, State::Server(after)) => {
-                let before = before.and_then(|before| match before {
-                    State::Server(before) => Some(&**before),
-                    State::Client(_) => None,
-                });
-                observe_server(ghost, usize::from(step.id), before, after);
-            }
-            (Some(State::Client(before)), State::Client(after)) => {
-                if let Cause::Deliver { msg: Msg::Client(msg @ ClientMsg::Reply { .. }), .. } = &step.cause
-                    && before != after
-                {
-                    ghost.to_mut().clients.returned(&OneObject::<Machine>::default(), msg);
+impl<M: StateMachine> Ghost<M> {
+    /// All slots below were chosen before the record of the run begins; nothing is claimed of them.
+    pub fn unrecorded_below(&self) -> Slot {
+        self.unrecorded_below
+    }
+
+    /// How many votes were cast.
+    pub fn votes(&self) -> usize {
+        self.cast.values().map(|voters| voters.len()).sum()
+    }
+}
+
+pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &Multipaxos<M, F>,
+    ghost: &mut Cow<'_, Ghost<M>>,
+    step: &Step<'_, Node<M, F>>,
+) {
+    match (step.before, step.after) {
+        (before, State::Server(after)) => {
+            let before = before.and_then(|before| match before {
+                State::Server(before) => Some(&**before),
+                State::Client(_) => None,
+            });
+            let restart = matches!(step.cause, Cause::Start(_));
+            if restart && before.is_none() {
+                let known = after.replica.snapshot.slot;
+                if known > ghost.unrecorded_below {
+                    ghost.to_mut().unrecorded_below = known;
                 }
             }
-            _ => {}
+            let undone = restart && protocol.undone_steps;
+            observe_server(ghost, usize::from(step.id), before, after, undone);
         }
-        for command in step.out {
-            if let Command::Send(_, Msg::Client(msg)) = command {
-                match step.after {
-                    State::Client(_) => ghost.to_mut().clients.sent_by_client(msg),
-                    State::Server(server) => {
-                        ghost.to_mut().clients.sent_by_server(msg);
-                        if let ClientMsg::NotLeader { id, .. } = msg
-                            && server.replica.sessions.known_answer(id).is_some()
-                        {
-                            ghost.to_mut().refused = true;
-                        }
+        (Some(State::Client(before)), State::Client(after)) => {
+            if let Cause::Deliver { msg: Msg::Client(msg @ ClientMsg::Reply { .. }), .. } = &step.cause
+                && before != after
+                && !protocol.clients.is_empty()
+            {
+                ghost.to_mut().clients.returned(&OneObject::<M>::default(), msg);
+            }
+        }
+        _ => {}
+    }
+    for command in step.out {
+        if let Command::Send(_, Msg::Client(msg)) = command {
+            match step.after {
+                State::Client(_) if protocol.clients.is_empty() => {}
+                State::Client(_) => ghost.to_mut().clients.sent_by_client(msg),
+                State::Server(server) => {
+                    ghost.to_mut().clients.sent_by_server(msg);
+                    if let ClientMsg::NotLeader { id, .. } = msg
+                        && server.replica.sessions.known_answer(id).is_some()
+                    {
+                        ghost.to_mut().refused = true;
                     }
                 }
             }
@@ -67,26 +105,53 @@ impl Ghost {
     }
 }
 
-fn observe_server(
-    ghost: &mut Cow<'_, Ghost>,
+/// Notes new votes. After a restart that may have undone steps, whatever they voted for was never told, and is no vote.
+fn observe_server<M: StateMachine>(
+    ghost: &mut Cow<'_, Ghost<M>>,
     server: usize,
-    before: Option<&ServerState<Machine>>,
-    after: &ServerState<Machine>,
+    before: Option<&ServerState<M>>,
+    after: &ServerState<M>,
+    undone: bool,
 ) {
-    if let Some(before) = before
-        && (after.acceptor.round < before.acceptor.round
-            || after.acceptor.vote_watermark < before.acceptor.vote_watermark)
-    {
+    let nothing = Storage::<M>::default().acceptor;
+    let before = before.map_or(&nothing, |before| &before.acceptor);
+    let (after, snapshot) = (&after.acceptor, after.replica.snapshot.slot);
+    if !undone && (after.round < before.round || after.vote_watermark < before.vote_watermark) {
         ghost.to_mut().went_back = true;
     }
-    for (slot, vote) in &after.acceptor.votes {
-        let same =
-            before.and_then(|before| before.acceptor.votes.get(slot)).is_some_and(|before| before == vote);
-        if !same {
-            let key = (*slot, vote.vote_round, vote.vote_value.clone());
-            if !ghost.cast.get(&key).is_some_and(|voters| voters.contains(server)) {
-                ghost.to_mut().cast.entry(key).or_default().insert(server);
-            }
+    let changes = map_changes(&before.votes, &after.votes);
+    // One that lost its disk did vote, whatever it has forgotten.
+    if undone && after.voting {
+        let slots = changes.iter().map(|change| match change {
+            Change::Put(slot, _) | Change::Remove(slot) => slot,
+        });
+        let lost = slots.filter(|slot| **slot >= snapshot);
+        for (slot, vote) in lost.filter_map(|slot| Some((slot, before.votes.get(slot)?))) {
+            uncast(ghost, server, *slot, vote);
+        }
+    }
+    for change in changes {
+        let Change::Put(slot, vote) = change else { continue };
+        let key = (slot, vote.vote_round, vote.vote_value);
+        if !ghost.cast.get(&key).is_some_and(|voters| voters.contains(server)) {
+            ghost.to_mut().cast.entry(key).or_default().insert(server);
+        }
+    }
+}
+
+fn uncast<M: StateMachine>(
+    ghost: &mut Cow<'_, Ghost<M>>,
+    server: usize,
+    slot: Slot,
+    vote: &Vote<M::Command>,
+) {
+    let key = (slot, vote.vote_round, vote.vote_value.clone());
+    let Ghost { cast, clients, .. } = ghost.to_mut();
+    clients.unsent(|id| vote.vote_value.commands().iter().any(|command| command.id == *id));
+    if let Some(voters) = cast.get_mut(&key) {
+        *voters = voters.without(server);
+        if voters.is_empty() {
+            cast.remove(&key);
         }
     }
 }

@@ -1,55 +1,80 @@
 //! The properties (compartmentalization notes, section 13), and states and messages in words.
 
-use super::{Paxos, Value};
+use super::Paxos;
 use crate::{Property, View};
+use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Round;
-use parthood_protocols::paxos::{AcceptorState, Msg, PaxosClientState, Phase, ProposerState, State, Vote};
+use parthood_protocols::paxos::{
+    AcceptorState, Msg, Mutant, PaxosClientState, Phase, ProposerState, State, Vote,
+};
+use parthood_protocols::state_machine::Data;
 use std::fmt::Write;
 
-/// All of them.
-pub(super) const ALL: &[Property<Paxos>] = &[
-    Property::always("one proposal per round", one_proposal_per_round),
-    Property::always("agreement", agreement),
-    Property::always("learned implies chosen", learned_implies_chosen),
-    Property::always("clients agree", clients_agree),
-    Property::always("validity", validity),
-    Property::always("a higher round proposes what was chosen", higher_rounds_propose_what_was_chosen),
-    Property::always("promises never decrease and bound the votes", promises_bound_votes),
-    Property::always("read quorums meet write quorums", |view| view.protocol.quorums_meet),
-    Property::at_the_end("every client is told", |view| !view.protocol.answers || every_client_is_told(view)),
-    Property::sometimes("a value is chosen", |view| chosen(view).next().is_some()),
-    Property::sometimes("all clients are told", every_client_is_told),
-    Property::sometimes("a later round chooses", |view| chosen(view).any(|(round, _)| round > Round::ZERO)),
-    Property::sometimes("a later round finds the value chosen", |view| {
-        chosen(view)
-            .any(|(round, value)| view.ghost.proposed.iter().any(|&(later, of)| later > round && of == value))
-    }),
-    Property::sometimes("rounds are abandoned", |view| {
-        view.ghost.proposed.len() > 1 && chosen(view).next().is_none()
-    }),
-];
-
-/// What was chosen: every value for which, in one round, a write quorum voted.
-fn chosen<'a>(view: &View<'a, Paxos>) -> impl Iterator<Item = (Round, Value)> + use<'a> {
-    let quorums = &view.protocol.config.quorums;
-    view.ghost.cast.iter().filter(|(_, voters)| quorums.is_write_quorum(**voters)).map(|(vote, _)| *vote)
+/// What is claimed whoever the clients: the properties of a deployed run.
+pub(super) fn of_any_run<V: Data, F: Faults<Mutant>>() -> Vec<Property<Paxos<V, F>>> {
+    vec![
+        Property::always("one proposal per round", one_proposal_per_round),
+        Property::always("agreement", agreement),
+        Property::always("learned implies chosen", learned_implies_chosen),
+        Property::always("clients agree", clients_agree),
+        Property::always("a higher round proposes what was chosen", higher_rounds_propose_what_was_chosen),
+        Property::always("promises never decrease and bound the votes", promises_bound_votes),
+        Property::always("read quorums meet write quorums", |view| view.protocol.quorums_meet),
+    ]
 }
 
-fn proposers<'a>(view: &View<'a, Paxos>) -> impl Iterator<Item = &'a ProposerState<Value>> + use<'a> {
+/// What is claimed where all clients are known: the properties of a model.
+pub(super) fn of_known_clients<V: Data, F: Faults<Mutant>>() -> Vec<Property<Paxos<V, F>>> {
+    let with_clients: [Property<Paxos<V, F>>; 7] = [
+        Property::always("validity", validity),
+        Property::at_the_end("every client is told", |view| {
+            !view.protocol.answers || every_client_is_told(view)
+        }),
+        Property::sometimes("a value is chosen", |view| chosen(view).next().is_some()),
+        Property::sometimes("all clients are told", every_client_is_told),
+        Property::sometimes("a later round chooses", |view| {
+            chosen(view).any(|(round, _)| *round > Round::ZERO)
+        }),
+        Property::sometimes("a later round finds the value chosen", |view| {
+            let proposed = &view.ghost.proposed;
+            chosen(view).any(|(round, value)| proposed.iter().any(|(later, of)| later > round && of == value))
+        }),
+        Property::sometimes("rounds are abandoned", |view| {
+            view.ghost.proposed.len() > 1 && chosen(view).next().is_none()
+        }),
+    ];
+    of_any_run().into_iter().chain(with_clients).collect()
+}
+
+/// What was chosen: every value for which, in one round, a write quorum voted.
+fn chosen<'a, V: Data, F: Faults<Mutant>>(
+    view: &View<'a, Paxos<V, F>>,
+) -> impl Iterator<Item = &'a (Round, V)> + use<'a, V, F> {
+    let quorums = &view.protocol.config.quorums;
+    view.ghost.cast.iter().filter(|(_, voters)| quorums.is_write_quorum(**voters)).map(|(vote, _)| vote)
+}
+
+fn proposers<'a, V: Data, F: Faults<Mutant>>(
+    view: &View<'a, Paxos<V, F>>,
+) -> impl Iterator<Item = &'a ProposerState<V>> + use<'a, V, F> {
     view.states.iter().filter_map(|state| match state {
         State::Proposer(proposer) => Some(proposer),
         State::Acceptor(_) | State::Client(_) => None,
     })
 }
 
-fn acceptors<'a>(view: &View<'a, Paxos>) -> impl Iterator<Item = &'a AcceptorState<Value>> + use<'a> {
+fn acceptors<'a, V: Data, F: Faults<Mutant>>(
+    view: &View<'a, Paxos<V, F>>,
+) -> impl Iterator<Item = &'a AcceptorState<V>> + use<'a, V, F> {
     view.states.iter().filter_map(|state| match state {
         State::Acceptor(acceptor) => Some(acceptor),
         State::Proposer(_) | State::Client(_) => None,
     })
 }
 
-fn clients<'a>(view: &View<'a, Paxos>) -> impl Iterator<Item = &'a PaxosClientState<Value>> + use<'a> {
+fn clients<'a, V: Data, F: Faults<Mutant>>(
+    view: &View<'a, Paxos<V, F>>,
+) -> impl Iterator<Item = &'a PaxosClientState<V>> + use<'a, V, F> {
     view.states.iter().filter_map(|state| match state {
         State::Client(client) => Some(client),
         State::Proposer(_) | State::Acceptor(_) => None,
@@ -57,78 +82,78 @@ fn clients<'a>(view: &View<'a, Paxos>) -> impl Iterator<Item = &'a PaxosClientSt
 }
 
 /// S1, of proposals and not only of votes.
-fn one_proposal_per_round(view: &View<'_, Paxos>) -> bool {
+fn one_proposal_per_round<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
     let mut last = None;
     view.ghost.proposed.iter().all(|(round, _)| last.replace(round) != Some(round))
 }
 
 /// S2.
-fn agreement(view: &View<'_, Paxos>) -> bool {
+fn agreement<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
     let mut values = chosen(view).map(|(_, value)| value);
     values.next().is_none_or(|first| values.all(|value| value == first))
 }
 
 /// S3.
-fn learned_implies_chosen(view: &View<'_, Paxos>) -> bool {
+fn learned_implies_chosen<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
     let known = proposers(view).filter_map(|proposer| match &proposer.phase {
-        Phase::Done(value) => Some(*value),
+        Phase::Done(value) => Some(value),
         _ => None,
     });
-    let told = clients(view).filter_map(|client| client.chosen);
+    let told = clients(view).filter_map(|client| client.chosen.as_ref());
     known.chain(told).all(|value| chosen(view).any(|(_, chosen)| chosen == value))
 }
 
 /// S4, for what a single decree has instead of logs.
-fn clients_agree(view: &View<'_, Paxos>) -> bool {
-    let mut told = clients(view).filter_map(|client| client.chosen);
+fn clients_agree<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
+    let mut told = clients(view).filter_map(|client| client.chosen.as_ref());
     told.next().is_none_or(|first| told.all(|value| value == first))
 }
 
 /// S5: what is proposed was asked for by a client; clients ask as soon as they start.
-fn validity(view: &View<'_, Paxos>) -> bool {
+fn validity<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
     view.ghost.proposed.iter().all(|(_, value)| view.protocol.asked.contains(value))
 }
 
 /// S11: the invariant that Paxos rests on.
-fn higher_rounds_propose_what_was_chosen(view: &View<'_, Paxos>) -> bool {
+fn higher_rounds_propose_what_was_chosen<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
     chosen(view).all(|(round, value)| {
-        view.ghost.proposed.iter().all(|(later, proposed)| *later <= round || *proposed == value)
+        view.ghost.proposed.iter().all(|(later, proposed)| later <= round || proposed == value)
     })
 }
 
 /// S11, of acceptors.
-fn promises_bound_votes(view: &View<'_, Paxos>) -> bool {
-    let bound = |acceptor: &AcceptorState<Value>| {
+fn promises_bound_votes<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
+    let bound = |acceptor: &AcceptorState<V>| {
         acceptor.vote.as_ref().is_none_or(|vote| vote.vote_round <= acceptor.round)
     };
     !view.ghost.went_back && acceptors(view).all(bound)
 }
 
 /// L1.
-fn every_client_is_told(view: &View<'_, Paxos>) -> bool {
+fn every_client_is_told<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
     clients(view).all(|client| client.chosen.is_some())
 }
 
 /// A state in words.
-pub(super) fn describe_state(state: &State<Value>) -> String {
+pub(super) fn describe_state<V: Data>(state: &State<V>) -> String {
     match state {
         State::Proposer(proposer) => describe_proposer(proposer),
         State::Acceptor(AcceptorState { round, vote }) => {
             format!("promised {round:?}, {}", describe_vote(vote.as_ref()))
         }
-        State::Client(client) => match (client.asked, client.chosen) {
-            (_, Some(chosen)) => format!("told that v{chosen} is chosen"),
-            (Some(asked), None) => format!("asked for v{asked}"),
+        State::Client(client) => match (&client.asked, &client.chosen) {
+            (_, Some(chosen)) => format!("told that v{chosen:?} is chosen"),
+            (Some(asked), None) => format!("asked for v{asked:?}"),
             (None, None) => "asked for nothing yet".into(),
         },
     }
 }
 
-fn describe_proposer(proposer: &ProposerState<Value>) -> String {
+fn describe_proposer<V: Data>(proposer: &ProposerState<V>) -> String {
     let mut text = match (&proposer.phase, proposer.used) {
         (Phase::Idle, None) => "idle".to_owned(),
         (Phase::Idle, Some(used)) => format!("idle since a restart, will not use {used:?} again"),
-        (Phase::Done(value), _) => format!("knows that v{value} is chosen"),
+        (Phase::Done(value), _) => format!("knows that v{value:?} is chosen"),
         (Phase::Phase1 { promised, best }, used) => {
             let round = used.unwrap_or_default();
             format!(
@@ -138,7 +163,7 @@ fn describe_proposer(proposer: &ProposerState<Value>) -> String {
         }
         (Phase::Phase2 { value, voted }, used) => {
             let round = used.unwrap_or_default();
-            format!("phase 2 of {round:?}: proposed v{value}, votes of {voted:?}")
+            format!("phase 2 of {round:?}: proposed v{value:?}, votes of {voted:?}")
         }
     };
     if proposer.heard > proposer.used.unwrap_or_default() {
@@ -148,20 +173,20 @@ fn describe_proposer(proposer: &ProposerState<Value>) -> String {
     text
 }
 
-fn describe_vote(vote: Option<&Vote<Value>>) -> String {
-    vote.map_or("no vote".into(), |vote| format!("voted v{} in {:?}", vote.vote_value, vote.vote_round))
+fn describe_vote<V: Data>(vote: Option<&Vote<V>>) -> String {
+    vote.map_or("no vote".into(), |vote| format!("voted v{:?} in {:?}", vote.vote_value, vote.vote_round))
 }
 
 /// A message in words.
-pub(super) fn describe_msg(msg: &Msg<Value>) -> String {
+pub(super) fn describe_msg<V: Data>(msg: &Msg<V>) -> String {
     match msg {
-        Msg::Propose(value) => format!("Propose v{value}"),
+        Msg::Propose(value) => format!("Propose v{value:?}"),
         Msg::Phase1a { round } => format!("Phase1a {round:?}"),
         Msg::Phase1b { round, vote } => format!("Phase1b {round:?}, {}", describe_vote(vote.as_ref())),
-        Msg::Phase2a { round, value } => format!("Phase2a {round:?} v{value}"),
+        Msg::Phase2a { round, value } => format!("Phase2a {round:?} v{value:?}"),
         Msg::Phase2b { round } => format!("Phase2b {round:?}"),
         Msg::Nack { round } => format!("Nack {round:?}"),
-        Msg::Chosen(value) => format!("Chosen v{value}"),
-        Msg::Invoke(value) => format!("Invoke v{value}"),
+        Msg::Chosen(value) => format!("Chosen v{value:?}"),
+        Msg::Invoke(value) => format!("Invoke v{value:?}"),
     }
 }

@@ -1,0 +1,80 @@
+//! [`multipaxos`], deployed.
+
+use super::{
+    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Replicates, StateOf, answered, client,
+    scripted,
+};
+use parthood_models as models;
+use parthood_protocols::faults::Correct;
+use parthood_protocols::multipaxos::{self, Config};
+use parthood_protocols::state_machine::KeyValue;
+use std::sync::Arc;
+
+/// [`multipaxos`].
+#[derive(Clone, Copy, Debug)]
+pub struct MultiPaxos;
+
+fn config(cluster: &Cluster) -> Arc<Config> {
+    Arc::new(Config {
+        servers: cluster.members.len(),
+        groups: cluster.groups.iter().map(Group::system).collect(),
+        known_clients: Vec::new(),
+        limits: cluster.sizes.limits(),
+        timing: cluster.times.timing(),
+        bounds: multipaxos::Bounds::default(),
+        faults: Correct,
+    })
+}
+
+impl Deployable for MultiPaxos {
+    type Actor = multipaxos::Node<KeyValue>;
+    type Model = models::multipaxos::Multipaxos<KeyValue, Correct>;
+
+    const NAME: &'static str = "multipaxos";
+    const ROLES: &'static [&'static str] = &["server"];
+    const VOTERS: &'static str = "server";
+    const REJOINS: bool = true;
+
+    fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor {
+        multipaxos::Node::Server(multipaxos::Server { index, voting, config: config(cluster) })
+    }
+
+    fn model(cluster: &Cluster) -> Self::Model {
+        models::multipaxos::Multipaxos::deployed(config(cluster))
+    }
+
+    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
+        match state {
+            multipaxos::State::Server(server) => Some((server.replica.executed.0, &server.replica.machine)),
+            multipaxos::State::Client(_) => None,
+        }
+    }
+
+    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
+        Self::client(cluster, scripted(cluster.members.len(), seed, number, commands))
+    }
+
+    fn answered(state: &StateOf<Self>) -> Option<usize> {
+        match state {
+            multipaxos::State::Client(client) => Some(answered(client)),
+            multipaxos::State::Server(_) => None,
+        }
+    }
+
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
+        match msg {
+            multipaxos::Msg::Client(msg) => Some(msg),
+            _ => None,
+        }
+    }
+}
+
+impl Replicates for MultiPaxos {
+    fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
+        multipaxos::Node::Client(client(cluster.members.len(), cluster, role))
+    }
+
+    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
+        multipaxos::Msg::Client(msg)
+    }
+}

@@ -1,0 +1,128 @@
+//! [`parthood_protocols::paxos`], deployed: any bytes are proposed, and one value is chosen for ever.
+
+use super::{ClientError, Cluster, Deployable, DurableJournal, StateOf};
+use crate::error::Error;
+use parthood_models as models;
+use parthood_protocols::faults::Correct;
+use parthood_protocols::ids::Round;
+use parthood_protocols::paxos::{Acceptor, Config, Msg, Node, PaxosClient, Proposer, State};
+use parthood_protocols::state_machine::{Bytes, MAX_VALUE_BYTES};
+use parthood_runtime::LOCAL_APPLICATION;
+use parthood_runtime::udp::{ClientProcess, Driver};
+use stateright::actor::Id;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// [`parthood_protocols::paxos`].
+#[derive(Clone, Copy, Debug)]
+pub struct Paxos;
+
+fn config(cluster: &Cluster) -> Arc<Config> {
+    let (proposers, acceptors) = (cluster.count("proposer"), cluster.count("acceptor"));
+    Arc::new(Config {
+        proposers,
+        acceptors,
+        quorums: cluster.groups[0].system(),
+        round_max: Round(u64::MAX),
+        resend: true,
+        nack: true,
+        resend_after: cluster.times.resend(),
+        faults: Correct,
+    })
+}
+
+impl Deployable for Paxos {
+    type Actor = Node<Bytes>;
+    type Model = models::paxos::Paxos<Bytes, Correct>;
+
+    const NAME: &'static str = "paxos";
+    const ROLES: &'static [&'static str] = &["proposer", "acceptor"];
+    const VOTERS: &'static str = "acceptor";
+    /// An acceptor that has lost its promises may help to choose a second value.
+    const REJOINS: bool = false;
+
+    fn server(cluster: &Cluster, index: usize, _: bool) -> Self::Actor {
+        let config = config(cluster);
+        if index < config.proposers {
+            return Node::Proposer(Proposer { index, config });
+        }
+        Node::Acceptor(Acceptor { config })
+    }
+
+    fn model(cluster: &Cluster) -> Self::Model {
+        models::paxos::Paxos::deployed(config(cluster))
+    }
+
+    /// Every client proposes a value of its own.
+    fn scripted(cluster: &Cluster, seed: u64, number: usize, _: usize) -> Self::Actor {
+        let value = Bytes::from(&format!("{seed}.{number}"));
+        client(cluster, Some(value), number % cluster.count("proposer"))
+    }
+
+    fn answered(state: &StateOf<Self>) -> Option<usize> {
+        match state {
+            State::Client(client) => Some(usize::from(client.chosen.is_some())),
+            State::Proposer(_) | State::Acceptor(_) => None,
+        }
+    }
+
+    fn commands(most: usize) -> usize {
+        most.min(1)
+    }
+}
+
+/// A client that proposes this value, or what its application says.
+fn client(cluster: &Cluster, value: Option<Bytes>, first: usize) -> Node<Bytes> {
+    let proposers = cluster.count("proposer");
+    Node::Client(PaxosClient {
+        proposers: (0..proposers).map(|turn| Id::from((first + turn) % proposers)).collect(),
+        application: value.is_none().then(|| Id::from(LOCAL_APPLICATION)),
+        value,
+        retries_max: u32::MAX,
+        retry_after: cluster.times.retry(),
+    })
+}
+
+/// Proposes a value to a running cluster, and waits for what is chosen: this value or an earlier one.
+///
+/// # Errors
+/// When the cluster runs another protocol, or a socket cannot be used; within, when there is no answer in time or the
+/// value is too long.
+pub fn propose(
+    cluster: &Cluster,
+    value: &[u8],
+    timeout: Duration,
+) -> Result<Result<Bytes, ClientError>, Error> {
+    if cluster.protocol != Paxos::NAME {
+        let protocol = &cluster.protocol;
+        return Err(Error::Usage(format!(
+            "the cluster runs {protocol}, which replicates a store: ask it with `parthood client put`, `get` and so on"
+        )));
+    }
+    if value.len() > MAX_VALUE_BYTES {
+        let (length, limit) = (value.len(), MAX_VALUE_BYTES);
+        return Ok(Err(ClientError::Refused(format!(
+            "a value of {length} bytes exceeds the limit of {limit}"
+        ))));
+    }
+    let id = ClientProcess::random()?.id(0);
+    let builder = Driver::<Node<Bytes>, DurableJournal>::builder(cluster.id, cluster.key()?, cluster.book());
+    let mut driver = builder.host(id, client(cluster, None, 0)).build()?;
+    driver.inject(id, Msg::Invoke(Bytes::from(value)));
+    let end = Instant::now() + timeout;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        driver.turn(Some(left))?;
+        let chosen = driver.outbox().find_map(|(_, msg)| match msg {
+            Msg::Chosen(value) => Some(value),
+            _ => None,
+        });
+        if let Some(value) = chosen {
+            return Ok(Ok(value));
+        }
+        driver.complaints().for_each(|complaint| eprintln!("parthood: {complaint}"));
+        if left.is_zero() {
+            return Ok(Err(ClientError::Timeout(timeout)));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! [`unreplicated`], deployed.
+
+use super::{
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Replicates, StateOf, answered, client, scripted,
+};
+use parthood_models as models;
+use parthood_protocols::faults::Correct;
+use parthood_protocols::state_machine::KeyValue;
+use parthood_protocols::unreplicated;
+
+/// [`unreplicated`]: the first node of the cluster serves alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Unreplicated;
+
+fn server(cluster: &Cluster) -> unreplicated::Server<Correct> {
+    unreplicated::Server { known_clients: Vec::new(), lanes_max: cluster.sizes.lanes, faults: Correct }
+}
+
+impl Deployable for Unreplicated {
+    type Actor = unreplicated::Node<KeyValue>;
+    type Model = models::unreplicated::Unreplicated<KeyValue, Correct>;
+
+    const NAME: &'static str = "unreplicated";
+    const ROLES: &'static [&'static str] = &["server"];
+    const VOTERS: &'static str = "server";
+    const REJOINS: bool = true;
+
+    fn servers(nodes: usize) -> usize {
+        nodes.min(1)
+    }
+
+    fn server(cluster: &Cluster, _: usize, _: bool) -> Self::Actor {
+        unreplicated::Node::Server(server(cluster))
+    }
+
+    fn model(cluster: &Cluster) -> Self::Model {
+        models::unreplicated::Unreplicated::deployed(server(cluster))
+    }
+
+    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
+        match state {
+            unreplicated::State::Server(server) => Some((server.executed.0, &server.machine)),
+            unreplicated::State::Client(_) => None,
+        }
+    }
+
+    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
+        Self::client(cluster, scripted(1, seed, number, commands))
+    }
+
+    fn answered(state: &StateOf<Self>) -> Option<usize> {
+        match state {
+            unreplicated::State::Client(client) => Some(answered(client)),
+            unreplicated::State::Server(_) => None,
+        }
+    }
+
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
+        Some(msg)
+    }
+}
+
+impl Replicates for Unreplicated {
+    fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
+        unreplicated::Node::Client(client(1, cluster, role))
+    }
+
+    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
+        msg
+    }
+}
