@@ -110,7 +110,9 @@ fn nothing_is_claimed_of_a_cluster_that_is_only_partly_on_record() {
     };
     let serving: Vec<_> = (0..3).map(serve).collect();
     KvClient::connect(&description, ClientOptions::default()).unwrap().put("k", "v").unwrap();
-    serving.into_iter().for_each(|server| server.stop().unwrap());
+    for server in serving {
+        server.stop().unwrap();
+    }
     let replayed = retrace::check(&[trace(0), trace(2)]).unwrap();
     assert_eq!(replayed.properties, Properties::Unseen { node: "b".into() });
     let replayed = retrace::check(&[trace(0), trace(1), trace(2)]).unwrap();

@@ -47,7 +47,7 @@ impl Figures {
 fn commands(protocol: &str, outstanding: u32, no_sync: bool) -> Result<Figures, Box<dyn Error>> {
     let folder = tempfile::tempdir_in(".")?;
     let file = folder.path().join("cluster.toml");
-    std::fs::write(&file, Cluster::example(protocol, 3, free_ports()?))?;
+    std::fs::write(&file, Cluster::example(protocol, 3, free_ports()?)?)?;
     Key::generate()?.save(&folder.path().join("cluster.key"))?;
     let cluster = Cluster::load(&file)?;
     let options = ServeOptions { no_sync, ..ServeOptions::default() };
