@@ -2,7 +2,7 @@
 //!
 //! Between two slices a wave takes a two-dimensional Fourier transform, a product, and the transform back. Done one
 //! after the other these sweep memory about eight times, and transposing costs more than transforming. Here they are
-//! fused: a *column pass* takes sixteen neighbouring columns into the first-level cache, transforms them, multiplies
+//! fused: a *column pass* takes eight neighbouring columns (a cache line of each row) into the first-level cache, transforms them, multiplies
 //! by the kernel, transforms back and returns them; a *row pass* transforms a row back, lets the slice act on it, and
 //! transforms it forth again. Two sweeps per slice, and no transposition. Between passes the wave is a wave in x and a
 //! spectrum in y.
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Columns that a pass takes at a time.
-const TILE: usize = 16;
+const TILE: usize = 8;
 /// Additional length of a row of a plane or a tile.
 const PAD: usize = 16;
 
