@@ -55,7 +55,7 @@ fn by_wbp(images: &Projections, _: &mut dyn Rows) -> Result<Volume> {
 }
 
 fn by_gradient(images: &Projections, rows: &mut dyn Rows, options: Proximal) -> Result<Volume> {
-    solved(images, 12, rows, |data, start, run| proximal(data, start, options, run))
+    solved(images, 12, rows, |data, start, run| proximal(&data, start, options, run))
 }
 
 fn options(momentum: Momentum, tv: Option<Tv>) -> Proximal {
@@ -73,7 +73,7 @@ fn by_fista(images: &Projections, rows: &mut dyn Rows) -> Result<Volume> {
 
 fn by_restarted_fista(images: &Projections, rows: &mut dyn Rows) -> Result<Volume> {
     solved(images, 60, rows, |data, start, run| {
-        proximal(data, start, options(Momentum::Restarted, None), run)
+        proximal(&data, start, options(Momentum::Restarted, None), run)
     })
 }
 

@@ -8,6 +8,7 @@
 //! | [`ordered_subsets`] | the same, a subset of the images at a time | none |
 //! | [`cgls`] | the misfit, by conjugate gradients | two inner products |
 //!
+//! The two that step along gradients minimise any [`Objective`]: a linear model's misfit ([`Data`]) or that of a wave.
 //! A solver sees some rows of a whole through [`Rows`]: how to add up over all rows, and what the neighbours' rows are.
 //! [`Whole`] is all rows in one place. `decompose` has the rest. Since the solver is the same program either way, and
 //! rows meet nowhere else, a part's result equals the whole's rows in every bit (a sum over all rows is the same for
@@ -73,12 +74,40 @@ pub struct Data<'a> {
     pub images: &'a Projections,
 }
 
+/// What gradient solvers minimise: the misfit of a volume to measured images.
+pub trait Objective {
+    /// Fails unless a volume is of the shape that this objective knows.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    fn check(&self, volume: &Volume) -> Result<()>;
+
+    /// Overwrites the gradient with that of the rows held here, and gives the misfit over all rows.
+    ///
+    /// # Errors
+    /// Those of the model and of the rows.
+    fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<f64>;
+}
+
+impl Objective for Data<'_> {
+    fn check(&self, volume: &Volume) -> Result<()> {
+        check_data(*self, volume)
+    }
+
+    fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<f64> {
+        let mut residual = Stack::zeros(self.images.shape());
+        misfit(*self, at, &mut residual)?;
+        self.projector.back_project(&residual, gradient)?;
+        Ok(0.5 * rows.sum(&residual.row_dots(&residual))?)
+    }
+}
+
 /// How far a solver has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
     /// Iterations done before this one.
     pub iteration: usize,
-    /// Half the squared misfit over all rows, of the volume from which this iteration starts.
+    /// The misfit over all rows, half the squares of a linear model's, of the volume from which this iteration starts.
     pub loss: f64,
 }
 

@@ -6,7 +6,7 @@
 //! subsets step for some images at a time, which gains most while far from the solution; their momentum is capped, as
 //! the steps disagree with each other (after Kim, Ramani, Fessler, IEEE Trans. Med. Imaging 34 (2015) 167).
 
-use super::{Data, Prior, Run, check_data, misfit};
+use super::{Objective, Prior, Progress, Run};
 use crate::{Error, Result, Stack, Volume};
 
 /// How far the next step is taken ahead.
@@ -79,27 +79,29 @@ fn step_of(relaxation: f64, lipschitz: f64) -> Result<f32> {
 /// Reconstructs by gradient steps of fixed size, with or without momentum.
 ///
 /// # Errors
-/// [`Error::Shape`] if data and start do not fit, [`Error::Parameter`] for a constant that makes no sense, and the
-/// errors of the projector and of the rows.
-pub fn proximal(data: Data<'_>, start: Volume, options: Proximal, run: &mut Run<'_>) -> Result<Volume> {
-    check_data(data, &start)?;
+/// [`Error::Shape`] if objective and start do not fit, [`Error::Parameter`] for a constant that makes no sense, and the
+/// errors of the objective and of the rows.
+pub fn proximal(
+    objective: &impl Objective,
+    start: Volume,
+    options: Proximal,
+    run: &mut Run<'_>,
+) -> Result<Volume> {
+    objective.check(&start)?;
     options.prior.check()?;
     let step = step_of(1.0, options.lipschitz)?;
     let mut gradient = Stack::zeros(start.shape());
-    let mut residual = Stack::zeros(data.images.shape());
     let mut iterate = Iterate::new(start);
     let mut last = f64::INFINITY;
     for iteration in 0..run.iterations {
-        misfit(data, &iterate.ahead, &mut residual)?;
-        let (loss, flow) = run.report(iteration, &residual)?;
-        if flow.is_break() {
+        let loss = objective.gradient(&iterate.ahead, run.rows, &mut gradient)?;
+        if (run.progress)(Progress { iteration, loss }).is_break() {
             break;
         }
         if options.momentum == Momentum::Restarted && loss > last {
             iterate.t = 1.0;
         }
         last = loss;
-        data.projector.back_project(&residual, &mut gradient)?;
         let mut new = iterate.ahead.clone();
         new.update([&gradient], |value, [gradient]| value - step * gradient);
         let new = options.prior.apply(new, run.rows)?;
@@ -121,7 +123,7 @@ pub fn interleaved(images: usize, subsets: usize) -> Vec<Vec<usize>> {
 /// # Errors
 /// As [`proximal`]; [`Error::Parameter`] without subsets.
 pub fn ordered_subsets(
-    subsets: &[Data<'_>],
+    subsets: &[impl Objective],
     start: Volume,
     options: OrderedSubsets,
     run: &mut Run<'_>,
@@ -129,25 +131,22 @@ pub fn ordered_subsets(
     if subsets.is_empty() {
         return Err(Error::parameter("number of subsets", 0, "at least 1"));
     }
-    subsets.iter().try_for_each(|data| check_data(*data, &start))?;
+    subsets.iter().try_for_each(|objective| objective.check(&start))?;
     options.prior.check()?;
     let step = step_of(options.relaxation, options.lipschitz)?;
     let mut gradient = Stack::zeros(start.shape());
     let mut iterate = Iterate::new(start);
     for iteration in 0..run.iterations {
         let mut loss = 0.0;
-        for (index, data) in subsets.iter().enumerate() {
-            let mut residual = Stack::zeros(data.images.shape());
-            misfit(*data, &iterate.ahead, &mut residual)?;
-            loss += 0.5 * run.rows.sum(&residual.row_dots(&residual))?;
-            data.projector.back_project(&residual, &mut gradient)?;
+        for (index, objective) in subsets.iter().enumerate() {
+            loss += objective.gradient(&iterate.ahead, run.rows, &mut gradient)?;
             let mut new = iterate.ahead.clone();
             new.update([&gradient], |value, [gradient]| value - step * gradient);
             let is_last = index + 1 == subsets.len();
             let prior = if is_last { options.prior } else { Prior { tv: None, ..options.prior } };
             iterate.advance(prior.apply(new, run.rows)?, |full| full.min(options.momentum_max));
         }
-        if (run.progress)(super::Progress { iteration, loss }).is_break() {
+        if (run.progress)(Progress { iteration, loss }).is_break() {
             break;
         }
     }

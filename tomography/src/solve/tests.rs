@@ -73,9 +73,9 @@ fn solvers_descend_to_the_same_volume() {
     let options = |momentum| Proximal { lipschitz, momentum, prior };
     let results = [
         ("SIRT", watched(150, |run| sirt(data, zero(), Sirt::default(), run))),
-        ("PG", watched(150, |run| proximal(data, zero(), options(Momentum::None), run))),
-        ("FISTA", watched(60, |run| proximal(data, zero(), options(Momentum::Nesterov), run))),
-        ("restarted", watched(60, |run| proximal(data, zero(), options(Momentum::Restarted), run))),
+        ("PG", watched(150, |run| proximal(&data, zero(), options(Momentum::None), run))),
+        ("FISTA", watched(60, |run| proximal(&data, zero(), options(Momentum::Nesterov), run))),
+        ("restarted", watched(60, |run| proximal(&data, zero(), options(Momentum::Restarted), run))),
         ("CGLS", watched(20, |run| cgls(data, zero(), run))),
     ];
     for (name, (volume, losses)) in &results {
@@ -112,11 +112,14 @@ fn ordered_subsets_are_ahead_of_fista_after_a_few_passes() {
     let whole = lipschitz(&joseph, 1, 20).unwrap();
     let data = Data { projector: &joseph, images: &images };
     let fista = Proximal { lipschitz: whole, momentum: Momentum::Nesterov, prior };
-    let (by_fista, _) = watched(8, |run| proximal(data, zero(), fista, run));
+    let (by_fista, _) = watched(8, |run| proximal(&data, zero(), fista, run));
     let errors = [difference(&truth, &by_subsets), difference(&truth, &by_fista)];
     println!("after 8 passes: subsets {:.4}, FISTA {:.4}", errors[0], errors[1]);
     assert!(errors[0] < errors[1]);
-    assert!(ordered_subsets(&[], zero(), options, &mut never(&mut Whole, &mut |_| unreachable!())).is_err());
+    assert!(
+        ordered_subsets(&[] as &[Data<'_>], zero(), options, &mut never(&mut Whole, &mut |_| unreachable!()))
+            .is_err()
+    );
 }
 
 fn never<'a>(rows: &'a mut Whole, progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>) -> Run<'a> {
@@ -210,6 +213,6 @@ fn a_run_stops_when_told_and_refuses_what_makes_no_sense() {
         momentum: Momentum::None,
         prior: Prior { positive: true, tv: Some(Tv { weight, iterations: 3 }) },
     };
-    assert!(proximal(data, zero(), options(0.0, 1.0), &mut run).is_err());
-    assert!(proximal(data, zero(), options(1.0, f32::NAN), &mut run).is_err());
+    assert!(proximal(&data, zero(), options(0.0, 1.0), &mut run).is_err());
+    assert!(proximal(&data, zero(), options(1.0, f32::NAN), &mut run).is_err());
 }
