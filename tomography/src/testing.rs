@@ -1,6 +1,7 @@
 //! What the tests of this package share.
 
-use crate::{Shape, Stack, Tilt};
+use crate::comm::{Comm, Event};
+use crate::{Error, Result, Shape, Stack, Tilt};
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
@@ -28,4 +29,41 @@ pub(crate) fn difference(left: &Stack, right: &Stack) -> f64 {
     let mut gap = left.clone();
     gap.update([right], |left, [right]| left - right);
     norm(&gap) / norm(left)
+}
+
+/// A worker that is gone after so many messages: the one that it just read stays without an answer.
+pub(crate) struct Mortal<C> {
+    pub(crate) comm: C,
+    /// How many messages it may still send.
+    pub(crate) left: usize,
+}
+
+impl<C: Comm> Comm for Mortal<C> {
+    fn rank(&self) -> usize {
+        self.comm.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.comm.size()
+    }
+
+    fn send(&mut self, to: usize, bytes: Vec<u8>) -> Result<()> {
+        if self.left == 0 {
+            return Err(Error::Lost { rank: to });
+        }
+        self.left -= 1;
+        self.comm.send(to, bytes)
+    }
+
+    fn recv(&mut self, from: usize) -> Result<Vec<u8>> {
+        self.comm.recv(from)
+    }
+
+    fn recv_any(&mut self) -> Result<Event> {
+        self.comm.recv_any()
+    }
+
+    fn try_recv_any(&mut self) -> Result<Option<Event>> {
+        self.comm.try_recv_any()
+    }
 }

@@ -7,6 +7,8 @@
 //! | - | rows, conjugate gradients ([`Part`]) | sums of rows | bits |
 //! | D1 | columns, across the tilt axis ([`Columns`]) | partial projections | bits |
 //! | D1 | the same, added as they arrive ([`Columns::project_in_order`]) | the same | [`order_bound`] |
+//! | D2 | tilts of a multislice series ([`crate::wave::Pooled`], [`crate::wave::Everywhere`]) | slices, gradients | bits |
+//! | D3 | rows of one, with halos ([`crate::wave::Windows`]) | halos | [`crate::wave::Tail`] |
 //!
 //! A: the projection matrix is `1 (x) A`, the same for each row and none between rows, so anything built of A, of its
 //! transpose, of arithmetic at one place and of scalars that do not depend on data gives the rows of the whole, for every

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::comm::storm::Storm;
-use crate::comm::{Comm, Event, threads};
+use crate::comm::{Comm, threads};
 use crate::project::{Joseph, Projector};
 use crate::solve::{
     Data, Filter, Momentum, OrderedSubsets, Prior, Progress, Proximal, Rows, Run, Sirt, Tv, Whole, cgls,
     interleaved, lipschitz, ordered_subsets, proximal, sirt, wbp,
 };
-use crate::testing::{absolute, difference, noise, tilts};
+use crate::testing::{Mortal, absolute, difference, noise, tilts};
 use crate::{Error, Projections, Result, Stack, Tilt, Volume};
 use proptest::prelude::*;
 use std::ops::{ControlFlow, Range};
@@ -291,42 +291,6 @@ fn across(workers: usize, lost_after: [Option<usize>; 5], seed: u64, images: &Pr
         sirt(Data { projector: &columns, images }, start, Sirt::default(), &mut run).map(Some)
     });
     results.swap_remove(0).map(Option::unwrap)
-}
-
-/// A worker that is gone after so many messages: the one that it just read stays without an answer.
-struct Mortal<C> {
-    comm: C,
-    left: usize,
-}
-
-impl<C: Comm> Comm for Mortal<C> {
-    fn rank(&self) -> usize {
-        self.comm.rank()
-    }
-
-    fn size(&self) -> usize {
-        self.comm.size()
-    }
-
-    fn send(&mut self, to: usize, bytes: Vec<u8>) -> Result<()> {
-        if self.left == 0 {
-            return Err(Error::Lost { rank: to });
-        }
-        self.left -= 1;
-        self.comm.send(to, bytes)
-    }
-
-    fn recv(&mut self, from: usize) -> Result<Vec<u8>> {
-        self.comm.recv(from)
-    }
-
-    fn recv_any(&mut self) -> Result<Event> {
-        self.comm.recv_any()
-    }
-
-    fn try_recv_any(&mut self) -> Result<Option<Event>> {
-        self.comm.try_recv_any()
-    }
 }
 
 fn whole_across(images: &Projections) -> Volume {

@@ -5,7 +5,7 @@
 //! aperture    where spectra are cut             multislice   the wave through a stack of slices, and the gradient
 //! loss        misfit of a wave to an image      weak         the linear model of thin samples
 //! series      tilts of a volume, its gradient   windows      the same by sub-volumes with halos, nearly
-//! halo        how far waves reach
+//! halo        how far waves reach               exact        tilts at workers, equal to the whole in every bit
 //! ```
 //!
 //! Below them, `real` has elementary functions with the same bits everywhere, `kernels` the loops over pixels, `plane`
@@ -15,6 +15,7 @@
 
 mod aperture;
 mod beam;
+mod exact;
 mod halo;
 mod kernels;
 mod loss;
@@ -30,6 +31,7 @@ mod windows;
 
 pub use aperture::Aperture;
 pub use beam::Beam;
+pub use exact::{Everywhere, Here, Pooled, Scattering, Tilts, serve_tilts};
 pub use halo::{Tail, geometric_radius_px};
 pub use loss::Loss;
 pub use microscope::{Focus, FreeSpace, Microscope};
@@ -38,4 +40,4 @@ pub use plane::Grid;
 pub use real::{C, Real};
 pub use series::{Response, Series, Setup, Shot};
 pub use weak::WeakPhase;
-pub use windows::{Windows, least_halo};
+pub use windows::{InWindows, Windows, least_halo};

@@ -3,7 +3,7 @@
 //! A tilt's slices are `p` times the sums of `bin` planes of the turned volume ([`Rotation`]), so with the gradient
 //! `g_s` of a slice the volume's is `p R^T g`, `g_s` repeated over the bin. Turning acts on every slab of rows by
 //! itself; the wave needs them all. That splits one tilt into three steps, and it is these that parts of a computation
-//! exchange ([`super::exact`]):
+//! exchange ([`super::Tilts`]):
 //!
 //! ```text
 //! turn       owner of a slab     slab of the volume -> slab of slices
@@ -14,7 +14,7 @@
 //! The order in which tilts are added is the order in which they are listed, whoever did them and whenever; the sum of
 //! losses is a tree over that list. So the number of threads or workers does not enter.
 
-use super::{Exposure, Focus, Grid, Loss, Microscope, Misfit, Optics, Recorded, Workspace};
+use super::{Exposure, Focus, Grid, Here, Loss, Microscope, Misfit, Optics, Recorded, Workspace};
 use crate::project::Rotation;
 use crate::sum::tree_sum;
 use crate::{Error, LANES, Projections, Result, Shape, Slab, Tilt, Volume};
@@ -193,8 +193,8 @@ impl Series {
         let series = Self::without_images(setup)?;
         volume.check_shape("volume to image", series.setup.volume)?;
         let images = (0..series.setup.shots.len()).into_par_iter().map(|shot| {
-            let beams = volume.slabs().iter().map(|slab| series.turn(shot, slab)).collect();
-            series.with_workspace(|ws| series.exposure(shot)?.intensities(&series.gather(beams), ws))
+            let stack = series.gather(series.turn_all(shot, volume.slabs()));
+            series.with_workspace(|ws| series.exposure(shot)?.intensities(&stack, ws))
         });
         let images: Vec<f32> = images.collect::<Result<Vec<_>>>()?.concat();
         let grid = series.optics.grid();
@@ -256,19 +256,13 @@ impl Series {
         self.rotations[shot].turn_back(gradient, self.setup.pixel_angstrom as f32, slab);
     }
 
-    /// The misfit of some shots and its gradient with respect to the volume (1/V).
+    /// The misfit of some shots and its gradient with respect to the volume (1/V), computed in this process.
     ///
     /// # Errors
     /// [`Error::Shape`] if volume or gradient are not of the setup.
     pub fn gradient(&self, volume: &Volume, shots: &[usize], gradient: &mut Volume) -> Result<Misfit> {
         volume.check_shape("volume", self.setup.volume)?;
-        gradient.check_shape("gradient of the volume", self.setup.volume)?;
-        gradient.clear();
-        let misfits = self.in_waves(volume, shots, gradient, |shot, beams| {
-            let Response { misfit, slabs } = self.respond(shot, beams)?;
-            Ok((misfit, slabs))
-        })?;
-        Ok(total(&misfits))
+        self.gradient_by(&mut Here, volume, shots, gradient)
     }
 
     /// The product of the Gauss-Newton matrix of some shots at a volume with a change of it.
@@ -279,15 +273,20 @@ impl Series {
         volume.check_shape("volume", self.setup.volume)?;
         change.check_shape("change of the volume", self.setup.volume)?;
         let mut product = Volume::zeros(self.setup.volume);
-        self.in_waves(volume, shots, &mut product, |shot, beams| {
-            let stack = self.gather(beams);
-            let change = self.gather(change.slabs().par_iter().map(|slab| self.turn(shot, slab)).collect());
-            let weights = self.images[shot].weights.as_deref();
+        let of_shot = |shot: &usize| {
+            let stack = self.gather(self.turn_all(*shot, volume.slabs()));
+            let change = self.gather(self.turn_all(*shot, change.slabs()));
+            let weights = self.images[*shot].weights.as_deref();
             let product = self.with_workspace(|ws| {
-                self.exposure(shot)?.gauss_newton(&stack, &change, weights, self.setup.loss, ws)
+                self.exposure(*shot)?.gauss_newton(&stack, &change, weights, self.setup.loss, ws)
             })?;
-            Ok(((), self.scatter(&product)))
-        })?;
+            Ok(self.scatter(&product))
+        };
+        for shots in shots.chunks(self.setup.wave_of_tilts) {
+            let slabs: Vec<Vec<Slab>> = shots.par_iter().map(of_shot).collect::<Result<_>>()?;
+            let slabs: Vec<&[Slab]> = slabs.iter().map(|slabs| &slabs[..]).collect();
+            self.add(shots, &slabs, &mut product);
+        }
         Ok(product)
     }
 
@@ -297,7 +296,7 @@ impl Series {
         let microscope = &self.setup.microscope;
         let step = microscope.beam.interaction * self.setup.pixel_angstrom * ROTATION_NORM;
         let rays = shots.iter().map(|shot| {
-            let [slices, _] = self.rotations[*shot].slice_plane();
+            let [slices, _] = self.slice_plane(*shot);
             (slices * self.setup.bin * self.setup.shots[*shot].foci.len()) as f64
         });
         step * step * (1.0 + microscope.absorption.powi(2)) * rays.sum::<f64>()
@@ -351,40 +350,32 @@ impl Series {
         Ok(f64::from(largest) * self.setup.microscope.beam.interaction)
     }
 
-    /// Lets `work` turn each shot's slices into slices again, a wave of shots at a time, and adds what comes back to
-    /// the volume in the order of shots.
-    fn in_waves<R: Send>(
-        &self,
-        volume: &Volume,
-        shots: &[usize],
-        sum: &mut Volume,
-        work: impl Fn(usize, Vec<Slab>) -> Result<(R, Vec<Slab>)> + Sync,
-    ) -> Result<Vec<R>> {
-        let mut results = Vec::with_capacity(shots.len());
-        for shots in shots.chunks(self.setup.wave_of_tilts) {
-            let answers = shots.par_iter().map(|shot| {
-                let beams = volume.slabs().par_iter().map(|slab| self.turn(*shot, slab)).collect();
-                work(*shot, beams)
-            });
-            let answers: Vec<(R, Vec<Slab>)> = answers.collect::<Result<_>>()?;
-            let (wave, slabs): (Vec<R>, Vec<Vec<Slab>>) = answers.into_iter().unzip();
-            results.extend(wave);
-            sum.slabs_mut().par_iter_mut().enumerate().for_each(|(index, sum)| {
-                for (shot, slabs) in shots.iter().zip(&slabs) {
-                    self.turn_back(*shot, &slabs[index], sum);
-                }
-            });
-        }
-        Ok(results)
+    /// Adds what came back of some shots, slab by slab, to the slabs held here, in the order of the shots.
+    pub(super) fn add(&self, shots: &[usize], slabs: &[&[Slab]], sum: &mut Volume) {
+        sum.slabs_mut().par_iter_mut().enumerate().for_each(|(index, sum)| {
+            for (shot, slabs) in shots.iter().zip(slabs) {
+                self.turn_back(*shot, &slabs[index], sum);
+            }
+        });
+    }
+
+    /// The slices of a shot that some slabs of the volume make.
+    pub(super) fn turn_all(&self, shot: usize, slabs: &[Slab]) -> Vec<Slab> {
+        slabs.par_iter().map(|slab| self.turn(shot, slab)).collect()
+    }
+
+    /// Slices and columns of a shot.
+    pub(super) fn slice_plane(&self, shot: usize) -> [usize; 2] {
+        self.rotations[shot].slice_plane()
     }
 
     fn exposure(&self, shot: usize) -> Result<Exposure<'_, f32>> {
-        let [slices, _] = self.rotations[shot].slice_plane();
+        let [slices, _] = self.slice_plane(shot);
         self.optics.exposure(slices, &self.setup.shots[shot].foci)
     }
 
     fn check_beams(&self, shot: usize, beams: &[Slab]) -> Result<()> {
-        let [planes, columns] = self.rotations[shot].slice_plane();
+        let [planes, columns] = self.slice_plane(shot);
         let slabs = self.setup.volume.rows.div_ceil(LANES);
         let fits = |slab: &Slab| slab.columns == columns && slab.planes() == planes;
         if beams.len() == slabs && beams.iter().all(fits) {

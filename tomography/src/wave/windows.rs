@@ -20,6 +20,7 @@
 
 use super::series::total;
 use super::{Misfit, Series, Setup, geometric_radius_px};
+use crate::solve::{Objective, Rows};
 use crate::{Error, Projections, Result, Stack, Volume};
 use std::ops::Range;
 
@@ -90,6 +91,25 @@ impl Windows {
             gradient.set_rows(window.core.start, &core)?;
         }
         Ok(total(&misfits))
+    }
+}
+
+/// The misfit of some shots, each window computed by itself.
+#[derive(Clone, Copy)]
+pub struct InWindows<'a> {
+    /// The windows.
+    pub windows: &'a Windows,
+    /// The shots.
+    pub shots: &'a [usize],
+}
+
+impl Objective for InWindows<'_> {
+    fn check(&self, volume: &Volume) -> Result<()> {
+        volume.check_shape("volume", self.windows.setup.volume)
+    }
+
+    fn gradient(&self, at: &Volume, _: &mut dyn Rows, gradient: &mut Volume) -> Result<f64> {
+        Ok(self.windows.gradient(at, self.shots, gradient)?.loss)
     }
 }
 

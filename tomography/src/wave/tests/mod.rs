@@ -2,6 +2,7 @@
 
 mod abtem;
 mod derivatives;
+mod exact;
 mod series;
 mod waves;
 mod windows;

@@ -5,7 +5,7 @@ use crate::sum::tree_sum;
 use crate::{Projections, Shape, Tilt, Volume};
 
 /// A small needle with smooth blobs of up to 25 V.
-fn needle(rows: usize, seed: u64) -> Volume {
+pub(super) fn needle(rows: usize, seed: u64) -> Volume {
     let shape = Shape::new(10, rows, 12).unwrap();
     let draws = numbers(seed, 40);
     Volume::from_fn(shape, |z, y, x| {
@@ -19,7 +19,7 @@ fn needle(rows: usize, seed: u64) -> Volume {
     })
 }
 
-fn setup(rows: usize) -> Setup {
+pub(super) fn setup(rows: usize) -> Setup {
     let shot = |angle| Shot { tilt: Tilt::new(angle), foci: FOCI.to_vec() };
     let shots = [-50.0, -10.0, 0.0, 35.0].map(shot).to_vec();
     let mut setup = Setup::new(microscope(), 2.0, Shape::new(10, rows, 12).unwrap(), shots);

@@ -3,8 +3,11 @@
 //! The needle is that of the specification's table scaled down: 12 x 12 x 256 voxels of 2 Angstrom, 5 tilts, one focus.
 
 use super::*;
+use crate::solve::{Momentum, Objective, Prior, Progress, Proximal, Run, Whole, proximal};
 use crate::sum::tree_sum;
 use crate::{Shape, Tilt, Volume};
+use std::ops::ControlFlow;
+use std::sync::Mutex;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
@@ -121,13 +124,24 @@ impl Needle {
         self.series.gradient(volume, &SHOTS, gradient).unwrap();
     }
 
+    /// Twelve iterations of FISTA.
+    fn reconstruct(&self, objective: &impl Objective) -> Volume {
+        let prior = Prior { positive: true, tv: None };
+        let options = Proximal { lipschitz: self.curvature, momentum: Momentum::Nesterov, prior };
+        let mut progress = |_: Progress| ControlFlow::Continue(());
+        let mut run = Run { iterations: 12, rows: &mut Whole, progress: &mut progress };
+        proximal(objective, Volume::zeros(self.setup.volume), options, &mut run).unwrap()
+    }
+
+    fn in_one_piece(&self) -> Volume {
+        let here = Mutex::new(Here);
+        self.reconstruct(&Scattering::new(&self.series, SHOTS.to_vec(), &here).unwrap())
+    }
+
     /// The relative difference of reconstructions in windows and in one piece.
-    fn difference(&self, halo: usize, whole: &Volume, steps: usize) -> f64 {
+    fn difference(&self, halo: usize, whole: &Volume) -> f64 {
         let windows = self.windows(halo);
-        let gradient = |at: &Volume, slope: &mut Volume| {
-            windows.gradient(at, &SHOTS, slope).unwrap();
-        };
-        let parts = descend(steps, self.curvature, gradient, |_, _| ());
+        let parts = self.reconstruct(&InWindows { windows: &windows, shots: &SHOTS });
         norm(&minus(&parts, whole)) / norm(whole)
     }
 }
@@ -163,18 +177,19 @@ fn a_halo_chosen_for_a_tolerance_delivers_it_and_a_sharp_aperture_never_does() {
     assert!(phi > 0.3, "a strong sample, or this tests little: {phi}");
     let thickness = smooth.setup.thickness_angstrom(&Tilt::new(60.0));
     let tail = Tail::new(&smooth.setup.microscope, 2.0, 12, &smooth.setup.shots[0].foci, thickness).unwrap();
-    let steps = 12;
-    let whole = descend(steps, smooth.curvature, |at, slope| smooth.whole(at, slope), |_, _| ());
+    let whole = smooth.in_one_piece();
     let halos = [1e-2, 1e-3, 1e-4].map(|eps| {
         let halo = tail.halo(phi, eps).unwrap().max(least_halo(&smooth.setup, 0));
-        let difference = smooth.difference(halo, &whole, steps);
+        let difference = smooth.difference(halo, &whole);
+        println!("tolerance {eps:.0e}: halo {halo}, relative difference {difference:.1e}");
         assert!(difference <= eps, "{eps}: {difference} at {halo} rows");
         halo
     });
     // The same halos behind a sharp aperture.
     let sharp = recorded(Aperture::Hard, Aperture::Hard);
-    let whole = descend(steps, sharp.curvature, |at, slope| sharp.whole(at, slope), |_, _| ());
-    let difference = sharp.difference(halos[2], &whole, steps);
+    let whole = sharp.in_one_piece();
+    let difference = sharp.difference(halos[2], &whole);
+    println!("sharp aperture, halo {}: {difference:.1e}", halos[2]);
     assert!(difference > 1e-3, "a sharp aperture must not agree to {difference}");
     let sharp = Tail::new(&sharp.setup.microscope, 2.0, 12, &sharp.setup.shots[0].foci, thickness).unwrap();
     assert_eq!(sharp.halo(phi, 1e-4), None);
