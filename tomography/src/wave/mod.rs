@@ -40,4 +40,4 @@ pub use plane::Grid;
 pub use real::{C, Real};
 pub use series::{Response, Series, Setup, Shot};
 pub use weak::WeakPhase;
-pub use windows::{InWindows, Windows, least_halo};
+pub use windows::{InWindows, OwnWindow, Windows, least_halo};

@@ -113,6 +113,69 @@ impl Objective for InWindows<'_> {
     }
 }
 
+/// The window of the rows held here, whose halo comes from the ranks that hold the neighbours. All ranks together compute
+/// what [`Windows`] does with the same cuts, in every bit, but hold no more than a window each.
+pub struct OwnWindow {
+    setup: Setup,
+    window: Window,
+}
+
+impl OwnWindow {
+    /// The window of a rank that holds these rows. `images` and `weights` are those of the whole.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for rows beyond the volume, or without rows of vacuum: ranks at both ends are no neighbours.
+    /// As [`Series::new`].
+    pub fn new(
+        setup: &Setup,
+        images: &Projections,
+        weights: Option<&Projections>,
+        rows: Range<usize>,
+        halo: usize,
+    ) -> Result<Self> {
+        if setup.vacuum_rows == 0 {
+            return Err(Error::parameter("rows of vacuum", 0, "at least 1 where ranks hold windows"));
+        }
+        if rows.is_empty() || rows.end > setup.volume.rows {
+            return Err(Error::parameter(
+                "rows of a window",
+                format!("{rows:?}"),
+                "within the volume, and not empty",
+            ));
+        }
+        images.check_shape("recorded images", setup.images())?;
+        let window = Window::new(setup, images, weights, rows, halo)?;
+        Ok(Self { setup: setup.clone(), window })
+    }
+}
+
+impl Objective for OwnWindow {
+    fn check(&self, volume: &Volume) -> Result<()> {
+        volume.check_shape("rows of a window", self.setup.volume.with_rows(self.window.core.len()))
+    }
+
+    fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<f64> {
+        let Window { core, before, rows: length, series } = &self.window;
+        let after = length - before - core.len();
+        let mut part = Volume::zeros(at.shape().with_rows(*length));
+        part.set_rows(*before, at)?;
+        let [above, below] = rows.beside(at, (*before).max(after))?;
+        if let Some(above) = above {
+            let all = above.shape().rows;
+            let taken = all.min(*before);
+            part.set_rows(before - taken, &above.rows(all - taken..all)?)?;
+        }
+        if let Some(below) = below {
+            part.set_rows(before + core.len(), &below.rows(0..below.shape().rows.min(after))?)?;
+        }
+        let shots: Vec<usize> = (0..self.setup.shots.len()).collect();
+        let mut slope = Volume::zeros(part.shape());
+        let misfit = series.gradient(&part, &shots, &mut slope)?;
+        gradient.set_rows(0, &slope.rows(*before..before + core.len())?)?;
+        rows.sum(&[misfit.loss])
+    }
+}
+
 impl Window {
     fn new(
         setup: &Setup,

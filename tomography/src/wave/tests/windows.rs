@@ -3,9 +3,11 @@
 //! The needle is that of the specification's table scaled down: 12 x 12 x 256 voxels of 2 Angstrom, 5 tilts, one focus.
 
 use super::*;
-use crate::solve::{Momentum, Objective, Prior, Progress, Proximal, Run, Whole, proximal};
+use crate::comm::threads;
+use crate::decompose::{Part, partition};
+use crate::solve::{Momentum, Objective, Prior, Progress, Proximal, Rows, Run, Whole, proximal};
 use crate::sum::tree_sum;
-use crate::{Shape, Tilt, Volume};
+use crate::{Result, Shape, Tilt, Volume};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
@@ -99,6 +101,20 @@ fn descend(
     volume
 }
 
+/// Twelve iterations of FISTA on the rows held here.
+fn reconstruct(
+    objective: &impl Objective,
+    lipschitz: f64,
+    own: usize,
+    rows: &mut dyn Rows,
+) -> Result<Volume> {
+    let prior = Prior { positive: true, tv: None };
+    let options = Proximal { lipschitz, momentum: Momentum::Nesterov, prior };
+    let mut progress = |_: Progress| ControlFlow::Continue(());
+    let start = Volume::zeros(Shape::new(12, own, 12).unwrap());
+    proximal(objective, start, options, &mut Run { iterations: 12, rows, progress: &mut progress })
+}
+
 struct Needle {
     setup: Setup,
     series: Series,
@@ -126,11 +142,7 @@ impl Needle {
 
     /// Twelve iterations of FISTA.
     fn reconstruct(&self, objective: &impl Objective) -> Volume {
-        let prior = Prior { positive: true, tv: None };
-        let options = Proximal { lipschitz: self.curvature, momentum: Momentum::Nesterov, prior };
-        let mut progress = |_: Progress| ControlFlow::Continue(());
-        let mut run = Run { iterations: 12, rows: &mut Whole, progress: &mut progress };
-        proximal(objective, Volume::zeros(self.setup.volume), options, &mut run).unwrap()
+        reconstruct(objective, self.curvature, ROWS, &mut Whole).unwrap()
     }
 
     fn in_one_piece(&self) -> Volume {
@@ -219,4 +231,28 @@ fn windows_as_long_as_the_whole_are_the_whole() {
     let images = crate::Projections::zeros(setup.images());
     assert!(Windows::new(&setup, &images, None, &[64, 64], 8).is_err());
     assert!(Windows::new(&setup, &images, None, &[256], 8).is_err());
+}
+
+#[test]
+fn ranks_that_hold_a_window_each_compute_what_windows_do() {
+    let mut setup = setup(Aperture::IMAGE, Aperture::None);
+    setup.vacuum_rows = 30;
+    let images = Series::simulate(setup.clone(), &needle()).unwrap();
+    let lipschitz = Series::new(setup.clone(), &images, None).unwrap().curvature_bound(&SHOTS);
+    for halo in [12, 40, 96] {
+        let windows = Windows::new(&setup, &images, None, &CUTS, halo).unwrap();
+        let together = InWindows { windows: &windows, shots: &SHOTS };
+        let together = reconstruct(&together, lipschitz, ROWS, &mut Whole).unwrap();
+        let ranges = partition(ROWS, 4);
+        let mut apart = threads::run(4, |comm| {
+            let mut part = Part::new(comm, ranges.clone())?;
+            let own = part.range();
+            let window = OwnWindow::new(&setup, &images, None, own.clone(), halo)?;
+            let volume = reconstruct(&window, lipschitz, own.len(), &mut part)?;
+            part.gather(&volume)
+        });
+        assert_eq!(apart.swap_remove(0).unwrap().unwrap(), together, "halo {halo}");
+    }
+    setup.vacuum_rows = 0;
+    assert!(OwnWindow::new(&setup, &images, None, 0..64, 8).is_err());
 }
