@@ -1,10 +1,10 @@
 """Other programs on the task of `cargo bench -p parthood-tomography --bench multislice`, one thread, CPU time.
 
-    python3 -m venv venv && venv/bin/pip install abtem==1.0.11 pyfftw
+    python3 -m venv venv && venv/bin/pip install abtem==1.0.11 pyfftw 'jax[cpu]'
     venv/bin/python tomography/peers/bench.py [--ours] [--size N ...]
 
 64 slices of n x n, complex64, one focus. With --ours the Rust bench runs first, and ratios are printed beside it; only
-ratios of one run mean something. numpy + scipy.fft has an adjoint written by hand; abTEM has none.
+ratios of one run mean something. numpy + scipy.fft has an adjoint written by hand; abTEM has none; jax differentiates.
 """
 import argparse
 import os
@@ -67,6 +67,33 @@ def numpy_scipy(n):
     return {"forward": milliseconds(forward), "gradient": milliseconds(with_gradient)}
 
 
+def jax_compiled(n):
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    import jax
+    import jax.numpy as jnp
+
+    v = jnp.asarray((np.random.default_rng(0).random((SLICES, n, n)) * 40).astype(np.float32))
+    k = fft.fftfreq(n, PIXEL)
+    k2 = k[:, None] ** 2 + k[None] ** 2
+    free = jnp.asarray(np.exp(-1j * np.pi * WAVELENGTH * THICKNESS * k2).astype(np.complex64))
+    lens = np.exp(-1j * np.pi * WAVELENGTH * DISTANCE * k2) * (np.sqrt(k2) < 1 / (3 * PIXEL))
+    lens = jnp.asarray(lens.astype(np.complex64))
+
+    def loss(v):
+        def step(psi, slab):
+            return jnp.fft.ifft2(jnp.fft.fft2(psi * jnp.exp(1j * INTERACTION * slab)) * free), None
+
+        psi, _ = jax.lax.scan(step, jnp.ones((n, n), jnp.complex64), v[:-1])
+        psi = jnp.fft.ifft2(jnp.fft.fft2(psi * jnp.exp(1j * INTERACTION * v[-1])) * lens)
+        return 0.5 * jnp.sum((jnp.abs(psi) - 1) ** 2)
+
+    forward, gradient = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
+    return {
+        "forward": milliseconds(lambda: forward(v).block_until_ready()),
+        "gradient": milliseconds(lambda: gradient(v)[1].block_until_ready()),
+    }
+
+
 def abtem_forward(n, library):
     import abtem
     import dask
@@ -96,6 +123,7 @@ for n in arguments.size:
     programs = {"numpy + scipy.fft": lambda: numpy_scipy(n)}
     for library in ("numpy", "fftw"):
         programs[f"abTEM, {library}"] = lambda library=library: abtem_forward(n, library)
+    programs["jax, compiled"] = lambda: jax_compiled(n)
     for program, measure in programs.items():
         try:
             times = measure()
