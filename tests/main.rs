@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod craq;
 mod harness;
 mod manifest;
 mod multipaxos;

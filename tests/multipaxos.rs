@@ -4,8 +4,9 @@
 use parthood::simulate;
 use parthood::watching::Watching;
 use parthood_models as models;
+use parthood_models::ClientParams;
 use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
-use parthood_models::multipaxos::{ClientParams, Multipaxos, Params};
+use parthood_models::multipaxos::{Multipaxos, Params};
 use parthood_models::sequential::EachKey;
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::command::Operation as ClientOperation;

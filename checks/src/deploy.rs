@@ -6,6 +6,7 @@
 
 mod client;
 mod cluster;
+mod craq;
 mod journal;
 mod multipaxos;
 mod paxos;
@@ -14,6 +15,7 @@ mod unreplicated;
 
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
 pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
+pub use craq::Craq;
 pub use journal::DurableJournal;
 pub use multipaxos::MultiPaxos;
 pub use paxos::{Paxos, propose};
@@ -49,8 +51,11 @@ pub trait Deployable: 'static {
     /// The roles of its nodes. Nodes are numbered by role in this order, and as in the cluster file within a role.
     const ROLES: &'static [&'static str];
 
-    /// The role of the nodes that vote, over which the quorum systems are.
-    const VOTERS: &'static str;
+    /// The role of the nodes that vote, over which the quorum systems are; none where nobody votes.
+    const VOTERS: Option<&'static str>;
+
+    /// Does it contact one quorum where one is enough, as a strategy says?
+    const THRIFTY: bool = false;
 
     /// Can a node that has lost what it saved come back?
     const REJOINS: bool;
@@ -118,7 +123,7 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 3] = [MultiPaxos::NAME, Paxos::NAME, Unreplicated::NAME];
+pub const DEPLOYABLE: [&str; 4] = [Craq::NAME, MultiPaxos::NAME, Paxos::NAME, Unreplicated::NAME];
 
 /// Does something with the protocol of this name.
 ///
@@ -126,6 +131,7 @@ pub const DEPLOYABLE: [&str; 3] = [MultiPaxos::NAME, Paxos::NAME, Unreplicated::
 /// When there is no such protocol.
 pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
     match protocol {
+        Craq::NAME => Ok(visitor.visit::<Craq>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Paxos::NAME => Ok(visitor.visit::<Paxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
@@ -139,6 +145,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
 /// When there is no such protocol.
 pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
     match protocol {
+        Craq::NAME => Ok(visitor.visit::<Craq>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
         Paxos::NAME => Err(Error::Usage(

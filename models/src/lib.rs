@@ -23,6 +23,8 @@
 //! which excludes defects of hashing itself. Every reduction can be switched off in [`Setup`].
 
 mod checker;
+mod client_params;
+pub mod craq;
 mod fingerprint;
 pub mod history;
 pub mod linearizability;
@@ -46,6 +48,7 @@ mod walk;
 mod watch;
 
 pub use checker::{Limits, Progress, check};
+pub use client_params::ClientParams;
 pub use fingerprint::Hashed;
 pub use liveness::{Fair, Liveness, live};
 pub use network::{Network, Packet};

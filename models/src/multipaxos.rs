@@ -12,20 +12,19 @@ mod properties;
 pub use ghost::Ghost;
 
 use crate::quorum_params::{self, QuorumParams};
-use crate::{Budget, Property, Protocol, Step};
+use crate::{Budget, ClientParams, Property, Protocol, Step, client_params};
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::faults::{Faults, Mutated};
 use parthood_protocols::ids::{Round, Slot};
 use parthood_protocols::multipaxos::{
     Bounds, Config, Limits, Msg, Mutant, Node, Server, ServerState, State, Timer, Timing,
 };
-use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, StateMachine};
+use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use parthood_quorums::QuorumSystem;
 use serde::Deserialize;
 use stateright::actor::Id;
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A configuration: what the bounds of a row are about.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -69,23 +68,6 @@ pub struct Params {
     /// Whether every client must have its answers when nothing more can happen. Not so where a client may give up.
     #[serde(default)]
     pub answers: bool,
-}
-
-/// A client.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientParams {
-    /// What it asks, one after the other.
-    pub script: Vec<AppendLogCommand>,
-    /// The server it asks first.
-    #[serde(default)]
-    pub first: usize,
-    /// How often it may ask again, each time the next server.
-    #[serde(default)]
-    pub retries: u32,
-    /// Whether it must open a session first.
-    #[serde(default)]
-    pub opens_session: bool,
 }
 
 fn one() -> usize {
@@ -153,14 +135,11 @@ impl Multipaxos {
     /// What makes no sense about the configuration, in words.
     pub fn new(params: &Params, mutant: Option<Mutant>) -> Result<Self, String> {
         let servers = params.servers;
-        if servers == 0 || params.clients.is_empty() {
-            return Err("at least one server and one client are needed".into());
-        }
+        let clients = client_params::clients(&params.clients, servers)?;
         if servers > quorum_params::NODES_MAX {
             return Err(format!("at most {} servers are modelled", quorum_params::NODES_MAX));
         }
-        let named = (params.learners.iter()).chain(params.clients.iter().map(|client| &client.first));
-        if let Some(wrong) = named.copied().find(|server| *server >= servers) {
+        if let Some(wrong) = params.learners.iter().find(|server| **server >= servers) {
             return Err(format!("there is no server {wrong}; there are {servers}"));
         }
         let never = |slots: u64| if slots == 0 { u64::MAX } else { slots };
@@ -175,33 +154,19 @@ impl Multipaxos {
         };
         let bounds =
             Bounds { round_max: Round(params.round_max), nack: params.nack, resend: true, ping: true };
-        let ids = (servers..).zip(&params.clients);
-        let known = ids.clone().filter(|(_, client)| !client.opens_session).map(|(id, _)| id as u64);
         let config = Config {
             servers,
             groups: groups(servers, &params.groups)?,
-            known_clients: known.collect(),
+            known_clients: client_params::known(&params.clients, servers),
             limits,
             timing: Timing::default(),
             bounds,
             faults: Mutated(mutant),
         };
-        let clients = params.clients.iter().map(|client| Client {
-            contacts: (0..servers).map(Id::from).collect(),
-            first_contact: client.first,
-            script: client.script.clone(),
-            lanes: 1,
-            known: !client.opens_session,
-            application: None,
-            retries_max: client.retries,
-            // Only the simulator has a clock that this matters to.
-            retry_after: Duration::from_millis(100)..Duration::from_millis(200),
-        });
-        let (clients, learners) = (clients.collect(), params.learners.clone());
         let quorums_meet = config.groups.iter().all(|group| quorum_params::intersect(&**group, servers));
         Ok(Self {
             config: Arc::new(config),
-            learners,
+            learners: params.learners.clone(),
             clients,
             answers: params.answers,
             quorums_meet,

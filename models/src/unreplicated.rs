@@ -6,17 +6,16 @@
 
 use crate::history::History;
 use crate::sequential::OneObject;
-use crate::{Budget, Cause, Property, Protocol, Step, View};
+use crate::{Budget, Cause, ClientParams, Property, Protocol, Step, View, client_params};
 use parthood_protocols::client::{Client, ClientMsg, RetryTimer};
 use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::{Faults, Mutated};
 use parthood_protocols::sessions::Standing;
-use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, StateMachine};
+use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use parthood_protocols::unreplicated::{Msg, Mutant, Node, Server, State};
 use serde::Deserialize;
 use stateright::actor::{Command, Id};
 use std::borrow::Cow;
-use std::time::Duration;
 
 /// A configuration: what the bounds of a row are about.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -27,20 +26,6 @@ pub struct Params {
     /// Whether every client must have its answers when nothing more can happen. Not so where a client may give up.
     #[serde(default)]
     pub answers: bool,
-}
-
-/// A client.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientParams {
-    /// What it asks, one after the other.
-    pub script: Vec<AppendLogCommand>,
-    /// How often it may ask again.
-    #[serde(default)]
-    pub retries: u32,
-    /// Whether it must open a session first.
-    #[serde(default)]
-    pub opens_session: bool,
 }
 
 /// The unreplicated server and its clients in one configuration.
@@ -71,24 +56,11 @@ impl Unreplicated {
     /// # Errors
     /// What makes no sense about the configuration, in words.
     pub fn new(params: &Params, mutant: Option<Mutant>) -> Result<Self, String> {
-        if params.clients.is_empty() {
-            return Err("at least one client is needed".into());
-        }
-        let ids = (1..).zip(&params.clients);
-        let known_clients = ids.filter(|(_, client)| !client.opens_session).map(|(id, _)| id).collect();
-        let clients = params.clients.iter().map(|client| Client {
-            contacts: vec![Id::from(0)],
-            first_contact: 0,
-            script: client.script.clone(),
-            lanes: 1,
-            known: !client.opens_session,
-            application: None,
-            retries_max: client.retries,
-            retry_after: Duration::ZERO..Duration::ZERO,
-        });
+        let clients = client_params::clients(&params.clients, 1)?;
+        let known_clients = client_params::known(&params.clients, 1);
         let server = Server { known_clients, lanes_max: 64, faults: Mutated(mutant) };
         let properties = || ALL.to_vec();
-        Ok(Self { server, clients: clients.collect(), answers: params.answers, properties })
+        Ok(Self { server, clients, answers: params.answers, properties })
     }
 }
 

@@ -9,6 +9,7 @@
 //! | one server, no fault tolerance | [`unreplicated`] | the baseline of "Scaling Replicated State Machines with Compartmentalization", section 10 |
 //! | single-decree Paxos | [`paxos`] | the same, section 2 |
 //! | `MultiPaxos`, every server hosting all roles | [`multipaxos`] | the same, section 2 |
+//! | a chain with reads at every node | [`craq`] | the same, section 10 |
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
 //! [`sessions`] (exactly-once), [`client`] (the client role), [`durable`] (how storage is written down cheaply) and
@@ -16,6 +17,7 @@
 
 pub mod client;
 pub mod command;
+pub mod craq;
 pub mod durable;
 pub mod faults;
 pub mod ids;

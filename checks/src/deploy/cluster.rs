@@ -4,17 +4,19 @@ use super::{Deployable, Visit, visit};
 use crate::error::Error;
 use crate::settings::{self, Fields, Placed, Problems};
 use parthood_protocols::multipaxos::{Limits, Timing};
-use parthood_quorums::{Cluster as Nodes, Majority, NodeSet, QuorumSystem, ReadWriteQuorumSystem};
+use parthood_quorums::NodeSet;
 use parthood_runtime::udp::AddressBook;
 use parthood_runtime::wire::Key;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 mod example;
+mod group;
+
+pub use group::Group;
 
 /// Where the cluster file is looked for, and where `run --all` puts one if there is none.
 pub const DEFAULT_CLUSTER_FILE: &str = "cluster/cluster.toml";
@@ -51,17 +53,6 @@ pub struct Member {
     pub role: &'static str,
     /// Where it listens. Nodes with one address live in one process.
     pub address: SocketAddr,
-}
-
-/// A quorum system over the nodes that vote, numbered from 0.
-#[derive(Clone, Debug)]
-pub struct Group(Arc<dyn QuorumSystem>);
-
-impl Group {
-    /// The system.
-    pub fn system(&self) -> Arc<dyn QuorumSystem> {
-        self.0.clone()
-    }
 }
 
 /// Durations, in milliseconds. They matter for speed and liveness only.
@@ -230,7 +221,7 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
     let key_file = top.required::<PathBuf>("key_file", problems);
     let data = top.optional::<PathBuf>("data", problems);
     let members = members(top, roles, problems);
-    let groups = groups(top, &members, roles, problems);
+    let groups = group::groups(top, &members, roles, problems);
     let times = times(top, problems);
     let sizes = sizes(top, problems);
     Some(Cluster {
@@ -250,7 +241,9 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
 #[derive(Clone, Copy)]
 struct Roles {
     all: &'static [&'static str],
-    voters: &'static str,
+    voters: Option<&'static str>,
+    /// Does it contact one quorum where one is enough?
+    thrifty: bool,
 }
 
 struct RolesOf;
@@ -259,7 +252,7 @@ impl Visit for RolesOf {
     type Output = Roles;
 
     fn visit<D: Deployable>(self) -> Roles {
-        Roles { all: D::ROLES, voters: D::VOTERS }
+        Roles { all: D::ROLES, voters: D::VOTERS, thrifty: D::THRIFTY }
     }
 }
 
@@ -326,37 +319,6 @@ fn members(top: &mut Fields<'_>, roles: Option<Roles>, problems: &mut Problems<'
     }
     members.sort_by_key(|member| all.iter().position(|role| *role == member.role));
     members
-}
-
-/// One group for each `[[quorums]]`, or majorities of all nodes that vote.
-fn groups(
-    top: &mut Fields<'_>,
-    members: &[Member],
-    roles: Option<Roles>,
-    problems: &mut Problems<'_>,
-) -> Vec<Group> {
-    let tables = top.tables("quorums", problems);
-    let voters = members.iter().filter(|member| roles.is_none_or(|roles| roles.voters == member.role));
-    let voters: Vec<String> = voters.map(|member| member.name.clone()).collect();
-    if tables.is_empty() {
-        return vec![Group(Arc::new(Majority::new(voters.len().clamp(1, NodeSet::CAPACITY))))];
-    }
-    let nodes = Nodes::named(voters);
-    let mut groups = Vec::new();
-    for mut table in tables {
-        let place = table.place();
-        let reads = table.optional::<String>("reads", problems);
-        let writes = table.optional::<String>("writes", problems);
-        table.finish(problems);
-        let place = reads.as_ref().or(writes.as_ref()).map_or(place, |text| text.place.clone());
-        let Ok(nodes) = &nodes else { continue };
-        let text = |text: &Option<Placed<String>>| text.as_ref().map(|text| text.value.clone());
-        match ReadWriteQuorumSystem::parse(nodes, text(&reads).as_deref(), text(&writes).as_deref()) {
-            Ok(system) => groups.push(Group(Arc::new(system))),
-            Err(error) => problems.note(&place, error.to_string()),
-        }
-    }
-    groups
 }
 
 fn times(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Times {

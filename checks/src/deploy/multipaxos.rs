@@ -32,7 +32,7 @@ impl Deployable for MultiPaxos {
 
     const NAME: &'static str = "multipaxos";
     const ROLES: &'static [&'static str] = &["server"];
-    const VOTERS: &'static str = "server";
+    const VOTERS: Option<&'static str> = Some("server");
     const REJOINS: bool = true;
 
     fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor {

@@ -37,7 +37,7 @@ impl Deployable for Paxos {
 
     const NAME: &'static str = "paxos";
     const ROLES: &'static [&'static str] = &["proposer", "acceptor"];
-    const VOTERS: &'static str = "acceptor";
+    const VOTERS: Option<&'static str> = Some("acceptor");
     /// An acceptor that has lost its promises may help to choose a second value.
     const REJOINS: bool = false;
 

@@ -22,7 +22,7 @@ impl Deployable for Unreplicated {
 
     const NAME: &'static str = "unreplicated";
     const ROLES: &'static [&'static str] = &["server"];
-    const VOTERS: &'static str = "server";
+    const VOTERS: Option<&'static str> = None;
     const REJOINS: bool = true;
 
     fn servers(nodes: usize) -> usize {

@@ -2,6 +2,7 @@
 
 use super::{Model, Protocol};
 use crate::manifest::Row;
+use parthood_models::craq::Craq;
 use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
 use parthood_models::unreplicated::Unreplicated;
@@ -30,6 +31,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Scaling Replicated State Machines with Compartmentalization, section 2",
         manifest: include_str!("../../manifest/multipaxos.toml"),
         model: |row| model(row, Multipaxos::new),
+    },
+    Protocol {
+        name: "craq",
+        title: "CRAQ, a chain with reads at every node: the comparison",
+        paper: "Scaling Replicated State Machines with Compartmentalization, section 10",
+        manifest: include_str!("../../manifest/craq.toml"),
+        model: |row| model(row, Craq::new),
     },
 ];
 

@@ -1,0 +1,82 @@
+//! [`parthood_protocols::craq`], deployed.
+
+use super::{
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Replicates, StateOf, answered, client, scripted,
+};
+use parthood_models as models;
+use parthood_protocols::craq::{Chain, Config, Msg, Node, Reader, State};
+use parthood_protocols::faults::Correct;
+use parthood_protocols::state_machine::KeyValue;
+use std::sync::Arc;
+
+/// [`parthood_protocols::craq`]: the nodes of the cluster file, in its order, are the chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Craq;
+
+fn config(cluster: &Cluster) -> Arc<Config> {
+    /// What fits a few datagrams.
+    const RESEND_MAX: usize = 64;
+    Arc::new(Config {
+        nodes: cluster.members.len(),
+        known_clients: Vec::new(),
+        pending_max: cluster.sizes.limits().window_slots,
+        resend_max: RESEND_MAX,
+        lanes_max: cluster.sizes.lanes,
+        resend_after: cluster.times.resend(),
+        faults: Correct,
+    })
+}
+
+impl Deployable for Craq {
+    type Actor = Node<KeyValue>;
+    type Model = models::craq::Craq<KeyValue, Correct>;
+
+    const NAME: &'static str = "craq";
+    const ROLES: &'static [&'static str] = &["node"];
+    const VOTERS: Option<&'static str> = None;
+    /// Nobody brings a node back what it has lost.
+    const REJOINS: bool = false;
+
+    fn server(cluster: &Cluster, index: usize, _: bool) -> Self::Actor {
+        Node::Chain(Chain { index, config: config(cluster) })
+    }
+
+    fn model(cluster: &Cluster) -> Self::Model {
+        models::craq::Craq::deployed(config(cluster))
+    }
+
+    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
+        Self::client(cluster, scripted(cluster.members.len(), seed, number, commands))
+    }
+
+    fn answered(state: &StateOf<Self>) -> Option<usize> {
+        match state {
+            State::Client(client) => Some(answered(client)),
+            State::Chain(_) => None,
+        }
+    }
+
+    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
+        match state {
+            State::Chain(node) => Some((node.committed, &node.machine)),
+            State::Client(_) => None,
+        }
+    }
+
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
+        match msg {
+            Msg::Client(msg) => Some(msg),
+            _ => None,
+        }
+    }
+}
+
+impl Replicates for Craq {
+    fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
+        Node::Client(Reader { client: client(cluster.members.len(), cluster, role) })
+    }
+
+    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
+        Msg::Client(msg)
+    }
+}
