@@ -19,7 +19,7 @@
 //! x, by at most `phi tau(h) sqrt(N_x)` to first order in `phi`, the largest phase along a ray (Duhamel's formula: what is
 //! scattered at a distance arrives through `K`). So [`Tail::halo`] turns a tolerance into a halo.
 
-use super::{C, Focus, Microscope};
+use super::{C, Focus, Grid, Microscope};
 use crate::Result;
 use rustfft::FftPlanner;
 
@@ -53,7 +53,7 @@ impl Tail {
     /// thickness (Angstrom).
     ///
     /// # Errors
-    /// As [`Microscope::check`].
+    /// As [`Microscope::check`] and [`Grid::new`].
     pub fn new(
         microscope: &Microscope,
         pixel_angstrom: f64,
@@ -63,15 +63,13 @@ impl Tail {
     ) -> Result<Self> {
         microscope.check()?;
         let transform = FftPlanner::new().plan_fft_inverse(ROWS);
-        let frequency = |bin: usize, n: usize| bin.min(n - bin) as f64 / (n as f64 * pixel_angstrom);
+        let grid = Grid::new(columns, ROWS, pixel_angstrom)?;
         let mut sums = vec![0.0_f64; HALOS];
         let ends = [-0.5, 0.5].map(|end| end * thickness_angstrom);
         for (focus, depth) in foci.iter().flat_map(|focus| ends.map(|depth| (*focus, depth))) {
             for kx in 0..=columns / 2 {
-                let kx = frequency(kx, columns);
-                let at = |ky: usize| {
-                    microscope.transfer(kx.hypot(frequency(ky, ROWS)), focus, depth, pixel_angstrom)
-                };
+                let at =
+                    |ky: usize| microscope.transfer(grid.frequency(kx, ky), focus, depth, pixel_angstrom);
                 let mut kernel: Vec<C<f64>> = (0..ROWS).map(at).collect();
                 transform.process(&mut kernel);
                 let mut sum = kernel[ROWS / 2].norm();
@@ -154,5 +152,6 @@ mod tests {
         }
         let sharp = tail(Aperture::Hard, 5000.0);
         assert_eq!(sharp.halo(0.98, 1e-3), None, "the tail of a sharp edge does not converge");
+        assert!(Tail::new(&microscope(Aperture::IMAGE), 2.0, 0, &[Focus::at_distance(0.0)], 96.0).is_err());
     }
 }
