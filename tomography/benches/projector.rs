@@ -15,12 +15,14 @@
 
 use nix::time::{ClockId, clock_gettime};
 use parthood_tomography::project::{Joseph, Projector};
-use parthood_tomography::{LANES, Lanes, Shape, Stack, Tilt, TiltSign};
+use parthood_tomography::solve::{Data, Progress, Run, Sirt, Whole, sirt};
+use parthood_tomography::{LANES, Lanes, Result, Shape, Stack, Tilt, TiltSign};
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 const SLABS: usize = 4;
-const BUDGET: Duration = Duration::from_secs(4);
+const BUDGET: Duration = Duration::from_secs(2);
 
 fn main() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
@@ -57,6 +59,18 @@ fn measure(n: usize) {
         transposed.multiply(black_box(&images.slabs()[0].data), &mut back.slabs_mut()[0].data);
     }) / LANES as f64;
     report("back projection", ours, csr);
+    let iterate = |projector: &dyn Projector| {
+        let data = Data { projector, images: &images };
+        let run = |iterations: usize| {
+            let mut silent = |_: Progress| ControlFlow::Continue(());
+            let mut run = Run { iterations, rows: &mut Whole, progress: &mut silent };
+            sirt(data, volume.clone(), Sirt::default(), &mut run).expect("the shapes fit")
+        };
+        // Without the two sums of weights that a run starts with.
+        (milliseconds(|| drop(black_box(run(3)))) - milliseconds(|| drop(black_box(run(1))))) / 2.0
+    };
+    let csr = Stored { matrix, transposed, volume: joseph.volume_plane(), images: joseph.image_plane() };
+    report("iteration of SIRT", iterate(&joseph) / rows as f64, iterate(&csr) / rows as f64);
 }
 
 fn pattern(shape: Shape) -> Stack {
@@ -80,6 +94,38 @@ fn milliseconds(mut run: impl FnMut()) -> f64 {
 
 fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("this thread has a clock").into()
+}
+
+/// The matrix and its transpose as a projector.
+struct Stored {
+    matrix: Csr,
+    transposed: Csr,
+    volume: [usize; 2],
+    images: [usize; 2],
+}
+
+impl Projector for Stored {
+    fn volume_plane(&self) -> [usize; 2] {
+        self.volume
+    }
+
+    fn image_plane(&self) -> [usize; 2] {
+        self.images
+    }
+
+    fn project(&self, volume: &Stack, images: &mut Stack) -> Result<()> {
+        for (to, from) in images.slabs_mut().iter_mut().zip(volume.slabs()) {
+            self.matrix.multiply(&from.data, &mut to.data);
+        }
+        Ok(())
+    }
+
+    fn back_project(&self, images: &Stack, volume: &mut Stack) -> Result<()> {
+        for (to, from) in volume.slabs_mut().iter_mut().zip(images.slabs()) {
+            self.transposed.multiply(&from.data, &mut to.data);
+        }
+        Ok(())
+    }
 }
 
 /// A sparse matrix, row by row.

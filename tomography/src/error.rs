@@ -43,6 +43,12 @@ pub enum Error {
         /// The value.
         value: f32,
     },
+    /// A plan that cannot be read or carried out.
+    #[error("the plan is not usable: {why}")]
+    Plan {
+        /// Why.
+        why: String,
+    },
     /// A worker that others wait for is gone.
     #[error("worker {rank} is gone; start the run again, or with fewer workers")]
     Lost {

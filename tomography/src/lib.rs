@@ -10,6 +10,8 @@
 //! sum        the one order of every float sum   project    Joseph's projector, rotation and sum, their transposes
 //! wave       the wave through thick samples     solve      from images to volumes: WBP, SIRT, CGLS, FISTA, subsets, TV
 //! comm       messages between workers           decompose  rows, columns, and tasks at workers, equal to the whole
+//! align      the tilt axis along the columns
+//! plan       all that bits depend on, in a file  stitch     blocks put together     phantom  made-up samples
 //! ```
 //!
 //! Source: Ren, Whittaker, Ophus, Waller, "Electron tomography by parts" (arXiv:2110.07857) and its predecessor,
@@ -33,13 +35,17 @@
     reason = "loops over sixteen lanes of several arrays are written alike"
 )]
 
+pub mod align;
 pub mod comm;
 pub mod decompose;
 pub mod error;
 pub mod geometry;
+pub mod phantom;
+pub mod plan;
 pub mod project;
 pub mod solve;
 pub mod stack;
+pub mod stitch;
 pub mod sum;
 #[cfg(test)]
 mod testing;

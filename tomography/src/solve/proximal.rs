@@ -10,7 +10,8 @@ use super::{Objective, Prior, Progress, Run};
 use crate::{Error, Result, Stack, Volume};
 
 /// How far the next step is taken ahead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Momentum {
     /// Not at all: projected gradient.
     None,

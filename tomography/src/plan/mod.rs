@@ -1,0 +1,240 @@
+//! The plan of a reconstruction: everything on which its bits depend, in one file.
+//!
+//! Parts equal the whole only if all of them use the same step, the same order of subsets, the same reach of total
+//! variation, and so on. A [`Spec`] is what a person chooses; a [`Plan`] adds what follows from it and must not be
+//! computed anew by each worker: the Lipschitz constant and the blocks. It is written as JSON, and its [`Plan::hash`]
+//! goes into every output. The same spec gives the same plan.
+//!
+//! How many workers there are is not part of it: in [`Mode::Exact`] the result does not depend on them.
+
+mod block;
+mod estimate;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use block::{Block, Window, crop};
+pub use estimate::{Estimate, Speed};
+
+use crate::project::Joseph;
+use crate::solve::{Filter, Momentum, Prior, interleaved, lipschitz};
+use crate::{Error, Result, Shape, Tilt};
+use serde::{Deserialize, Serialize};
+
+/// The format of plans that this version reads and writes.
+pub const FORMAT: u32 = 1;
+/// Power iterations for the Lipschitz constant.
+const POWER_ITERATIONS: usize = 10;
+
+/// How a volume is solved for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Solver {
+    /// Weighted back projection; has no iterations.
+    Wbp {
+        /// The window on the ramp.
+        filter: Filter,
+    },
+    /// SIRT.
+    Sirt {
+        /// Factor of each step.
+        relaxation: f32,
+    },
+    /// Conjugate gradients; takes no prior.
+    Cgls {},
+    /// Gradient steps with a prior.
+    Proximal {
+        /// How far the next step is taken ahead.
+        momentum: Momentum,
+    },
+    /// Gradient steps for interleaved subsets of the images.
+    OrderedSubsets {
+        /// Number of subsets.
+        subsets: usize,
+        /// The step is this over the Lipschitz constant.
+        relaxation: f64,
+        /// The largest momentum.
+        momentum_max: f64,
+    },
+}
+
+/// How the volume is taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Rows at any number of workers that talk to each other: equal to the whole in every bit.
+    Exact {},
+    /// Blocks that are reconstructed apart from each other and then stitched: no equality is claimed.
+    Patch {
+        /// Rows and columns of a block's core; the last block of an axis is what remains.
+        core: [usize; 2],
+        /// Rows and columns around the core that are reconstructed with it.
+        halo: [usize; 2],
+        /// Rows and columns on each side of a border over which neighbours are blended; 0 cuts.
+        ramp: [usize; 2],
+    },
+}
+
+/// What a person chooses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Planes, rows and columns of the volume.
+    pub volume: Shape,
+    /// Side of a voxel and of a pixel in Angstrom.
+    pub voxel_angstrom: f64,
+    /// Columns of an image.
+    pub pixels: usize,
+    /// The tilts, in the order of the images, signs applied.
+    pub tilts: Vec<Tilt>,
+    /// How to solve.
+    pub solver: Solver,
+    /// What is known of the volume.
+    pub prior: Prior,
+    /// Iterations.
+    pub iterations: usize,
+    /// Seed of the power iteration's start.
+    pub seed: u64,
+    /// How to take apart.
+    pub mode: Mode,
+}
+
+/// A spec and what follows from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The format of this plan.
+    pub format: u32,
+    /// Version of the program that planned.
+    pub version: String,
+    /// Vector instructions of the planning machine. Transforms choose their code by them, so bits are claimed equal
+    /// among machines of one level.
+    pub processor: String,
+    /// What was chosen.
+    pub spec: Spec,
+    /// L of all images, or the largest of the subsets; 1 for solvers without one.
+    pub lipschitz: f64,
+    /// The blocks in the order in which they are stitched: rows of blocks, then columns. One block in exact mode.
+    pub blocks: Vec<Block>,
+}
+
+impl Plan {
+    /// Plans.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for what makes no sense.
+    pub fn new(spec: Spec) -> Result<Self> {
+        spec.check()?;
+        Ok(Self {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            processor: processor_level().to_owned(),
+            lipschitz: spec.lipschitz()?,
+            blocks: block::blocks(&spec)?,
+            spec,
+        })
+    }
+
+    /// The plan as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] if a number has no JSON form.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self).map_err(|error| Error::Plan { why: error.to_string() })
+    }
+
+    /// A plan from JSON. What follows from the spec is computed again and must agree, so that a plan edited by hand
+    /// cannot make parts that do not belong together.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] for what is not a plan, of another format, or inconsistent.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let plan: Self =
+            serde_json::from_str(text).map_err(|error| Error::Plan { why: error.to_string() })?;
+        if plan.format != FORMAT {
+            let why = format!("it has format {}, this program reads format {FORMAT}", plan.format);
+            return Err(Error::Plan { why });
+        }
+        plan.spec.check()?;
+        if block::blocks(&plan.spec)? != plan.blocks {
+            return Err(Error::Plan { why: "its blocks do not follow from its spec; plan again".to_owned() });
+        }
+        if !plan.lipschitz.is_finite() || plan.lipschitz <= 0.0 {
+            return Err(Error::Plan { why: format!("its Lipschitz constant is {}", plan.lipschitz) });
+        }
+        Ok(plan)
+    }
+
+    /// The BLAKE3 hash of the plan's JSON, in hexadecimal digits: what an output names as its origin.
+    ///
+    /// # Errors
+    /// As [`Plan::to_json`].
+    pub fn hash(&self) -> Result<String> {
+        Ok(blake3::hash(self.to_json()?.as_bytes()).to_hex().to_string())
+    }
+}
+
+impl Spec {
+    fn check(&self) -> Result<()> {
+        let Shape { planes, rows, columns } = self.volume;
+        Shape::new(planes, rows, columns)?;
+        if !self.voxel_angstrom.is_finite() || self.voxel_angstrom <= 0.0 {
+            let value = self.voxel_angstrom;
+            return Err(Error::parameter("voxel size in Angstrom", value, "finite and above 0"));
+        }
+        if self.tilts.is_empty() {
+            return Err(Error::parameter("number of tilts", 0, "at least 1"));
+        }
+        self.prior.check()?;
+        if matches!(self.solver, Solver::Wbp { .. } | Solver::Cgls {}) && self.prior != Prior::default() {
+            return Err(Error::parameter("prior", "given", "left out: this solver has no place for it"));
+        }
+        if matches!(self.solver, Solver::Sirt { .. }) && self.prior.tv.is_some() {
+            return Err(Error::parameter("total variation", "given", "left out: SIRT has no place for it"));
+        }
+        match self.solver {
+            Solver::OrderedSubsets { subsets, .. } if !(1..=self.tilts.len()).contains(&subsets) => {
+                Err(Error::parameter("number of subsets", subsets, "between 1 and the number of tilts"))
+            }
+            _ => Joseph::new(planes, columns, self.pixels, &self.tilts).map(drop),
+        }
+    }
+
+    /// The tilts of each subset, as indices; one subset of all for solvers without subsets.
+    pub fn subsets(&self) -> Vec<Vec<usize>> {
+        match self.solver {
+            Solver::OrderedSubsets { subsets, .. } => interleaved(self.tilts.len(), subsets),
+            _ => interleaved(self.tilts.len(), 1),
+        }
+    }
+
+    fn lipschitz(&self) -> Result<f64> {
+        if !matches!(self.solver, Solver::Proximal { .. } | Solver::OrderedSubsets { .. }) {
+            return Ok(1.0);
+        }
+        let Shape { planes, columns, .. } = self.volume;
+        let mut largest = 0.0_f64;
+        for subset in self.subsets() {
+            let tilts: Vec<Tilt> = subset.iter().map(|index| self.tilts[*index]).collect();
+            let joseph = Joseph::new(planes, columns, self.pixels, &tilts)?;
+            largest = largest.max(lipschitz(&joseph, self.seed, POWER_ITERATIONS)?);
+        }
+        Ok(largest)
+    }
+}
+
+/// The level of vector instructions on this machine.
+pub fn processor_level() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return "x86-64 with AVX-512";
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            return "x86-64 with AVX2 and FMA";
+        }
+    }
+    std::env::consts::ARCH
+}

@@ -1,0 +1,277 @@
+//! P15: plans cover the volume, survive writing and planning again, and cut windows that are where they should be.
+
+use super::*;
+use crate::decompose::{Part, partition};
+use crate::geometry::centre;
+use crate::project::Projector;
+use crate::solve::{Progress, Tv, Whole};
+use crate::stitch::{disagreements, stitch};
+use crate::testing::{absolute, difference, noise, tilts};
+use crate::{Projections, Stack, Volume, comm::threads};
+use proptest::prelude::*;
+use std::ops::ControlFlow;
+
+const TV: Prior = Prior { positive: true, tv: Some(Tv { weight: 0.05, iterations: 5 }) };
+const POSITIVE: Prior = Prior { positive: true, tv: None };
+
+fn spec(solver: Solver, prior: Prior, mode: Mode) -> Spec {
+    Spec {
+        volume: Shape { planes: 10, rows: 44, columns: 14 },
+        voxel_angstrom: 1.7,
+        pixels: 16,
+        tilts: tilts(&[-60.0, -41.0, -20.1, 0.0, 19.9, 33.0, 61.0]),
+        solver,
+        prior,
+        iterations: 6,
+        seed: 4,
+        mode,
+    }
+}
+
+fn solvers() -> [(Solver, Prior); 6] {
+    [
+        (Solver::Wbp { filter: Filter::Hann }, Prior::default()),
+        (Solver::Sirt { relaxation: 1.0 }, POSITIVE),
+        (Solver::Cgls {}, Prior::default()),
+        (Solver::Proximal { momentum: Momentum::Restarted }, TV),
+        (Solver::Proximal { momentum: Momentum::None }, POSITIVE),
+        (Solver::OrderedSubsets { subsets: 3, relaxation: 0.7, momentum_max: 0.9 }, TV),
+    ]
+}
+
+fn images(spec: &Spec) -> Projections {
+    let Shape { planes, rows, columns } = spec.volume;
+    let joseph = Joseph::new(planes, columns, spec.pixels, &spec.tilts).unwrap();
+    let mut images = Stack::zeros(joseph.image_shape(rows));
+    joseph.project(&absolute(&noise(spec.volume, 2)), &mut images).unwrap();
+    images
+}
+
+fn silent(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// The first block from all images, in one place.
+fn whole(plan: &Plan, images: &Projections) -> Volume {
+    plan.reconstruct(0, images, &mut Whole, &mut silent).unwrap()
+}
+
+#[test]
+fn any_number_of_workers_carries_out_a_plan_to_the_same_bits() {
+    for (solver, prior) in solvers() {
+        let plan = Plan::new(spec(solver, prior, Mode::Exact {})).unwrap();
+        let images = images(&plan.spec);
+        let alone = whole(&plan, &images);
+        for workers in [2, 3] {
+            let ranges = partition(plan.spec.volume.rows, workers);
+            let results = threads::run(workers, |comm| {
+                let mut part = Part::new(comm, ranges.clone())?;
+                let own = plan.reconstruct(0, &images.rows(part.range())?, &mut part, &mut silent)?;
+                part.gather(&own)
+            });
+            let joined = results.into_iter().map(Result::unwrap).next().flatten().unwrap();
+            assert_eq!(joined, alone, "{solver:?} with {workers} workers");
+        }
+    }
+}
+
+/// Each block of a plan by itself, stitched; and the largest difference between neighbours.
+fn patched(plan: &Plan, images: &Projections) -> (Volume, f64) {
+    let part = |block: usize| {
+        let (_, images) = plan.images_of(block, images).unwrap();
+        plan.reconstruct(block, &images, &mut Whole, &mut silent).unwrap()
+    };
+    let volumes: Vec<Volume> = (0..plan.blocks.len()).map(part).collect();
+    let gaps = disagreements(plan, &volumes).unwrap();
+    (stitch(plan, &volumes).unwrap(), gaps.iter().map(|gap| gap.rms).fold(0.0, f64::max))
+}
+
+fn patches(halo: usize, ramp: usize) -> Mode {
+    Mode::Patch { core: [11, 14], halo: [halo, 0], ramp: [ramp, 0] }
+}
+
+#[test]
+fn patches_along_y_equal_the_whole_without_total_variation_and_approach_it_with() {
+    let (solver, prior) = solvers()[1];
+    let plan = Plan::new(spec(solver, prior, patches(3, 2))).unwrap();
+    let images = images(&plan.spec);
+    let exact = Plan::new(spec(solver, prior, Mode::Exact {})).unwrap();
+    assert_eq!(plan.blocks.len(), 4);
+    assert_eq!(patched(&plan, &images), (whole(&exact, &images), 0.0));
+
+    let (solver, prior) = solvers()[3];
+    let solver = if let Solver::Proximal { .. } = solver {
+        // The restart looks at the loss, and a patch has a loss of its own.
+        Solver::Proximal { momentum: Momentum::Nesterov }
+    } else {
+        solver
+    };
+    let exact = whole(&Plan::new(spec(solver, prior, Mode::Exact {})).unwrap(), &images);
+    let errors = [0, 4, 8].map(|halo| {
+        let plan = Plan::new(spec(solver, prior, patches(halo, halo.min(2)))).unwrap();
+        let (volume, gap) = patched(&plan, &images);
+        println!("halo {halo}: error {:.1e}, neighbours differ by {gap:.1e}", difference(&exact, &volume));
+        difference(&exact, &volume)
+    });
+    assert!(errors[0] > errors[1] && errors[1] > errors[2] && errors[2] > 0.0, "{errors:?}");
+}
+
+#[test]
+fn a_bead_is_where_the_window_of_its_block_says() {
+    let mode = Mode::Patch { core: [44, 17], halo: [0, 6], ramp: [0, 2] };
+    let mut spec = spec(Solver::Cgls {}, Prior::default(), mode);
+    spec.volume = Shape { planes: 20, rows: 44, columns: 51 };
+    spec.pixels = 60;
+    spec.tilts[2].offset_px = 1.3;
+    let plan = Plan::new(spec.clone()).unwrap();
+    assert_eq!(plan.blocks.len(), 3);
+    for block in &plan.blocks {
+        // A smooth bead somewhat off the middle of the block, in the volume and in the block.
+        let middle = [12.0, 20.0, (block.columns.start + block.columns.end) as f64 / 2.0 - 1.5];
+        let bead = |first: usize| {
+            move |z: usize, y: usize, x: usize| {
+                let place = [z as f64, y as f64, (x + first) as f64];
+                let squares: f64 = (0..3).map(|axis| (place[axis] - middle[axis]).powi(2)).sum();
+                (-squares / 8.0).exp() as f32
+            }
+        };
+        let project = |columns: usize, pixels: usize, tilts: &[Tilt], first: usize| {
+            let joseph = Joseph::new(20, columns, pixels, tilts).unwrap();
+            let mut images = Stack::zeros(joseph.image_shape(44));
+            joseph.project(&Stack::from_fn(joseph.volume_shape(44), bead(first)), &mut images).unwrap();
+            images
+        };
+        let of_volume = crop(&project(51, 60, &spec.tilts, 0), block, 0.0).unwrap();
+        let tilts: Vec<Tilt> = block.windows.iter().map(|window| window.tilt).collect();
+        let of_block = project(block.columns.len(), block.window_columns, &tilts, block.columns.start);
+        let error = difference(&of_volume, &of_block);
+        println!("block {}: {error:.1e}", block.id);
+        assert!(error < 0.02, "block {}: {error}", block.id);
+        let x = centre(block.columns.len()) + block.columns.start as f64 - centre(51);
+        for (window, tilt) in block.windows.iter().zip(&spec.tilts) {
+            assert!(window.tilt.offset_px.abs() <= 0.5);
+            let downstream = tilt.to_beam(x, 0.0).1 * spec.voxel_angstrom;
+            assert!((window.distance_angstrom + downstream).abs() < 1e-9);
+        }
+    }
+}
+
+#[test]
+fn outside_of_the_images_a_window_has_what_was_asked_for() {
+    let plan = Plan::new(spec(Solver::Cgls {}, Prior::default(), Mode::Exact {})).unwrap();
+    let shape =
+        Shape { planes: plan.spec.tilts.len(), rows: plan.spec.volume.rows, columns: plan.spec.pixels };
+    let images = Stack::from_fn(shape, |_, _, column| column as f32);
+    let mut block = plan.blocks[0].clone();
+    assert_eq!(crop(&images, &block, -1.0).unwrap(), images, "the whole's window is the image");
+    (block.windows[1].first_column, block.windows[2].first_column) = (-3, 5);
+    let windows = crop(&images, &block, -1.0).unwrap();
+    let row = |image: usize| (0..16).map(|column| windows.at(image, 40, column) as i32).collect::<Vec<_>>();
+    assert_eq!(row(1), [-1, -1, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    assert_eq!(row(2), [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, -1, -1, -1, -1, -1]);
+    block.windows.pop();
+    assert!(crop(&images, &block, 0.0).is_err());
+}
+
+proptest! {
+    #[test]
+    fn blocks_cover_the_volume_once_and_halos_end_with_it(
+        core in prop::array::uniform2(2_usize..30),
+        halo in prop::array::uniform2(1_usize..9),
+    ) {
+        let mode = Mode::Patch { core, halo, ramp: [0, 0] };
+        let plan = Plan::new(spec(Solver::Cgls {}, Prior::default(), mode)).unwrap();
+        let Shape { rows, columns, .. } = plan.spec.volume;
+        let mut owners = vec![0; rows * columns];
+        for (id, block) in plan.blocks.iter().enumerate() {
+            prop_assert_eq!(block.id, id);
+            for row in block.core_rows.clone() {
+                for column in block.core_columns.clone() {
+                    owners[row * columns + column] += 1;
+                }
+            }
+            prop_assert_eq!(block.rows.start, block.core_rows.start.saturating_sub(halo[0]));
+            prop_assert_eq!(block.rows.end, (block.core_rows.end + halo[0]).min(rows));
+            prop_assert_eq!(block.columns.start, block.core_columns.start.saturating_sub(halo[1]));
+            prop_assert_eq!(block.columns.end, (block.core_columns.end + halo[1]).min(columns));
+        }
+        prop_assert!(owners.iter().all(|owners| *owners == 1));
+    }
+
+    #[test]
+    fn a_plan_is_read_as_it_was_written(seed: u64, angle in -90.0..90.0, voxel_angstrom in 0.1..20.0, which in 0_usize..6) {
+        let (solver, prior) = solvers()[which];
+        let mut spec = spec(solver, prior, patches(2, 1));
+        (spec.seed, spec.voxel_angstrom, spec.tilts[3].angle_deg) = (seed, voxel_angstrom, angle);
+        let plan = Plan::new(spec.clone()).unwrap();
+        let text = plan.to_json().unwrap();
+        let read = Plan::from_json(&text).unwrap();
+        prop_assert_eq!(&read, &plan);
+        prop_assert_eq!(&Plan::new(read.spec.clone()).unwrap(), &plan);
+        prop_assert_eq!(read.hash().unwrap(), plan.hash().unwrap());
+        spec.iterations += 1;
+        prop_assert_ne!(Plan::new(spec).unwrap().hash().unwrap(), plan.hash().unwrap());
+    }
+}
+
+#[test]
+fn plans_that_make_no_sense_are_refused() {
+    let (solver, prior) = solvers()[1];
+    let good = || spec(solver, prior, Mode::Exact {});
+    let refused = |change: fn(&mut Spec)| {
+        let mut spec = good();
+        change(&mut spec);
+        Plan::new(spec).unwrap_err().to_string()
+    };
+    assert!(refused(|spec| spec.volume.rows = 0).contains("rows is 0"));
+    assert!(refused(|spec| spec.voxel_angstrom = f64::NAN).contains("voxel size"));
+    assert!(refused(|spec| spec.tilts.clear()).contains("number of tilts"));
+    assert!(refused(|spec| spec.tilts[0].angle_deg = 95.0).contains("tilt angle is 95"));
+    assert!(refused(|spec| spec.prior = TV).contains("total variation"));
+    assert!(refused(|spec| spec.solver = Solver::Cgls {}).contains("prior"));
+    assert!(
+        refused(|spec| spec.mode = Mode::Patch { core: [0, 4], halo: [0, 0], ramp: [0, 0] }).contains("core")
+    );
+    assert!(
+        refused(|spec| spec.mode = Mode::Patch { core: [20, 14], halo: [1, 0], ramp: [2, 0] })
+            .contains("ramp")
+    );
+    assert!(
+        refused(|spec| spec.mode = Mode::Patch { core: [21, 14], halo: [4, 0], ramp: [4, 0] })
+            .contains("core")
+    );
+    assert!(
+        refused(|spec| spec.mode = Mode::Patch { core: [44, 13], halo: [0, 0], ramp: [0, 0] })
+            .contains("column")
+    );
+    let plan = Plan::new(good()).unwrap();
+    assert!(plan.reconstruct(1, &images(&plan.spec), &mut Whole, &mut silent).is_err());
+    assert!(plan.images_of(7, &images(&plan.spec)).is_err());
+    let text = plan.to_json().unwrap();
+    for (from, to) in [
+        ("\"format\": 1", "\"format\": 2"),
+        ("\"rows\": {\n        \"start\": 0", "\"rows\": {\n        \"start\": 1"),
+        ("\"lipschitz\": 1.0", "\"lipschitz\": -1.0"),
+        ("\"seed\"", "\"sead\""),
+        ("{", ""),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let error = Plan::from_json(&text.replacen(from, to, 1)).unwrap_err();
+        assert!(matches!(error, Error::Plan { .. }), "{from} -> {to}: {error}");
+    }
+}
+
+#[test]
+fn estimates_grow_with_the_work() {
+    let (solver, prior) = solvers()[3];
+    let plan = Plan::new(spec(solver, prior, Mode::Exact {})).unwrap();
+    let (one, three) = (plan.estimate(1), plan.estimate(3));
+    // 48 rows of lanes: volumes of 10 x 14, images of 7 x 16; total variation on 10 rows more, in whole slabs.
+    let stacks = 5 * 10 * 14 * 48 + 2 * 7 * 16 * 48 + 7 * 10 * 14 * 64;
+    assert_eq!(one.bytes, 4 * stacks);
+    assert!(three.bytes < one.bytes);
+    assert_eq!(three.visits * 3.0, one.visits);
+    let speed = Speed::measure(&plan).unwrap();
+    assert!(speed.visits_per_second > 0.0);
+    assert!((one.seconds(speed, 2) - one.visits / speed.visits_per_second / 2.0).abs() < 1e-12);
+}
