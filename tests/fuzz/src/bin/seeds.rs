@@ -1,0 +1,15 @@
+//! Writes the inputs to begin with into `corpus/TARGET`, beside what fuzzing has added there.
+
+use std::path::Path;
+use std::{fs, io};
+
+fn main() -> io::Result<()> {
+    for (name, _, seeds) in parthood_fuzz::TARGETS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+        fs::create_dir_all(&folder)?;
+        for (number, seed) in (1..).zip(seeds()) {
+            fs::write(folder.join(format!("seed-{number:03}")), seed)?;
+        }
+    }
+    Ok(())
+}
