@@ -1,6 +1,8 @@
 //! Bad input at the command line: one clear message, the documented exit status, nothing lost.
 
 use crate::harness::{Server, cluster, free_ports, parthood};
+use clap::{CommandFactory, Parser};
+use parthood::cli::Cli;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -153,6 +155,35 @@ fn the_printed_config_is_accepted() {
     assert_eq!(parthood(folder.path(), &["key", "cluster.key"]).status, 0);
     assert_eq!(parthood(folder.path(), &["key", "cluster.key"]).status, 4, "a key is never overwritten");
     Server::start(folder.path(), &["run", "--config", "c.toml", "--all"]).kill();
+}
+
+#[test]
+fn the_examples_of_the_help_make_sense() {
+    let mut examples = 0;
+    for verb in Cli::command().get_subcommands() {
+        let Some(help) = verb.get_after_help() else { continue };
+        for line in help.to_string().lines().filter_map(|line| line.trim().strip_prefix("parthood ")) {
+            // An explanation follows after two spaces, and what the shell does after a sign of its own.
+            let example = line.split("  ").next().and_then(|line| line.split(" > ").next()).unwrap_or(line);
+            let quoted = example.split('\'').enumerate();
+            let words = quoted.flat_map(|(part, text)| match part % 2 {
+                0 => text.split_whitespace().collect::<Vec<_>>(),
+                _ => vec![text],
+            });
+            let words: Vec<&str> = words.collect();
+            examples += 1;
+            if let Err(error) = Cli::try_parse_from(std::iter::once("parthood").chain(words.iter().copied()))
+            {
+                panic!("{line}: {error}");
+            }
+            let row = words.iter().position(|word| *word == "--row").and_then(|at| words.get(at + 1));
+            if let Some(row) = row {
+                let rows = parthood::registry::find(words[1]).unwrap().rows().unwrap();
+                assert!(rows.iter().any(|known| known.name == *row), "{line}: there is no such row");
+            }
+        }
+    }
+    assert!(examples > 10, "{examples}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use clap::Parser;
 use parthood::cli::Cli;
 use parthood::deploy::Cluster;
 use parthood::runtime::wire::Key;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -35,7 +35,8 @@ fn the_command_itself() {
     std::process::exit(status);
 }
 
-fn command(folder: &Path, arguments: &[&str]) -> Command {
+/// The command, not yet started.
+pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let program = std::env::current_exe().expect("this program exists");
     let mut command = Command::new(program);
     command
@@ -54,9 +55,30 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
+/// The command as on a disk that is full: no file can grow beyond so many KiB.
+pub(crate) fn limited(folder: &Path, arguments: &[&str], kib: usize) -> Command {
+    let limited = command(folder, arguments);
+    // POSIX counts files in blocks of 512 bytes. Without its signal a write beyond the limit fails like any other.
+    let script = "trap '' XFSZ && ulimit -f \"$1\" && shift && exec \"$@\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh", &(2 * kib).to_string()]);
+    shell.arg(limited.get_program()).args(limited.get_args()).current_dir(folder);
+    shell.envs(limited.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell
+}
+
 /// Runs the command to its end.
 pub(crate) fn parthood(folder: &Path, arguments: &[&str]) -> Ended {
-    let Output { status, stdout, stderr } = command(folder, arguments).output().expect("this program starts");
+    finish(&mut command(folder, arguments))
+}
+
+/// Runs a command to its end.
+pub(crate) fn finish(command: &mut Command) -> Ended {
+    ended(command.output().expect("this program starts"))
+}
+
+/// What a command that has ended wrote.
+pub(crate) fn ended(Output { status, stdout, stderr }: Output) -> Ended {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the command writes text");
     // The framework's own lines come first.
     let out = text(stdout);
@@ -69,46 +91,63 @@ pub(crate) fn parthood(folder: &Path, arguments: &[&str]) -> Ended {
 
 /// A server process; it is killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Server(Child);
+pub(crate) struct Server {
+    process: Child,
+    /// What it said before it was ready.
+    pub(crate) announced: Vec<String>,
+}
 
 impl Server {
     /// Starts nodes and waits until they listen.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut command = command(folder, arguments);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("this program starts");
-        let out = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut seen = Vec::new();
+        Self::of(&mut command(folder, arguments))
+    }
+
+    /// The same for a prepared command.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("this program starts");
+        let out = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut announced = Vec::new();
         for line in out.lines() {
             let line = line.expect("the command writes text");
             if line.starts_with("ready") {
-                return Self(child);
+                return Self { process, announced };
             }
-            seen.push(line);
+            announced.push(line);
         }
-        panic!("the server ended before it was ready: {:?}, {seen:?}", child.wait());
+        panic!("the server ended before it was ready: {:?}, {announced:?}", process.wait());
     }
 
     /// As `kill -9` does.
     pub(crate) fn kill(mut self) {
-        self.0.kill().expect("it runs");
-        self.0.wait().expect("it was started here");
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it was started here");
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.0.id()
+        self.process.id()
     }
 
     /// Its exit status, once it has ended by itself.
     pub(crate) fn wait(mut self) -> Option<i32> {
-        self.0.wait().expect("it was started here").code()
+        self.process.wait().expect("it was started here").code()
+    }
+
+    /// Its exit status and its complaints, if these were piped, once it has ended by itself.
+    pub(crate) fn complaints(mut self) -> (Option<i32>, String) {
+        let mut complaints = String::new();
+        if let Some(mut pipe) = self.process.stderr.take() {
+            pipe.read_to_string(&mut complaints).expect("the command writes text");
+        }
+        (self.wait(), complaints)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod cli;
 mod craq;
+mod disk;
 mod harness;
 mod manifest;
 mod multipaxos;

@@ -82,7 +82,7 @@ pub struct ListArgs {
 #[command(after_help = "Examples:\n  \
         parthood check                                  all claims of tier smoke\n  \
         parthood check paxos --mutants                  and that each broken rule is noticed\n  \
-        parthood check paxos --row own_value --svg a.svg   draws the counterexample of a mutant\n  \
+        parthood check paxos --row mutant_own_value --svg a.svg   draws the counterexample\n  \
         parthood check --tier smoke,full --json > verdicts.ndjson")]
 pub struct CheckArgs {
     /// The protocols to check; all of them if none is named.
@@ -116,7 +116,7 @@ pub struct CheckArgs {
 /// Arguments of `explore`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  parthood explore paxos\n  parthood explore paxos --row own_value --port 3001"
+    after_help = "Examples:\n  parthood explore paxos\n  parthood explore paxos --row mutant_own_value --port 3001"
 )]
 pub struct ExploreArgs {
     /// The protocol.

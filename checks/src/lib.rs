@@ -16,6 +16,7 @@ pub mod commands;
 pub mod deploy;
 pub mod draw;
 mod error;
+mod files;
 pub mod manifest;
 pub mod registry;
 pub mod retrace;

@@ -2,6 +2,7 @@
 //! written only means that nothing is known.
 
 use crate::check::Outcome;
+use crate::files;
 use crate::manifest::Row;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,10 +45,8 @@ impl Verdicts {
             let last = Last { verdict: outcome.verdict(), as_expected: outcome.differs.is_none() };
             verdicts.0.insert(key(&outcome.row), last);
         }
-        if let (Ok(()), Ok(text)) =
-            (std::fs::create_dir_all(RESULTS), serde_json::to_string_pretty(&verdicts))
-        {
-            let _ = std::fs::write(Path::new(FILE), text);
+        if let Ok(text) = serde_json::to_string_pretty(&verdicts) {
+            let _ = files::write(Path::new(FILE), text);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{Console, Tone, grouped};
 use crate::check::{self, Explanation, Options, Outcome, Watcher};
 use crate::cli::CheckArgs;
 use crate::error::{Error, Status};
+use crate::files;
 use crate::manifest::{Expectation, Row};
 use crate::registry::{self, PROTOCOLS};
 use crate::verdicts::{RESULTS, Verdicts};
@@ -121,7 +122,7 @@ fn explain(console: &Console, args: &CheckArgs, outcomes: &[Outcome]) -> Result<
         }
         let Some(explanation) = outcome.explain()? else { continue };
         let file = file.take().unwrap_or_else(|| default_picture(&outcome.row));
-        write_picture(&file, &explanation)?;
+        files::write(&file, &explanation.svg)?;
         drawn = true;
         if !args.output.json {
             show(console, outcome, &explanation, &file)?;
@@ -145,19 +146,12 @@ fn show(console: &Console, outcome: &Outcome, explanation: &Explanation, file: &
         .line(format_args!("\n{protocol}/{name}: {}", console.paint(Tone::Strong, &explanation.sentence)))?;
     console.line(explanation.steps.trim_end())?;
     console.line(format_args!("\npicture   {}", file.display()))?;
-    console.line(format_args!("explorer  parthood explore {protocol} --row {name}"))?;
-    console.line(format_args!("          http://127.0.0.1:3000/{}", explanation.link))
+    let path = explanation.link.trim_start_matches("#/steps/");
+    console.line(format_args!("explorer  parthood explore {protocol} --row {name} --path {path}"))
 }
 
 fn default_picture(row: &Row) -> PathBuf {
     PathBuf::from(format!("{RESULTS}/check-{}-{}.svg", row.protocol, row.name))
-}
-
-fn write_picture(file: &Path, explanation: &Explanation) -> Result<(), Error> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-    }
-    std::fs::write(file, &explanation.svg).map_err(Error::file("write", file))
 }
 
 fn as_json(outcome: &Outcome) -> serde_json::Value {

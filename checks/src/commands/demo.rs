@@ -6,6 +6,7 @@ use crate::bench::{self, HistoryVerdict, Load};
 use crate::check::{self, Options, Outcome};
 use crate::deploy::Cluster;
 use crate::error::{Error, Status};
+use crate::files;
 use crate::manifest::{Expectation, Row, Tier};
 use crate::registry;
 use crate::retrace;
@@ -77,8 +78,8 @@ fn broken(console: &Console, rows: &[Row], folder: &Path) -> Result<Status, Erro
     for outcome in &outcomes {
         status = status.max(outcome.status());
         let Some(explanation) = outcome.explain()? else { continue };
-        write(&folder.join("counterexample.svg"), &explanation.svg)?;
-        write(&folder.join("counterexample.txt"), &explanation.steps)?;
+        files::write(&folder.join("counterexample.svg"), &explanation.svg)?;
+        files::write(&folder.join("counterexample.txt"), &explanation.steps)?;
         let mutant = row.mutant.as_deref().unwrap_or_default();
         let claim = row.claim.trim_end_matches('.');
         console.line(format_args!("{claim}: {}", console.paint(Tone::Bad, &explanation.sentence)))?;
@@ -209,7 +210,7 @@ fn replayed(console: &Console, traces: &[PathBuf], folder: &Path) -> Result<Stat
     if let Some(first) = retrace::first_timeout(traces, "Election")? {
         let mut diagram = retrace::picture(traces, &(first.saturating_sub(4).max(1)..first + 20))?;
         diagram.title = "multipaxos: the leader is gone, another takes over".into();
-        write(&folder.join("failover.svg"), &diagram.to_svg())?;
+        files::write(&folder.join("failover.svg"), diagram.to_svg())?;
     }
     Ok(status)
 }
@@ -231,11 +232,7 @@ fn cluster_file(folder: &Path) -> Result<PathBuf, Error> {
         text.push_str("\"\n");
     }
     let config = folder.join("cluster.toml");
-    write(&config, &text)?;
+    files::write(&config, &text)?;
     Key::generate()?.save(&folder.join("cluster.key"))?;
     Ok(config)
-}
-
-fn write(file: &Path, text: &str) -> Result<(), Error> {
-    std::fs::write(file, text).map_err(Error::file("write", file))
 }

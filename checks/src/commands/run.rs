@@ -4,6 +4,7 @@ use super::Console;
 use crate::cli::RunArgs;
 use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE, ServeOptions};
 use crate::error::{Error, Status};
+use crate::files;
 use parthood_runtime::wire::Key;
 use std::path::Path;
 
@@ -79,5 +80,5 @@ fn create(file: &Path, protocol: &str) -> Result<(), Error> {
     if !cluster.key_file.exists() {
         Key::generate()?.save(&cluster.key_file)?;
     }
-    std::fs::write(file, text).map_err(Error::file("write", file))
+    files::write(file, text)
 }

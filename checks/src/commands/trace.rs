@@ -3,6 +3,7 @@
 use super::{Console, Tone, grouped};
 use crate::cli::{TraceArgs, TraceVerb};
 use crate::error::{Error, Status};
+use crate::files;
 use crate::retrace::{self, Properties, Replayed};
 use parthood_runtime::trace::Ending;
 use serde_json::json;
@@ -21,7 +22,7 @@ pub(super) fn run(args: &TraceArgs) -> Result<Status, Error> {
         }
         TraceVerb::Draw { files, from, steps, svg } => {
             let diagram = retrace::picture(files, &(*from..from.saturating_add(*steps)))?;
-            std::fs::write(svg, diagram.to_svg()).map_err(Error::file("write", svg))?;
+            files::write(svg, diagram.to_svg())?;
             let drawn = diagram.events.len();
             Console::new()
                 .line(format_args!("wrote {}: {drawn} events from step {from} on", svg.display()))?;

@@ -6,6 +6,7 @@ use super::report::{goal, metric, number, table, time};
 use super::{Kind, usage};
 use crate::commands::{Console, Tone};
 use crate::error::{Error, Status};
+use crate::files;
 use parthood_quorums::{
     Certificate, Choice, Expr, FrontPoint, Objective, QuorumSystem, ReadWriteQuorumSystem, Side, Strategy,
     Workload,
@@ -325,14 +326,14 @@ pub(super) fn pareto(
         }
     }
     if let Some(path) = svg {
-        std::fs::write(path, figures::fronts(given, axes, &fronts)).map_err(Error::file("write", path))?;
+        files::write(path, figures::fronts(given, axes, &fronts))?;
     }
     Ok(Status::Done)
 }
 
 pub(super) fn plot(console: &Console, given: &Given, kind: Kind, path: &Path) -> Result<Status, Error> {
     let svg = figures::draw(given, kind)?;
-    std::fs::write(path, svg).map_err(Error::file("write", path))?;
+    files::write(path, svg)?;
     if !given.json {
         console.line(format_args!("drew {}", path.display()))?;
     }

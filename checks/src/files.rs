@@ -1,0 +1,56 @@
+//! Files that are there whole or not at all: a name never holds the beginning of what was to be written.
+
+use crate::error::Error;
+use std::fs;
+use std::path::Path;
+
+/// Writes a file, creating its folder. What has this name is replaced when all is written; a failure leaves it as it was.
+pub(crate) fn write(file: &Path, text: impl AsRef<[u8]>) -> Result<(), Error> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    }
+    // A link keeps pointing to what it points to; and a device, such as /dev/stdout, is no file to be replaced.
+    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    if target.exists() && !target.is_file() {
+        return fs::write(&target, text).map_err(Error::file("write", file));
+    }
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let unfinished = target.with_file_name(name);
+    fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, &target)).map_err(|error| {
+        // It may not have been created; why it was not finished is what matters.
+        let _ = fs::remove_file(&unfinished);
+        Error::file("write", file)(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_a_link_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("new/a.svg");
+        write(&file, "one").unwrap();
+        let link = folder.path().join("link.svg");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write(&link, "two").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "two");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("taken")).unwrap();
+        for name in ["taken", "taken/.."] {
+            let error = write(&folder.path().join(name), "text").unwrap_err().to_string();
+            assert!(error.starts_with("cannot write ") && error.contains("taken"), "{error}");
+        }
+        let error = write(Path::new("/dev/full"), "text").unwrap_err().to_string();
+        assert!(error.starts_with("cannot write /dev/full: No space left"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
