@@ -14,6 +14,7 @@ mod harness;
 mod manifest;
 mod multipaxos;
 mod paxos;
+mod quorums;
 mod scenario;
 mod tidy;
 mod unreplicated;

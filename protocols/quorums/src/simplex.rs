@@ -275,7 +275,10 @@ impl<'a, T: Number> Simplex<'a, T> {
             *entry = entry.div(&direction[row]);
         }
         let step = self.x[row].div(&direction[row]);
-        let nonzero: Vec<usize> = (0..rows).filter(|&at| pivot_row[at] != T::zero()).collect();
+        let nonzero = pivot_row.iter().filter(|entry| **entry != T::zero()).count();
+        let sparse = T::EXACT || 4 * nonzero < rows;
+        let nonzero: Vec<usize> =
+            if sparse { (0..rows).filter(|&at| pivot_row[at] != T::zero()).collect() } else { Vec::new() };
         for (other, d) in direction.iter().enumerate() {
             if other == row || *d == T::zero() {
                 continue;
@@ -285,7 +288,7 @@ impl<'a, T: Number> Simplex<'a, T> {
                 self.x[other] = T::zero();
             }
             let inverse = &mut self.inverse[other * rows..(other + 1) * rows];
-            if T::EXACT || 4 * nonzero.len() < rows {
+            if sparse {
                 for &at in &nonzero {
                     inverse[at].sub_mul(d, &pivot_row[at]);
                 }

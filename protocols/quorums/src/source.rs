@@ -30,7 +30,7 @@ pub(crate) struct Source {
     expr: Expr,
     /// Seconds to each node.
     latencies: Vec<f64>,
-    /// Distinct latencies of usable nodes, ascending, each with the nodes that are no slower.
+    /// Distinct latencies of usable nodes, ascending, each with the nodes that are no slower; none unless `timed`.
     levels: Vec<(f64, NodeSet)>,
     usable: NodeSet,
     resilient: usize,
@@ -54,7 +54,7 @@ impl Source {
         timed: bool,
     ) -> Result<Option<Self>> {
         let usable = usable.intersection(expr.nodes());
-        let levels = levels(&latencies, usable);
+        let levels = if timed { levels(&latencies, usable) } else { Vec::new() };
         let (kind, expr) = (Kind::Tree(Tree::new(expr)), expr.clone());
         let mut source = Self { kind, expr, latencies, levels, usable, resilient, timed };
         if !source.expr.is_dup_free() {
@@ -102,8 +102,16 @@ impl Source {
 
     /// The least time after which the members that have answered form a quorum; infinite if they never do.
     pub(crate) fn latency(&self, set: NodeSet) -> f64 {
-        let done = self.levels.iter().find(|(_, fast)| self.expr.is_quorum(set.intersection(*fast)));
-        done.map_or(f64::INFINITY, |(latency, _)| *latency)
+        let done = |levels: &[(f64, NodeSet)]| {
+            let done = levels.iter().find(|(_, fast)| self.expr.is_quorum(set.intersection(*fast)));
+            done.map_or(f64::INFINITY, |(latency, _)| *latency)
+        };
+        // Where latencies do not count, few are asked for.
+        if self.timed {
+            done(&self.levels)
+        } else {
+            done(&levels(&self.latencies, set.intersection(self.usable)))
+        }
     }
 
     /// Seconds to each node.

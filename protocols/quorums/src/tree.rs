@@ -68,7 +68,7 @@ impl Tree {
             .iter()
             .filter_map(|(votes, child)| Some((*votes, child.cheapest_quorum(prices, allowed)?)));
         if unit {
-            cheapest_members(threshold as usize, members.map(|(_, member)| member).collect())
+            cheapest_members(threshold as usize, children.len(), members.map(|(_, member)| member))
         } else {
             knapsack(threshold as usize, members)
         }
@@ -181,20 +181,33 @@ fn keep_cheaper<T: Number>(kept: &mut Option<Priced<T>>, priced: &Priced<T>) {
     }
 }
 
-/// The union of the `k` cheapest members.
-fn cheapest_members<T: Number>(k: usize, mut members: Vec<Priced<T>>) -> Option<Priced<T>> {
-    if members.len() < k {
-        return None;
-    }
+/// The union of the `k` cheapest members, out of `m` of which some may be impossible.
+fn cheapest_members<T: Number>(
+    k: usize,
+    m: usize,
+    members: impl Iterator<Item = Priced<T>>,
+) -> Option<Priced<T>> {
     let by_cost = |a: &Priced<T>, b: &Priced<T>| {
         a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal).then(a.1.cmp(&b.1))
     };
+    let join = |(cost, set): Priced<T>, (more, members): Priced<T>| (cost.add(&more), set.union(members));
+    // Sums and products, which most gates are, need no list.
+    if k == 1 {
+        return members.min_by(by_cost);
+    }
+    if k == m {
+        let mut present = 0;
+        let all = members.inspect(|_| present += 1).reduce(join);
+        return all.filter(|_| present == m);
+    }
+    let mut members: Vec<Priced<T>> = members.collect();
+    if members.len() < k {
+        return None;
+    }
     if k < members.len() {
         members.select_nth_unstable_by(k - 1, by_cost);
     }
-    let mut chosen = members.into_iter().take(k);
-    let first = chosen.next()?;
-    Some(chosen.fold(first, |(cost, set), (more, members)| (cost.add(&more), set.union(members))))
+    members.into_iter().take(k).reduce(join)
 }
 
 /// The cheapest members whose votes reach the threshold.

@@ -226,7 +226,8 @@ fn a_search_that_is_stopped_returns_its_best_and_a_gap() {
     let attributes = [(40, 20, 1), (20, 10, 1), (41, 20, 3), (20, 11, 4), (40, 21, 5), (30, 15, 2)];
     let (cluster, plan) = (cluster(&attributes), plan(Objective::Load, 10));
     let whole = search(&cluster, &plan, 1, &mut |_| true).unwrap();
-    for batches in [1, 3, 40] {
+    // Stopped at once, it has solved the first candidates.
+    for batches in [0, 1, 3, 40] {
         let mut left = batches;
         let found = search(&cluster, &plan, 1, &mut |_| {
             left -= 1;
@@ -237,6 +238,5 @@ fn a_search_that_is_stopped_returns_its_best_and_a_gap() {
             !found.proved && found.bound <= whole.value && found.value >= whole.value && found.gap() > 0.0
         );
     }
-    assert!(matches!(search(&cluster, &plan, 1, &mut |_| false), Err(Error::NothingFound { .. })));
     assert!(matches!(search(&cluster, &plan, 6, &mut |_| true), Err(Error::NothingFound { .. })));
 }

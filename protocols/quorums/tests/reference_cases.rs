@@ -258,7 +258,7 @@ fn invalid_input_is_an_error() {
         let id = case["id"].as_str().unwrap();
         let cluster = cluster(&case);
         if case["f"] == -1 || case["objective"] == "cost" {
-            // A negative f and an unknown objective have no value of their types.
+            // They have no value of their types here; the command line refuses them (`tests/quorums.rs`).
             assert!(objective("cost").is_none() && usize::try_from(-1).is_err());
             continue;
         }

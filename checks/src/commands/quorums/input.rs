@@ -114,10 +114,14 @@ impl Given {
             let entry = SystemEntry { reads: args.reads.clone(), writes: args.writes.clone() };
             file.systems = BTreeMap::from([("given".into(), entry)]);
         }
+        let mut flags = BTreeMap::new();
         for text in &args.node {
             let (name, entry) = node(text)?;
-            file.nodes.insert(name, entry);
+            if flags.insert(name.clone(), entry).is_some() {
+                return Err(usage(parthood_quorums::Error::DuplicateNode { name }));
+            }
         }
+        file.nodes.append(&mut flags);
         add_workload(&mut file, &args.read_fraction)?;
         let goal = &mut file.goal;
         if let Some(metric) = args.minimise {
@@ -187,7 +191,8 @@ impl NodeEntry {
                 return Err(Error::Usage(message));
             }
         };
-        let latency = self.latency.as_ref().map_or(Ok(1.0), Time::seconds)?;
+        let latency = self.latency.as_ref().map_or(Ok(1.0), Time::seconds);
+        let latency = latency.map_err(|error| Error::Usage(format!("node {name}: {error}")))?;
         let attributes = Attributes::capacities(read, write).latency(latency).up(self.up.unwrap_or(1.0));
         Ok(Attributes { zone: self.zone.clone(), ..attributes })
     }
@@ -279,6 +284,10 @@ fn plan(file: &File, cluster: &Cluster) -> Result<Plan, Error> {
     let mut plan = Plan::minimise(objective, workload.map_err(usage)?).resilient(goal.resilient);
     if goal.max_load.is_some() && goal.min_capacity.is_some() {
         return Err(Error::Usage("max_load and min_capacity are the same limit; give one".into()));
+    }
+    if let Some(capacity) = goal.min_capacity.filter(|capacity| !capacity.is_finite() || *capacity <= 0.0) {
+        let limit = format!("the capacity limit is {capacity}, but must be a positive finite number");
+        return Err(Error::Usage(limit));
     }
     if let Some(load) = goal.max_load.or(goal.min_capacity.map(|capacity| 1.0 / capacity)) {
         plan = plan.max_load(load);

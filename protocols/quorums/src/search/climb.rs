@@ -143,7 +143,8 @@ impl Climber<'_> {
         go_on: &mut dyn FnMut(&Progress) -> bool,
     ) -> Result<bool> {
         for shape in shapes {
-            if !go_on(&self.progress()) {
+            // The first candidate is tried whatever the time, so that there is an answer.
+            if self.tried > 0 && !go_on(&self.progress()) {
                 return Ok(false);
             }
             self.tried += 1;

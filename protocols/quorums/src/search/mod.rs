@@ -161,8 +161,9 @@ impl<'a> Exhaustive<'a> {
     fn run(mut self, go_on: &mut dyn FnMut(&Progress) -> bool) -> Result<Found> {
         let floor = universal_bound(self.cluster, self.plan);
         let mut going = true;
-        for _ in 0..PASSES {
-            going = going && go_on(&self.progress(floor));
+        for pass in 0..PASSES {
+            // The first candidates are solved whatever the time, so that there is an answer.
+            going = pass == 0 || go_on(&self.progress(floor));
             if !going || self.open.is_empty() {
                 break;
             }
@@ -170,12 +171,18 @@ impl<'a> Exhaustive<'a> {
             self.solve(&batch)?;
             let fresh = self.pool.len() - batch.len().min(self.pool.len());
             for prices in &self.pool[fresh..] {
-                prices.raise(&self.arena, &mut self.open);
+                // A pass over all candidates takes time too.
+                going = going && go_on(&self.progress(floor));
+                if going {
+                    prices.raise(&self.arena, &mut self.open);
+                }
             }
             let best = self.to_beat();
             self.open.retain(|(_, bound)| *bound < best);
         }
-        self.open.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+        if going {
+            self.open.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+        }
         while going && !self.open.is_empty() {
             going = self.sweep(floor, go_on)?;
         }
@@ -313,9 +320,11 @@ fn bounding_prices(problem: &Problem) -> Result<Tried> {
 /// Equal numbers for nodes that nothing distinguishes.
 fn colors(cluster: &Cluster, plan: &Plan) -> Vec<u8> {
     let attributes: Vec<&Attributes> = cluster.iter().collect();
+    let mut metrics = plan.limits().iter().map(|(metric, _)| *metric).chain([plan.objective()]);
+    let timed = metrics.any(|metric| metric == Objective::Latency);
     let same = |a: usize, b: usize| {
-        let key =
-            |i: usize| (attributes[i].read_capacity, attributes[i].write_capacity, attributes[i].latency);
+        let latency = |i: usize| if timed { attributes[i].latency } else { 0.0 };
+        let key = |i: usize| (attributes[i].read_capacity, attributes[i].write_capacity, latency(i));
         key(a) == key(b) && plan.down().contains(a) == plan.down().contains(b)
     };
     let color = |i: usize| (0..=i).find(|&j| same(i, j)).unwrap_or(i);
