@@ -79,7 +79,7 @@ pub struct Lane {
 /// One actor's step. A move of the checker is one step, or several if messages are delivered eagerly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceStep {
-    /// The move that the step belongs to, counted from 1; 0 for the first start.
+    /// The move that the step belongs to, counted from 1; 0 for the first start, and for a step alone.
     pub number: usize,
     /// The actor: an index into [`Trace::lanes`].
     pub actor: usize,
@@ -283,7 +283,11 @@ impl fmt::Display for Trace {
         }
         for step in &self.steps {
             let actor = self.name(step.actor);
-            write!(f, "{:>3}. ", step.number)?;
+            match step.number {
+                // The first start belongs to no move, nor does a step that is shown alone.
+                0 => write!(f, "     ")?,
+                number => write!(f, "{number:>3}. ")?,
+            }
             match &step.cause {
                 TraceCause::Start => writeln!(f, "{actor} starts")?,
                 TraceCause::Restart => writeln!(f, "{actor} restarts from what it saved")?,

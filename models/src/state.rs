@@ -166,7 +166,7 @@ impl<P: Protocol> PartialEq for State<P> {
 impl<P: Protocol> fmt::Debug for State<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, state) in self.actors.iter().enumerate() {
-            write!(f, "{at}: {}", P::describe_state(state))?;
+            write!(f, "actor {at}: {}", P::describe_state(state))?;
             for (_, timer) in self.timers.iter().filter(|(owner, _)| *owner == at.into()) {
                 write!(f, "; timer: {}", P::describe_timer(timer))?;
             }
@@ -179,9 +179,9 @@ impl<P: Protocol> fmt::Debug for State<P> {
         if self.restarts > 0 {
             writeln!(f, "restarts so far: {}", self.restarts)?;
         }
-        writeln!(f, "in flight: {}", if self.flight.is_empty() { "nothing" } else { "" })?;
+        writeln!(f, "in flight:{}", if self.flight.is_empty() { " nothing" } else { "" })?;
         for (src, dst, msg) in self.messages() {
-            writeln!(f, "  {} → {}: {}", usize::from(src), usize::from(dst), P::describe_msg(msg))?;
+            writeln!(f, "  {} from {} to {}", P::describe_msg(msg), usize::from(src), usize::from(dst))?;
         }
         Ok(())
     }

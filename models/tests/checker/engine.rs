@@ -90,7 +90,7 @@ fn a_trace_tells_every_step_in_words() {
     }
     let text = system.trace(&Path::new(taken)).unwrap().to_string();
     let told = [
-        "0. actor 0 starts",
+        "     actor 0 starts",
         "sends 3 to actor 1",
         "1. actor 1 gets 4 from actor 0",
         "now 4",
