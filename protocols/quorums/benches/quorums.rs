@@ -21,6 +21,10 @@ struct Case {
     cluster: Cluster,
     reads: Option<ReadWriteQuorumSystem>,
     points: Vec<(f64, f64)>,
+    /// Minimise latency, and keep the load below this.
+    load_max: Option<f64>,
+    /// The crashes that a system that is searched for must survive.
+    resilience: usize,
     /// Is the peer able to do it in reasonable time?
     peer: bool,
 }
@@ -94,7 +98,7 @@ fn strategies() -> Vec<Case> {
     let case = |name: String, n: u32, points, peer, build: &dyn Fn(&[Node]) -> ReadWriteQuorumSystem| {
         let cluster = nodes(n);
         let all: Vec<Node> = cluster.nodes().collect();
-        Case { name, reads: Some(build(&all)), cluster, points, peer }
+        Case { name, reads: Some(build(&all)), cluster, points, load_max: None, resilience: 0, peer }
     };
     let majority = |all: &[Node]| constructions::majority(all).unwrap();
     let mut cases = Vec::new();
@@ -110,6 +114,10 @@ fn strategies() -> Vec<Case> {
     }
     let grid = |all: &[Node]| constructions::grid(all, 4).unwrap();
     cases.push(case("grid 4x4, 9 fractions".into(), 16, nine_points(), true, &grid));
+    for n in [9, 11] {
+        let name = format!("majority {n}, latency, load limit");
+        cases.push(Case { load_max: Some(0.0013), ..case(name, n, half(), true, &majority) });
+    }
     let wall = |all: &[Node]| constructions::wall(all, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 5]).unwrap();
     cases.push(case("wall 50".into(), 50, half(), false, &wall));
     cases.push(case("tree 63".into(), 63, half(), false, &|all| constructions::tree(all).unwrap()));
@@ -123,11 +131,14 @@ fn searches() -> Vec<Case> {
         reads: None,
         peer: n <= 5,
         points,
+        load_max: None,
+        resilience: 0,
     };
     let half = || vec![(0.5, 1.0)];
     vec![
         case(4, half()),
         case(5, half()),
+        Case { name: "search 5 nodes, resilience 1".into(), resilience: 1, ..case(5, half()) },
         case(5, nine_points()),
         case(6, half()),
         case(6, nine_points()),
@@ -136,10 +147,14 @@ fn searches() -> Vec<Case> {
 }
 
 fn run(case: &Case) -> f64 {
-    let plan = Plan::minimise(Objective::Load, Workload::distribution(case.points.iter().copied()).unwrap());
+    let workload = Workload::distribution(case.points.iter().copied()).unwrap();
+    let plan = match case.load_max {
+        Some(load) => Plan::minimise(Objective::Latency, workload).max_load(load),
+        None => Plan::minimise(Objective::Load, workload),
+    };
     match &case.reads {
         Some(system) => system.optimise(&case.cluster, &plan).unwrap().value(),
-        None => search(&case.cluster, &plan, 0, &mut |_| true).unwrap().value,
+        None => search(&case.cluster, &plan, case.resilience, &mut |_| true).unwrap().value,
     }
 }
 
@@ -151,12 +166,17 @@ fn run_peer(case: &Case) -> f64 {
         .map(|system| quoracle::QuorumSystem::from_reads(peer_expr(case, system.read_expr())));
     let Some(system) = system else {
         let nodes: Vec<_> = case.cluster.nodes().map(|node| peer_node(case, node)).collect();
-        let config = quoracle::SearchConfig { read_fraction: Some(weights.clone()), ..Default::default() };
+        let resilience = case.resilience;
+        let read_fraction = Some(weights.clone());
+        let config = quoracle::SearchConfig { read_fraction, resilience, ..Default::default() };
         return quoracle::search(&nodes, &config).unwrap().strategy.load(Some(&weights), None).unwrap();
     };
-    let (objective, limits) = (quoracle::Objective::Load, quoracle::StrategyLimits::default());
-    let strategy = system.strategy(objective, Some(&weights), None, &limits, 0).unwrap();
-    strategy.load(Some(&weights), None).unwrap()
+    let limits = quoracle::StrategyLimits { load: case.load_max, ..Default::default() };
+    let strategy = |objective| system.strategy(objective, Some(&weights), None, &limits, 0).unwrap();
+    if case.load_max.is_some() {
+        return strategy(quoracle::Objective::Latency).latency(Some(&weights), None).unwrap().as_secs_f64();
+    }
+    strategy(quoracle::Objective::Load).load(Some(&weights), None).unwrap()
 }
 
 fn peer_node(case: &Case, node: Node) -> quoracle::Node<usize> {
@@ -164,6 +184,7 @@ fn peer_node(case: &Case, node: Node) -> quoracle::Node<usize> {
     quoracle::Node::new(node.index())
         .with_read_write_capacity(attributes.read_capacity, attributes.write_capacity)
         .unwrap()
+        .with_latency(Duration::from_secs_f64(attributes.latency))
 }
 
 fn peer_expr(case: &Case, expr: &Expr) -> quoracle::Expr<usize> {
