@@ -149,6 +149,31 @@ fn joseph_is_the_formula() {
     }
 }
 
+/// H3: sinograms that ASTRA computed (`peers/astra_joseph.py` made them), in its `f32`.
+#[test]
+fn joseph_is_the_linear_projector_of_astra() {
+    #[derive(serde::Deserialize)]
+    struct Astra {
+        planes: usize,
+        columns: usize,
+        pixels: usize,
+        angles_deg: Vec<f64>,
+        sinogram: Vec<Vec<f64>>,
+    }
+    let astra: Astra = serde_json::from_str(include_str!("../../tests/astra.json")).unwrap();
+    let joseph = Joseph::new(astra.planes, astra.columns, astra.pixels, &tilts(&astra.angles_deg)).unwrap();
+    let pattern = |z: usize, _: usize, x: usize| ((7 * z + 3 * x + z * x) % 16) as f32 / 16.0;
+    let images = projected(&joseph, &Stack::from_fn(joseph.volume_shape(1), pattern));
+    let values = astra.sinogram.iter().flatten().copied();
+    let largest = values.clone().fold(0.0, f64::max);
+    let ours = images.to_array();
+    assert_eq!((ours.len(), largest > 5.0), (values.clone().count(), true));
+    let gap =
+        ours.iter().zip(values).map(|(ours, astra)| (f64::from(*ours) - astra).abs()).fold(0.0, f64::max);
+    println!("difference to ASTRA over the largest value: {:.1e}", gap / largest);
+    assert!(gap < 1e-5 * largest, "{gap} of {largest}");
+}
+
 #[test]
 fn tilt_0_adds_the_planes_exactly() {
     let tilts = tilts(&[0.0]);
