@@ -51,7 +51,8 @@ pub(super) fn groups(
         let mut shares = |key| table.tables(key, problems);
         let (read_shares, write_shares) = (shares("read_strategy"), shares("write_strategy"));
         table.finish(problems);
-        if !thrifty && !(read_shares.is_empty() && write_shares.is_empty()) {
+        let given = !read_shares.is_empty() || !write_shares.is_empty();
+        if given && !thrifty {
             problems.note(&place, "this protocol contacts all nodes that vote: it has no use for a strategy");
         }
         let place = reads.as_ref().or(writes.as_ref()).map_or(place, |text| text.place.clone());
