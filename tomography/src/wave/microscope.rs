@@ -257,6 +257,11 @@ mod tests {
         let temporal = 0.5 * (PI * damped.beam.wavelength_angstrom * 60.0 * 0.01).powi(2);
         damped.source_angle_rad = 0.0;
         assert!((damped.transfer(0.1, focus, 0.0, 1.0).norm() - (-temporal).exp()).abs() < 1e-15);
+        (damped.focal_spread_angstrom, damped.source_angle_rad) = (0.0, 1e-4);
+        let lambda = damped.beam.wavelength_angstrom;
+        let slope = lambda * -5000.0 * 0.1 + 1e7 * (lambda * 0.1).powi(3);
+        let spatial = (-(PI * 1e-4 / lambda * slope).powi(2)).exp();
+        assert!((damped.transfer(0.1, focus, 0.0, 1.0).norm() / spatial - 1.0).abs() < 1e-12);
         damped.objective_cut = Some(0.09);
         assert_eq!(damped.transfer(0.1, focus, 0.0, 1.0).norm(), 0.0);
     }

@@ -142,3 +142,26 @@ fn unfit_series_are_refused_by_name() {
     let series = Series::new(setup, &images, None).unwrap();
     assert!(series.respond(0, Vec::new()).is_err());
 }
+
+#[test]
+fn the_largest_phase_is_that_of_the_longest_ray() {
+    let setup = setup(20);
+    let images = Projections::zeros(setup.images());
+    let series = Series::new(setup.clone(), &images, None).unwrap();
+    let mut volume = Volume::zeros(setup.volume);
+    for z in 0..10 {
+        *volume.at_mut(z, 17, 5) = -3.0;
+    }
+    // Ten voxels of 2 Angstrom in line with the beam at tilt 0; tilted rays cross fewer.
+    let phase = microscope().beam.interaction * 3.0 * 20.0;
+    assert!((series.largest_phase(&volume).unwrap() / phase - 1.0).abs() < 1e-6);
+    assert!(series.largest_phase(&Volume::zeros(setup.images())).is_err());
+}
+
+#[test]
+fn slices_are_as_thin_as_free_space_asks() {
+    for (pixel, thickest) in [(1.0, 114.0), (2.0, 457.0)] {
+        let found = optics(microscope(), 4, 4, pixel, 4.0).thickest_slice_angstrom();
+        assert!((found / thickest - 1.0_f64).abs() < 0.005, "{found}");
+    }
+}
