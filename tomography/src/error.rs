@@ -1,5 +1,7 @@
 //! What can go wrong, each with what is wrong, where, and what to do.
 
+use std::path::PathBuf;
+
 /// The result of this package's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -47,6 +49,28 @@ pub enum Error {
     #[error("the plan is not usable: {why}")]
     Plan {
         /// Why.
+        why: String,
+    },
+    /// A file says something that cannot be so, or that Parthood does not read.
+    #[error("{}: {field} is {value}; it must be {expected}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The field, line or place in it.
+        field: String,
+        /// What stands there.
+        value: String,
+        /// What can stand there.
+        expected: String,
+    },
+    /// A file could not be opened, read or written.
+    #[error("{}: cannot {doing}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What the system answered.
         why: String,
     },
     /// A worker that others wait for is gone.

@@ -10,7 +10,7 @@
 //! sum        the one order of every float sum   project    Joseph's projector, rotation and sum, their transposes
 //! wave       the wave through thick samples     solve      from images to volumes: WBP, SIRT, CGLS, FISTA, subsets, TV
 //! comm       messages between workers           decompose  rows, columns, and tasks at workers, equal to the whole
-//! align      the tilt axis along the columns
+//! align      the tilt axis along the columns      io  MRC files, tilt angles, alignments
 //! plan       all that bits depend on, in a file  stitch     blocks put together     phantom  made-up samples
 //! ```
 //!
@@ -40,6 +40,7 @@ pub mod comm;
 pub mod decompose;
 pub mod error;
 pub mod geometry;
+pub mod io;
 pub mod phantom;
 pub mod plan;
 pub mod project;

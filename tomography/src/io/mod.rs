@@ -1,0 +1,176 @@
+//! Files: what microscopes and other programs write, and what they read.
+//!
+//! A file is not trusted. Its sizes are compared with its length before anything is allocated for them, and what does
+//! not fit is one [`Error::Content`] that names file, field and value. A file is written under a temporary name beside
+//! its target, brought to disk and renamed ([`replace`]): under a final name there is a whole file or none.
+//!
+//! ```text
+//! mrc      volumes and tilt series (MRC2014, with IMOD's additions)
+//! angles   one tilt angle per line (.tlt, .rawtlt)
+//! xf       one alignment of an image per line (.xf)
+//! mdoc     what SerialEM notes of each image
+//! ```
+
+pub mod angles;
+pub mod mdoc;
+pub mod mrc;
+pub mod xf;
+
+use crate::{Error, Result};
+use std::fmt::Display;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// No text file of this module is longer; a longer one is something else.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// What stands at a place of a file is not what can stand there.
+pub(crate) fn content(
+    path: &Path,
+    field: impl Display,
+    value: impl Display,
+    expected: impl Display,
+) -> Error {
+    Error::Content {
+        path: path.to_owned(),
+        field: field.to_string(),
+        value: value.to_string(),
+        expected: expected.to_string(),
+    }
+}
+
+/// The system refused.
+pub(crate) fn refused(path: &Path, doing: &'static str) -> impl Fn(io::Error) -> Error {
+    let path = path.to_owned();
+    move |error| Error::File { path: path.clone(), doing, why: error.to_string() }
+}
+
+/// A temporary file that is removed unless it got its final name.
+struct Temporary {
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.renamed {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Writes a file whole or not at all: what `fill` writes goes to a temporary file in the same folder, which replaces
+/// `path` once all of it is on disk. If anything fails, whatever was under `path` is still there.
+///
+/// # Errors
+/// Those of `fill`; [`Error::File`] if the system refuses, as on a full disk.
+pub fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let (mut temporary, file) = temporary(path)?;
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    fill(&mut writer)?;
+    let file = writer.into_inner().map_err(|error| refused(path, "write")(error.into_error()))?;
+    file.sync_all().map_err(refused(path, "write"))?;
+    std::fs::rename(&temporary.path, path).map_err(refused(path, "rename the finished file"))?;
+    temporary.renamed = true;
+    let folder = temporary.path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused(path, "sync the folder"))
+}
+
+/// A new file beside a path, under a name that no other writer has.
+fn temporary(path: &Path) -> Result<(Temporary, File)> {
+    let Some(name) = path.file_name() else {
+        return Err(content(path, "the name", "empty", "that of a file"));
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut attempt = 0;
+    loop {
+        let mut unique = std::ffi::OsString::from(".");
+        unique.push(name);
+        unique.push(format!(".{}-{attempt}.partial", std::process::id()));
+        let candidate = folder.join(unique);
+        match OpenOptions::new().write(true).create_new(true).open(&candidate) {
+            Ok(file) => return Ok((Temporary { path: candidate, renamed: false }, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
+            Err(error) => return Err(refused(path, "create a file beside it")(error)),
+        }
+    }
+}
+
+/// A text file.
+fn read_text(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(refused(path, "open"))?;
+    file.take(MAX_TEXT_BYTES + 1).read_to_string(&mut text).map_err(refused(path, "read as text"))?;
+    if text.len() as u64 > MAX_TEXT_BYTES {
+        return Err(content(path, "length", "above 64 MiB", "that of a short text file"));
+    }
+    Ok(text)
+}
+
+/// Writes a text file, one line each.
+fn write_lines(path: &Path, lines: impl IntoIterator<Item = String>) -> Result<()> {
+    replace(path, |file| {
+        lines.into_iter().try_for_each(|line| writeln!(file, "{line}").map_err(refused(path, "write")))
+    })
+}
+
+/// A finite number at a place of a text file.
+fn number(path: &Path, field: impl Display, text: &str, expected: &str) -> Result<f64> {
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite())
+        .ok_or_else(|| content(path, field, text, expected))
+}
+
+/// Fails unless a file has one entry for each image.
+///
+/// # Errors
+/// [`Error::Content`] names both counts.
+pub fn check_count(path: &Path, what: &str, found: usize, images: usize) -> Result<()> {
+    if found == images {
+        return Ok(());
+    }
+    let expected = format!("{images}, the number of images of the tilt series");
+    Err(content(path, format!("the number of {what}"), found, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("volume.mrc");
+        write_lines(&path, ["old".to_owned()]).unwrap();
+        let full = replace(&path, |file| {
+            file.write_all(&vec![7; 3 << 20]).unwrap();
+            Err(refused(&path, "write")(io::ErrorKind::StorageFull.into()))
+        });
+        assert!(matches!(full, Err(Error::File { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old\n");
+        assert_eq!(names(folder.path()), ["volume.mrc"]);
+        write_lines(&path, ["new".to_owned()]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
+        assert_eq!(names(folder.path()), ["volume.mrc"]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_and_a_folder_that_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let left_by_another = format!(".a.{}-0.partial", std::process::id());
+        std::fs::write(folder.path().join(&left_by_another), "other").unwrap();
+        write_lines(&path, ["mine".to_owned()]).unwrap();
+        assert_eq!(std::fs::read_to_string(folder.path().join(left_by_another)).unwrap(), "other");
+        let error = write_lines(&folder.path().join("no/a"), ["mine".to_owned()]).unwrap_err();
+        assert!(error.to_string().contains("no/a: cannot create"), "{error}");
+        assert!(write_lines(folder.path(), ["mine".to_owned()]).is_err());
+    }
+}
