@@ -35,6 +35,7 @@ pub mod paxos;
 mod protocol;
 mod quorum_params;
 mod replay;
+mod replicas;
 mod report;
 pub mod sequential;
 mod space;
@@ -44,6 +45,7 @@ mod symmetry;
 mod system;
 mod transition;
 pub mod unreplicated;
+pub mod votes;
 mod walk;
 mod watch;
 

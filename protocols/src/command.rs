@@ -1,6 +1,7 @@
 //! Commands on their way through a log: who asked for what, and what a slot of the log holds.
 
 use crate::state_machine::StateMachine;
+use im::Vector;
 use serde::{Deserialize, Serialize};
 use stateright::actor::Id;
 use std::fmt;
@@ -121,4 +122,21 @@ pub fn command_bytes<M: StateMachine>(command: &CommandOf<M>) -> usize {
         Operation::Open { .. } => 5,
         Operation::Apply(command) => M::command_bytes(command),
     }
+}
+
+/// Takes from the front of a queue what fits one slot: at least one command, at most `commands` and about `bytes`.
+pub(crate) fn take_batch<M: StateMachine>(
+    queue: &mut Vector<CommandOf<M>>,
+    commands: usize,
+    bytes: usize,
+) -> Vec<CommandOf<M>> {
+    let (mut batch, mut size) = (vec![], 0);
+    while let Some(command) = queue.front() {
+        size += command_bytes::<M>(command);
+        if batch.len() == commands || (size > bytes && !batch.is_empty()) {
+            break;
+        }
+        batch.extend(queue.pop_front());
+    }
+    batch
 }

@@ -12,7 +12,8 @@
 //! | a chain with reads at every node | [`craq`] | the same, section 10 |
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
-//! [`sessions`] (exactly-once), [`client`] (the client role), [`durable`] (how storage is written down cheaply) and
+//! [`sessions`] (exactly-once), [`client`] (the client role), [`log`] (votes, phase 1, replicas and
+//! snapshots), [`durable`] (how storage is written down cheaply) and
 //! [`faults`] (how a mutant is made without costing the real protocol anything).
 
 pub mod client;
@@ -21,6 +22,7 @@ pub mod craq;
 pub mod durable;
 pub mod faults;
 pub mod ids;
+pub mod log;
 pub mod multipaxos;
 pub mod paxos;
 pub mod sessions;

@@ -3,24 +3,21 @@
 use super::Multipaxos;
 use crate::history::History;
 use crate::sequential::OneObject;
+use crate::votes::Votes;
 use crate::{Cause, Step};
 use parthood_protocols::client::ClientMsg;
-use parthood_protocols::command::ValueOf;
-use parthood_protocols::durable::{Change, map_changes};
 use parthood_protocols::faults::Faults;
-use parthood_protocols::ids::{Round, Slot};
-use parthood_protocols::multipaxos::{Msg, Mutant, Node, ServerState, State, Storage, Vote};
+use parthood_protocols::ids::Slot;
+use parthood_protocols::multipaxos::{Msg, Mutant, Node, ServerState, State, Storage};
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
-use parthood_quorums::NodeSet;
 use stateright::actor::Command;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// What happened so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ghost<M: StateMachine = AppendLog> {
     /// Who ever voted for what.
-    pub(super) cast: BTreeMap<(Slot, Round, ValueOf<M>), NodeSet>,
+    pub(super) votes: Votes<M::Command>,
     /// What clients asked and were told.
     pub(super) clients: History<M::Command, M::Output>,
     /// Was a client sent elsewhere with a command that the server had executed?
@@ -35,7 +32,7 @@ pub struct Ghost<M: StateMachine = AppendLog> {
 impl<M: StateMachine> Default for Ghost<M> {
     fn default() -> Self {
         Self {
-            cast: BTreeMap::new(),
+            votes: Votes::default(),
             clients: History::default(),
             refused: false,
             went_back: false,
@@ -52,7 +49,7 @@ impl<M: StateMachine> Ghost<M> {
 
     /// How many votes were cast.
     pub fn votes(&self) -> usize {
-        self.cast.values().map(|voters| voters.len()).sum()
+        self.votes.count()
     }
 }
 
@@ -119,39 +116,16 @@ fn observe_server<M: StateMachine>(
     if !undone && (after.round < before.round || after.vote_watermark < before.vote_watermark) {
         ghost.to_mut().went_back = true;
     }
-    let changes = map_changes(&before.votes, &after.votes);
     // One that lost its disk did vote, whatever it has forgotten.
-    if undone && after.voting {
-        let slots = changes.iter().map(|change| match change {
-            Change::Put(slot, _) | Change::Remove(slot) => slot,
-        });
-        let lost = slots.filter(|slot| **slot >= snapshot);
-        for (slot, vote) in lost.filter_map(|slot| Some((slot, before.votes.get(slot)?))) {
-            uncast(ghost, server, *slot, vote);
+    let undone_from = (undone && after.voting).then_some(snapshot);
+    let changes = ghost.votes.changes(server, &before.votes, &after.votes, undone_from);
+    if !changes.is_empty() {
+        let Ghost { votes, clients, .. } = ghost.to_mut();
+        let unsent = changes.undone.iter().flat_map(|(.., value)| value.commands());
+        let unsent: Vec<_> = unsent.map(|command| command.id).collect();
+        if !unsent.is_empty() {
+            clients.unsent(|id| unsent.contains(id));
         }
-    }
-    for change in changes {
-        let Change::Put(slot, vote) = change else { continue };
-        let key = (slot, vote.vote_round, vote.vote_value);
-        if !ghost.cast.get(&key).is_some_and(|voters| voters.contains(server)) {
-            ghost.to_mut().cast.entry(key).or_default().insert(server);
-        }
-    }
-}
-
-fn uncast<M: StateMachine>(
-    ghost: &mut Cow<'_, Ghost<M>>,
-    server: usize,
-    slot: Slot,
-    vote: &Vote<M::Command>,
-) {
-    let key = (slot, vote.vote_round, vote.vote_value.clone());
-    let Ghost { cast, clients, .. } = ghost.to_mut();
-    clients.unsent(|id| vote.vote_value.commands().iter().any(|command| command.id == *id));
-    if let Some(voters) = cast.get_mut(&key) {
-        *voters = voters.without(server);
-        if voters.is_empty() {
-            cast.remove(&key);
-        }
+        votes.apply(server, changes);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::faults::Correct;
 use crate::ids::{Round, Slot};
+use crate::log::{PageLimits, ReplicaLimits};
 use parthood_quorums::{NodeSet, QuorumSystem};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -65,6 +66,22 @@ impl Default for Limits {
             lanes: 65_536,
             snapshot_slots: 65_536,
             retained_slots: 65_536,
+        }
+    }
+}
+
+impl Limits {
+    /// How much of a log fits one message.
+    pub fn page(&self) -> PageLimits {
+        PageLimits { slots: self.page_slots, bytes: self.page_bytes }
+    }
+
+    /// What a replica keeps.
+    pub fn replica(&self) -> ReplicaLimits {
+        ReplicaLimits {
+            lanes: self.lanes,
+            snapshot_slots: self.snapshot_slots,
+            retained_slots: self.retained_slots,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The leader in a server: numbers commands, proposes them, counts votes. Phase 1 is in [`super::recovery`].
 
-use super::recovery::Recovery;
 use super::server::Turn;
 use super::{Msg, Mutant, Timer};
 use crate::client::ClientMsg;
-use crate::command::{Command, CommandOf, Operation, Value, ValueOf, command_bytes};
+use crate::command::{Command, CommandOf, Operation, Value, ValueOf, take_batch};
 use crate::faults::{Faults, is_enough};
 use crate::ids::{Round, Slot};
+use crate::log::Recovery;
 use crate::sessions::{Answer, LaneKey};
 use crate::state_machine::StateMachine;
 use im::{OrdMap, Vector};
@@ -196,16 +196,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let limits = self.server.config.limits;
         let renumber = u64::from(self.breaks(Mutant::RenumberCommands));
         let Some(leader) = self.state.leadership.leader_mut() else { return Value::Noop };
-        let (mut batch, mut bytes) = (vec![], 0);
-        while let Some(command) = leader.queue.front() {
-            bytes += command_bytes::<M>(command);
-            if batch.len() == limits.batch_commands || (bytes > limits.batch_bytes && !batch.is_empty()) {
-                break;
-            }
-            batch.extend(leader.queue.pop_front().map(|mut command| {
-                command.id.seq += renumber;
-                command
-            }));
+        let mut batch = take_batch::<M>(&mut leader.queue, limits.batch_commands, limits.batch_bytes);
+        for command in &mut batch {
+            command.id.seq += renumber;
         }
         Value::Batch(batch.into())
     }

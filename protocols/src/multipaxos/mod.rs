@@ -31,22 +31,18 @@ mod leader;
 mod recovery;
 mod replica;
 mod server;
-mod snapshot;
 mod storage;
 
-pub use acceptor::{AcceptorState, Vote, VotedSlot};
 pub use config::{Bounds, Config, Limits, Mutant, Timing};
 pub use leader::{LeaderState, Leadership, Proposal};
-pub use recovery::{Recovery, Report};
-pub use replica::ReplicaState;
 pub use server::{Server, ServerState};
-pub use snapshot::{Snapshot, SnapshotCursor, SnapshotPart, Transfer};
 pub use storage::{Storage, StorageDelta};
 
 use crate::client::{Client, ClientMsg, ClientState, RetryTimer};
 use crate::command::ValueOf;
 use crate::faults::{Correct, Faults};
 use crate::ids::{Round, Slot};
+use crate::log::{Report, SnapshotCursor, SnapshotPart};
 use crate::state_machine::StateMachine;
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Id, Out};

@@ -1,74 +1,12 @@
-//! The replica in a server: learns what is chosen, executes it in order, and takes snapshots.
+//! The replica in a server: learns what is chosen and executes it in order.
 
 use super::server::Turn;
-use super::snapshot::{Snapshot, SnapshotPart, Transfer};
 use super::{Mutant, Timer};
-use crate::command::{CommandOf, Operation, Value, ValueOf};
+use crate::command::{CommandOf, Value, ValueOf};
 use crate::faults::Faults;
 use crate::ids::{Round, Slot};
-use crate::sessions::{Answer, Sessions};
+use crate::sessions::Answer;
 use crate::state_machine::StateMachine;
-use im::OrdMap;
-
-/// What the replica in a server knows; of this, the snapshot is saved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ReplicaState<M: StateMachine> {
-    /// Values known to be chosen, from `log_start` on.
-    pub log: OrdMap<Slot, ValueOf<M>>,
-    /// Whoever lacks a slot below needs a snapshot.
-    pub log_start: Slot,
-    /// The first slot that was not executed; all slots below are chosen.
-    pub executed: Slot,
-    /// All slots below are known to be chosen, with whatever value.
-    pub chosen_below: Slot,
-    /// The server to ask next for what is missing.
-    pub source: usize,
-    /// The state machine.
-    pub machine: M,
-    /// The client table.
-    pub sessions: Sessions<M::Output>,
-    /// The last snapshot taken or received.
-    pub snapshot: Snapshot<M>,
-    /// The snapshot that others are fetching: kept while newer ones are taken.
-    pub lent: Option<Snapshot<M>>,
-    /// The snapshot that is being fetched.
-    pub transfer: Option<Transfer<M>>,
-}
-
-impl<M: StateMachine> ReplicaState<M> {
-    /// A replica that has executed nothing.
-    pub(super) fn new(sessions: Sessions<M::Output>) -> Self {
-        Self::at(Snapshot { slot: Slot::ZERO, machine: M::default(), sessions })
-    }
-
-    /// A replica that has executed what its snapshot covers.
-    pub(super) fn at(snapshot: Snapshot<M>) -> Self {
-        Self {
-            log: OrdMap::new(),
-            log_start: snapshot.slot,
-            executed: snapshot.slot,
-            chosen_below: snapshot.slot,
-            source: 0,
-            machine: snapshot.machine.clone(),
-            sessions: snapshot.sessions.clone(),
-            snapshot,
-            lent: None,
-            transfer: None,
-        }
-    }
-
-    /// Is this the part of a snapshot that it waits for?
-    pub(super) fn awaits_part(&self, part: &SnapshotPart<M>) -> bool {
-        let useful = part.slot > self.executed && self.chosen_below > self.executed;
-        useful
-            && match (&self.transfer, &part.at) {
-                (Some(transfer), at) if transfer.slot == part.slot => transfer.cursor == *at,
-                (Some(transfer), None) => part.slot > transfer.slot,
-                (None, None) => true,
-                (_, Some(_)) => false,
-            }
-    }
-}
 
 impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// Learns from a leader that all slots below are chosen. What this server voted for in the leader's round is then
@@ -140,13 +78,13 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
                 self.answer(command, answer);
             }
             self.state.replica.executed = slot.next();
-            self.take_snapshot_if_due();
+            let forget_clients = self.breaks(Mutant::SnapshotWithoutSessions);
+            let limits = self.server.config.limits.replica();
+            if self.state.replica.take_snapshot_if_due(limits, forget_clients) {
+                self.truncate_votes();
+            }
         }
-        let replica = &mut self.state.replica;
-        replica.chosen_below = replica.chosen_below.max(replica.executed);
-        if replica.transfer.as_ref().is_some_and(|transfer| transfer.slot <= replica.executed) {
-            replica.transfer = None;
-        }
+        self.state.replica.settle();
     }
 
     fn execute_command(&mut self, slot: Slot, command: &CommandOf<M>) -> Option<Answer<M::Output>> {
@@ -154,14 +92,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             || self.breaks(Mutant::TableComparesUnequal)
                 && self.state.replica.sessions.known_answer(&command.id).is_none();
         let lanes = self.server.config.limits.lanes;
-        let replica = &mut self.state.replica;
-        match &command.op {
-            Operation::Apply(operation) if anew => {
-                let output = replica.sessions.apply(&mut replica.machine, slot, command.id, operation);
-                Some(Answer::Output(output))
-            }
-            _ => replica.sessions.execute(&mut replica.machine, slot, command, lanes),
-        }
+        self.state.replica.execute_command(slot, command, lanes, anew)
     }
 
     /// For a mutant: replies with what the command would do to the present state, before its turn.
@@ -173,36 +104,5 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             let answer = sessions.execute(&mut machine, slot, command, lanes);
             self.answer(command, answer);
         }
-    }
-
-    /// Every so often: remembers the state, so that older votes and log entries can go.
-    fn take_snapshot_if_due(&mut self) {
-        let limits = self.server.config.limits;
-        let forget_clients = self.breaks(Mutant::SnapshotWithoutSessions);
-        let replica = &mut self.state.replica;
-        if replica.executed.0 - replica.snapshot.slot.0 < limits.snapshot_slots {
-            return;
-        }
-        replica.snapshot = Snapshot {
-            slot: replica.executed,
-            machine: replica.machine.clone(),
-            sessions: if forget_clients { Sessions::default() } else { replica.sessions.clone() },
-        };
-        self.drop_what_the_snapshot_covers();
-    }
-
-    /// Drops votes below the snapshot, and log entries well below it.
-    pub(super) fn drop_what_the_snapshot_covers(&mut self) {
-        let retained = self.server.config.limits.retained_slots;
-        let replica = &mut self.state.replica;
-        replica.log_start = replica.log_start.max(replica.snapshot.slot.minus(retained));
-        while replica.log.get_min().is_some_and(|(slot, _)| *slot < replica.log_start) {
-            replica.log = replica.log.without_min().1;
-        }
-        if replica.lent.as_ref().is_some_and(|lent| lent.slot < replica.log_start) {
-            replica.lent = None;
-        }
-        self.truncate_votes();
-        self.save();
     }
 }

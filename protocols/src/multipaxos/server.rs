@@ -1,15 +1,13 @@
 //! A server: its three roles in one state, and the dispatch of what happens to it.
 
-use super::acceptor::AcceptorState;
 use super::leader::{LeaderState, Leadership};
-use super::replica::ReplicaState;
 use super::{Config, Msg, Mutant, Node, Storage, Timer};
 use crate::client::ClientMsg;
 use crate::faults::Faults;
 use crate::ids::{Round, Slot};
+use crate::log::{AcceptorState, ReplicaState};
 use crate::sessions::{Sessions, Standing};
 use crate::state_machine::StateMachine;
-use im::OrdMap;
 use stateright::actor::{Id, Out};
 use std::sync::Arc;
 
@@ -55,12 +53,7 @@ impl<F: Faults<Mutant>> Server<F> {
         let mut state = match storage {
             Some(storage) => storage.restore(),
             None => ServerState {
-                acceptor: AcceptorState {
-                    round: Round::ZERO,
-                    votes: OrdMap::new(),
-                    vote_watermark: None,
-                    voting: self.voting,
-                },
+                acceptor: AcceptorState::new(self.voting),
                 leadership: Leadership::Follower,
                 replica: ReplicaState::new(Sessions::with_clients(known_clients)),
             },
@@ -109,7 +102,9 @@ impl<F: Faults<Mutant>> Server<F> {
             Msg::CatchUp { from } => *from >= executed,
             Msg::Chosen { from, values } => from.plus(values.len() as u64) <= executed,
             Msg::FetchSnapshot { .. } => state.replica.snapshot.slot == Slot::ZERO,
-            Msg::SnapshotPart(part) => !state.replica.awaits_part(part),
+            Msg::SnapshotPart(part) => {
+                !state.replica.awaits_part(part, state.replica.chosen_below > executed)
+            }
         }
     }
 

@@ -1,15 +1,10 @@
 //! What a server saves: promises, votes and a snapshot; and how that is written down as differences.
 
-use super::acceptor::{AcceptorState, Vote};
 use super::leader::Leadership;
-use super::replica::ReplicaState;
 use super::server::ServerState;
-use super::snapshot::{Snapshot, Transfer};
-use crate::durable::{Change, Durable, Mismatch, map_changes, patch_map};
-use crate::ids::{Round, Slot};
-use crate::sessions::{SessionChange, Sessions};
+use crate::durable::{Durable, Mismatch};
+use crate::log::{AcceptorState, ReplicaState, Snapshot, SnapshotDelta, VotesDelta};
 use crate::state_machine::StateMachine;
-use im::OrdMap;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -38,30 +33,12 @@ impl<M: StateMachine> Storage<M> {
     }
 }
 
-impl<M: StateMachine> From<Transfer<M>> for Snapshot<M> {
-    fn from(transfer: Transfer<M>) -> Self {
-        Self { slot: transfer.slot, machine: transfer.machine, sessions: transfer.sessions }
-    }
-}
-
-/// What changed between two saves.
+/// What changed between two saves; dropped votes follow from the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct StorageDelta<M: StateMachine> {
-    round: Round,
-    voting: bool,
-    vote_watermark: Option<Slot>,
-    /// New votes; dropped ones follow from the snapshot.
-    votes: Vec<(Slot, Vote<M::Command>)>,
+    votes: VotesDelta<M::Command>,
     snapshot: Option<SnapshotDelta<M>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-struct SnapshotDelta<M: StateMachine> {
-    slot: Slot,
-    machine: Vec<M::Change>,
-    sessions: Vec<SessionChange<M::Output>>,
 }
 
 /// Written as the difference from nothing: what a trace of a recovery holds.
@@ -79,15 +56,7 @@ impl<'de, M: StateMachine> Deserialize<'de> for Storage<M> {
 
 impl<M: StateMachine> Default for Storage<M> {
     fn default() -> Self {
-        Self {
-            acceptor: AcceptorState {
-                round: Round::ZERO,
-                votes: OrdMap::new(),
-                vote_watermark: None,
-                voting: true,
-            },
-            snapshot: Snapshot { slot: Slot::ZERO, machine: M::default(), sessions: Sessions::default() },
-        }
+        Self { acceptor: AcceptorState::new(true), snapshot: Snapshot::default() }
     }
 }
 
@@ -98,45 +67,19 @@ impl<M: StateMachine> Durable for Storage<M> {
         let empty = Self::default();
         let first = before.is_none();
         let before = before.unwrap_or(&empty);
-        let votes = map_changes(&before.acceptor.votes, &self.acceptor.votes);
         let moved = first || self.snapshot.slot != before.snapshot.slot;
         StorageDelta {
-            round: self.acceptor.round,
-            voting: self.acceptor.voting,
-            vote_watermark: self.acceptor.vote_watermark,
-            votes: votes
-                .into_iter()
-                .filter_map(|change| match change {
-                    Change::Put(slot, vote) => Some((slot, vote)),
-                    Change::Remove(_) => None,
-                })
-                .collect(),
-            snapshot: moved.then(|| SnapshotDelta {
-                slot: self.snapshot.slot,
-                machine: self.snapshot.machine.changes_since(&before.snapshot.machine),
-                sessions: self.snapshot.sessions.changes_since(&before.snapshot.sessions),
-            }),
+            votes: self.acceptor.delta(&before.acceptor),
+            snapshot: moved.then(|| self.snapshot.delta(&before.snapshot)),
         }
     }
 
     fn patched(before: Option<Self>, delta: StorageDelta<M>) -> Result<Self, Mismatch> {
         let mut storage = before.unwrap_or_default();
-        let AcceptorState { round, votes, vote_watermark, voting } = &mut storage.acceptor;
-        if delta.round < *round || delta.vote_watermark < *vote_watermark {
-            return Err(Mismatch);
-        }
-        *round = delta.round;
-        *voting = delta.voting;
-        *vote_watermark = delta.vote_watermark;
         if let Some(moved) = delta.snapshot {
-            storage.snapshot.slot = moved.slot;
-            storage.snapshot.machine.patch(moved.machine);
-            storage.snapshot.sessions.patch(moved.sessions);
-            while votes.get_min().is_some_and(|(slot, _)| *slot < moved.slot) {
-                *votes = votes.without_min().1;
-            }
+            storage.snapshot.patch(moved);
         }
-        patch_map(votes, delta.votes.into_iter().map(|(slot, vote)| Change::Put(slot, vote)).collect());
+        storage.acceptor.patch(delta.votes, storage.snapshot.slot)?;
         Ok(storage)
     }
 }

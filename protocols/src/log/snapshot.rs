@@ -85,17 +85,54 @@ impl<M: StateMachine> Snapshot<M> {
 
 impl<M: StateMachine> Transfer<M> {
     /// Nothing of a snapshot yet.
-    pub(super) fn new(slot: Slot) -> Self {
+    pub(crate) fn new(slot: Slot) -> Self {
         Self { slot, machine: M::default(), sessions: Sessions::default(), cursor: None, retries: 0 }
     }
 
     /// Adds the part that begins where the last one ended; true if it was the last.
-    pub(super) fn add(&mut self, part: SnapshotPart<M>) -> bool {
+    pub(crate) fn add(&mut self, part: SnapshotPart<M>) -> bool {
         self.machine.patch(part.machine);
         self.sessions.patch(part.sessions);
         self.cursor = part.next;
         self.retries = 0;
         self.cursor.is_none()
+    }
+}
+
+impl<M: StateMachine> From<Transfer<M>> for Snapshot<M> {
+    fn from(transfer: Transfer<M>) -> Self {
+        Self { slot: transfer.slot, machine: transfer.machine, sessions: transfer.sessions }
+    }
+}
+
+impl<M: StateMachine> Default for Snapshot<M> {
+    fn default() -> Self {
+        Self { slot: Slot::ZERO, machine: M::default(), sessions: Sessions::default() }
+    }
+}
+
+/// What changed between two saved snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct SnapshotDelta<M: StateMachine> {
+    slot: Slot,
+    machine: Vec<M::Change>,
+    sessions: Vec<SessionChange<M::Output>>,
+}
+
+impl<M: StateMachine> Snapshot<M> {
+    pub(crate) fn delta(&self, before: &Self) -> SnapshotDelta<M> {
+        SnapshotDelta {
+            slot: self.slot,
+            machine: self.machine.changes_since(&before.machine),
+            sessions: self.sessions.changes_since(&before.sessions),
+        }
+    }
+
+    pub(crate) fn patch(&mut self, delta: SnapshotDelta<M>) {
+        self.slot = delta.slot;
+        self.machine.patch(delta.machine);
+        self.sessions.patch(delta.sessions);
     }
 }
 

@@ -1,0 +1,158 @@
+//! The votes ever cast, as part of a ghost, and what Paxos promises of them.
+//!
+//! "Chosen" is a fact about these and not what some actor believes: a value is chosen in a slot when, in one round, a
+//! write quorum of the slot's group voted for it.
+
+use im::OrdMap;
+use parthood_protocols::command::Value;
+use parthood_protocols::durable::{Change, map_changes};
+use parthood_protocols::ids::{Round, Slot};
+use parthood_protocols::log::Vote;
+use parthood_quorums::NodeSet;
+use std::collections::BTreeMap;
+use std::hash::Hash;
+
+/// Who ever voted for what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Votes<C: Ord>(BTreeMap<Cast<C>, NodeSet>);
+
+/// What is voted for: a slot, a round and a value.
+pub type Cast<C> = (Slot, Round, Value<C>);
+
+/// What a step of one acceptor changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes<C> {
+    /// What it voted for and never before.
+    pub cast: Vec<Cast<C>>,
+    /// What it turns out never to have voted for: its crash undid the steps, and nobody had heard of them.
+    pub undone: Vec<Cast<C>>,
+}
+
+impl<C> Changes<C> {
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.cast.is_empty() && self.undone.is_empty()
+    }
+}
+
+impl<C: Ord> Default for Votes<C> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<C: Ord + Clone + Hash> Votes<C> {
+    /// What a step changes. Votes for slots from `undone_from` on that are gone after it were never cast; where nothing
+    /// can be undone, or an acceptor only forgets, there is no such slot.
+    pub fn changes(
+        &self,
+        acceptor: usize,
+        before: &OrdMap<Slot, Vote<C>>,
+        after: &OrdMap<Slot, Vote<C>>,
+        undone_from: Option<Slot>,
+    ) -> Changes<C> {
+        let mut changes = Changes { cast: vec![], undone: vec![] };
+        for change in map_changes(before, after) {
+            let (Change::Put(slot, _) | Change::Remove(slot)) = &change;
+            if let Some(vote) = before.get(slot).filter(|_| undone_from.is_some_and(|from| *slot >= from)) {
+                changes.undone.push((*slot, vote.vote_round, vote.vote_value.clone()));
+            }
+            if let Change::Put(slot, vote) = change {
+                let key = (slot, vote.vote_round, vote.vote_value);
+                if !self.0.get(&key).is_some_and(|voters| voters.contains(acceptor)) {
+                    changes.cast.push(key);
+                }
+            }
+        }
+        changes
+    }
+
+    /// Records what a step changes.
+    pub fn apply(&mut self, acceptor: usize, changes: Changes<C>) {
+        for key in changes.undone {
+            if let Some(voters) = self.0.get_mut(&key) {
+                *voters = voters.without(acceptor);
+                if voters.is_empty() {
+                    self.0.remove(&key);
+                }
+            }
+        }
+        for key in changes.cast {
+            self.0.entry(key).or_default().insert(acceptor);
+        }
+    }
+
+    /// How many votes were cast.
+    pub fn count(&self) -> usize {
+        self.0.values().map(|voters| voters.len()).sum()
+    }
+
+    /// All values that somebody voted for.
+    pub fn values(&self) -> impl Iterator<Item = &Value<C>> {
+        self.0.keys().map(|(.., value)| value)
+    }
+
+    /// What was chosen, in the order of slots and rounds.
+    pub fn chosen<'a>(
+        &'a self,
+        is_write_quorum: impl Fn(Slot, NodeSet) -> bool + 'a,
+    ) -> impl Iterator<Item = (Slot, Round, &'a Value<C>)> {
+        let chosen = self.0.iter().filter(move |((slot, ..), voters)| is_write_quorum(*slot, **voters));
+        chosen.map(|((slot, round, value), _)| (*slot, *round, value))
+    }
+
+    /// The votes for a slot, from this round on.
+    fn from(&self, slot: Slot, round: Round) -> impl Iterator<Item = (&Value<C>, NodeSet)> {
+        let votes = self.0.range((slot, round, Value::Noop)..);
+        let votes = votes.take_while(move |((other, ..), _)| *other == slot);
+        votes.map(|((.., value), voters)| (value, *voters))
+    }
+
+    /// Was this value chosen in this slot?
+    pub fn is_chosen(
+        &self,
+        slot: Slot,
+        value: &Value<C>,
+        is_write_quorum: impl Fn(Slot, NodeSet) -> bool,
+    ) -> bool {
+        self.from(slot, Round::ZERO).any(|(voted, voters)| voted == value && is_write_quorum(slot, voters))
+    }
+
+    /// The slots of which something was chosen, and where they begin to have gaps if all below `first` were.
+    pub fn chosen_slots(
+        &self,
+        first: Slot,
+        is_write_quorum: impl Fn(Slot, NodeSet) -> bool,
+    ) -> (Vec<Slot>, Slot) {
+        let mut slots: Vec<Slot> = self.chosen(is_write_quorum).map(|(slot, ..)| slot).collect();
+        slots.dedup();
+        let known = slots.iter().skip_while(|slot| **slot < first);
+        let gapless = (first.0..).map(Slot).zip(known).take_while(|(slot, chosen)| slot == *chosen).count();
+        (slots, first.plus(gapless as u64))
+    }
+
+    /// S1: no two values in one slot and round.
+    pub fn one_proposal_per_round(&self) -> bool {
+        let mut last = None;
+        self.0.keys().all(|(slot, round, _)| last.replace((slot, round)) != Some((slot, round)))
+    }
+
+    /// S2: no two values chosen in one slot.
+    pub fn agree(&self, is_write_quorum: impl Fn(Slot, NodeSet) -> bool) -> bool {
+        let mut last: Option<(Slot, &Value<C>)> = None;
+        self.chosen(is_write_quorum).all(|(slot, _, value)| {
+            let before = last.replace((slot, value));
+            before.is_none_or(|(other, before)| other != slot || before == value)
+        })
+    }
+
+    /// S11, the invariant that Paxos rests on: what was chosen is all that higher rounds propose.
+    pub fn higher_rounds_propose_what_was_chosen(
+        &self,
+        is_write_quorum: impl Fn(Slot, NodeSet) -> bool,
+    ) -> bool {
+        self.chosen(is_write_quorum).all(|(slot, round, chosen)| {
+            self.from(slot, Round(round.0 + 1)).all(|(value, _)| value == chosen)
+        })
+    }
+}
