@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod compartmentalized;
 mod craq;
 mod disk;
 mod harness;

@@ -39,19 +39,22 @@ impl<C: Clone + Ord, O: Clone + Ord> History<C, O> {
     /// A client sends this. The first copy of a command is its invocation.
     pub fn sent_by_client(&mut self, msg: &ClientMsg<C, O>) {
         let ClientMsg::Request(command) = msg else { return };
-        let Asked::Apply(op) = &command.op else { return };
-        let known =
-            self.events.iter().any(|event| matches!(event, Event::Invoked(id, _) if *id == command.id));
-        if !known {
-            self.push(Event::Invoked(command.id, op.clone()));
+        if let Asked::Apply(op) = &command.op {
+            self.invoked(command.id, op);
+        }
+    }
+
+    /// A client asks for this, perhaps not for the first time.
+    pub fn invoked(&mut self, id: CommandId, op: &C) {
+        if !self.events.iter().any(|event| matches!(event, Event::Invoked(known, _) if *known == id)) {
+            self.push(Event::Invoked(id, op.clone()));
         }
     }
 
     /// A server sends this.
     pub fn sent_by_server(&mut self, msg: &ClientMsg<C, O>) {
         if let ClientMsg::Reply { id, answer: Answer::Output(output) } = msg {
-            let first = self.answers.entry(*id).or_insert_with(|| output.clone());
-            self.answered_twice |= first != output;
+            self.answered(*id, output);
         }
     }
 
@@ -60,15 +63,29 @@ impl<C: Clone + Ord, O: Clone + Ord> History<C, O> {
         self.answers.retain(|id, _| !never(id));
     }
 
+    /// A server gives this answer to a command.
+    pub fn answered(&mut self, id: CommandId, output: &O) {
+        let first = self.answers.entry(id).or_insert_with(|| output.clone());
+        self.answered_twice |= first != output;
+    }
+
     /// A client that waited for this was told.
     pub fn returned<S>(&mut self, spec: &S, msg: &ClientMsg<C, O>)
     where
         S: SequentialSpec<Op = C, Output = O>,
     {
         if let ClientMsg::Reply { id, answer: Answer::Output(output) } = msg {
-            self.push(Event::Returned(*id, output.clone()));
-            self.linearizable = self.linearizable && self.is_linearizable(spec);
+            self.told(spec, *id, output);
         }
+    }
+
+    /// A client that waited for this answer got it.
+    pub fn told<S>(&mut self, spec: &S, id: CommandId, output: &O)
+    where
+        S: SequentialSpec<Op = C, Output = O>,
+    {
+        self.push(Event::Returned(id, output.clone()));
+        self.linearizable = self.linearizable && self.is_linearizable(spec);
     }
 
     /// Was no command answered in two ways?

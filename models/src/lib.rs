@@ -24,6 +24,7 @@
 
 mod checker;
 mod client_params;
+pub mod compartmentalized;
 pub mod craq;
 mod fingerprint;
 pub mod history;
@@ -32,6 +33,7 @@ mod liveness;
 pub mod multipaxos;
 mod network;
 pub mod paxos;
+pub mod program_order;
 mod protocol;
 mod quorum_params;
 mod replay;

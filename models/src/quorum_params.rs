@@ -79,6 +79,12 @@ pub(crate) fn intersect(system: &dyn QuorumSystem, nodes: usize) -> bool {
         .all(|set| !(system.is_read_quorum(set) && system.is_write_quorum(everyone.difference(set))))
 }
 
+/// The smallest sets that are quorums, in ascending order.
+pub(crate) fn minimal(nodes: usize, is_quorum: impl Fn(NodeSet) -> bool) -> Vec<NodeSet> {
+    let is_minimal = |set: &NodeSet| is_quorum(*set) && set.iter().all(|node| !is_quorum(set.without(node)));
+    subsets(nodes).filter(is_minimal).collect()
+}
+
 /// Groups of nodes of which any two may change places without the system noticing.
 pub(crate) fn interchangeable(system: &dyn QuorumSystem, nodes: usize) -> Vec<Vec<usize>> {
     let swap = |set: NodeSet, a: usize, b: usize| {

@@ -132,6 +132,22 @@ impl<C> ClientState<C> {
     }
 }
 
+impl<C> ClientState<C> {
+    /// Does this lane exist, with nothing outstanding?
+    pub(crate) fn is_free(&self, pseudonym: u32) -> bool {
+        self.lanes.get(pseudonym as usize).is_some_and(|lane| lane.outstanding.is_none())
+    }
+
+    /// Names something that does not go through the log; the name is used up like that of a command.
+    pub(crate) fn name_read(&mut self, client: Id, pseudonym: u32) -> CommandId {
+        let seq = self.lanes.get_mut(pseudonym as usize).map_or(0, |lane| {
+            lane.seq += 1;
+            lane.seq
+        });
+        CommandId { client: usize::from(client) as u64, session: 0, pseudonym, seq }
+    }
+}
+
 impl<C: Clone> Client<C> {
     /// The first state: asks for a session unless the servers know it.
     pub fn start<O, A>(&self, id: Id, out: &mut Out<A>) -> ClientState<C>
@@ -357,7 +373,7 @@ impl<C: Clone> Client<C> {
 
 impl<C> ClientState<C> {
     /// Does the client wait for an answer to this command?
-    fn awaits(&self, id: &CommandId) -> bool {
+    pub(crate) fn awaits(&self, id: &CommandId) -> bool {
         let Some(lane) = self.lanes.get(id.pseudonym as usize) else { return false };
         match self.session {
             Session::Opening => id.seq == 0,

@@ -9,15 +9,17 @@
 //! | one server, no fault tolerance | [`unreplicated`] | the baseline of "Scaling Replicated State Machines with Compartmentalization", section 10 |
 //! | single-decree Paxos | [`paxos`] | the same, section 2 |
 //! | `MultiPaxos`, every server hosting all roles | [`multipaxos`] | the same, section 2 |
+//! | `MultiPaxos` in parts | [`compartmentalized`] | the same, sections 3 to 5 |
 //! | a chain with reads at every node | [`craq`] | the same, section 10 |
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
 //! [`sessions`] (exactly-once), [`client`] (the client role), [`log`] (votes, phase 1, replicas and
-//! snapshots), [`durable`] (how storage is written down cheaply) and
+//! snapshots), [`schedule`] (which quorum is contacted when), [`durable`] (how storage is written down cheaply) and
 //! [`faults`] (how a mutant is made without costing the real protocol anything).
 
 pub mod client;
 pub mod command;
+pub mod compartmentalized;
 pub mod craq;
 pub mod durable;
 pub mod faults;
@@ -25,6 +27,7 @@ pub mod ids;
 pub mod log;
 pub mod multipaxos;
 pub mod paxos;
+pub mod schedule;
 pub mod sessions;
 pub mod state_machine;
 pub mod unreplicated;

@@ -2,6 +2,7 @@
 
 use super::{Model, Protocol};
 use crate::manifest::Row;
+use parthood_models::compartmentalized::Compartmentalized;
 use parthood_models::craq::Craq;
 use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
@@ -31,6 +32,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Scaling Replicated State Machines with Compartmentalization, section 2",
         manifest: include_str!("../../manifest/multipaxos.toml"),
         model: |row| model(row, Multipaxos::new),
+    },
+    Protocol {
+        name: "compartmentalized",
+        title: "MultiPaxos in parts, each of which can be multiplied; reads without the leader",
+        paper: "Scaling Replicated State Machines with Compartmentalization, sections 3 to 5",
+        manifest: include_str!("../../manifest/compartmentalized.toml"),
+        model: |row| model(row, Compartmentalized::new),
     },
     Protocol {
         name: "craq",

@@ -1,0 +1,457 @@
+//! What is claimed of [`parthood_protocols::compartmentalized`], and the configurations in which it is checked.
+//!
+//! The state machine is an append log: its answers show every command that was lost, doubled or swapped, and every read
+//! that goes back. The ghost keeps the votes ever cast, so that "chosen" is a fact and not what somebody believes.
+//!
+//! Trusted: this file and its two parts. Whoever doubts a verdict should read them first.
+
+mod ghost;
+mod properties;
+
+pub use ghost::Ghost;
+
+use crate::quorum_params::{self, QuorumParams};
+use crate::replicas::entries;
+use crate::{Budget, Property, Protocol, Step};
+use parthood_protocols::client::Client;
+use parthood_protocols::compartmentalized::{
+    Ask, Bounds, Config, Consistency, Group, Layout, Limits, Msg, Mutant, Node, Part, ReadScheme, Reader,
+    Role, State, Timer, Timing,
+};
+use parthood_protocols::faults::{Faults, Mutated};
+use parthood_protocols::ids::Round;
+use parthood_protocols::schedule::Schedule;
+use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, AppendLogOutput, StateMachine};
+use serde::Deserialize;
+use stateright::actor::Id;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A configuration: what the bounds of a row are about.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a dimension of its own")]
+pub struct Params {
+    /// The number of leaders.
+    #[serde(default = "two")]
+    pub leaders: usize,
+    /// The number of proxy leaders.
+    #[serde(default = "one")]
+    pub proxies: usize,
+    /// The number of acceptors; they are called `a0`, `a1` and so on in quorum expressions.
+    #[serde(default = "three")]
+    pub acceptors: usize,
+    /// The quorum systems of the groups; one of majorities if there are none.
+    #[serde(default)]
+    pub groups: Vec<QuorumParams>,
+    /// Whether everybody is contacted, instead of one minimal quorum after the other.
+    #[serde(default)]
+    pub contact_all: bool,
+    /// Which minimal quorum is contacted first.
+    #[serde(default)]
+    pub rotate: usize,
+    /// The number of replicas.
+    #[serde(default = "two")]
+    pub replicas: usize,
+    /// The number of batchers.
+    #[serde(default)]
+    pub batchers: usize,
+    /// The number of unbatchers.
+    #[serde(default)]
+    pub unbatchers: usize,
+    /// The number of read batchers.
+    #[serde(default)]
+    pub read_batchers: usize,
+    /// Whether read batchers seal a batch whenever the one before has its index.
+    #[serde(default)]
+    pub adaptive: bool,
+    /// The clients.
+    pub clients: Vec<ClientParams>,
+    /// No leader goes beyond this round; round `r` belongs to leader `r mod leaders`.
+    #[serde(default)]
+    pub round_max: u64,
+    /// Whether stale rounds are answered.
+    #[serde(default)]
+    pub nack: bool,
+    /// Whether leaders say so when idle.
+    #[serde(default)]
+    pub ping: bool,
+    /// How many slots a leader may be ahead of what it knows to be chosen.
+    #[serde(default = "plenty")]
+    pub window_slots: usize,
+    /// How many commands may wait at a leader.
+    #[serde(default = "plenty")]
+    pub waiting_commands: usize,
+    /// How many commands share a slot.
+    #[serde(default = "one")]
+    pub batch_commands: usize,
+    /// How many reads share a batch.
+    #[serde(default = "two")]
+    pub read_batch: usize,
+    /// How many slots a page holds.
+    #[serde(default = "plenty")]
+    pub page_slots: usize,
+    /// After how many slots leaders are told what is chosen; 0 for never.
+    #[serde(default)]
+    pub watermark_slots: u64,
+    /// After how many slots a snapshot is taken; 0 for never.
+    #[serde(default)]
+    pub snapshot_slots: u64,
+    /// How many slots before a snapshot are kept.
+    #[serde(default)]
+    pub retained_slots: u64,
+    /// How many replicas must have saved a snapshot before acceptors drop votes.
+    #[serde(default = "one")]
+    pub saves_needed: usize,
+    /// How many lanes the client table holds.
+    #[serde(default = "plenty")]
+    pub lanes: usize,
+    /// Who may crash and restart.
+    #[serde(default = "durable")]
+    pub restartable: Vec<Role>,
+    /// Acceptors that have lost their disk.
+    #[serde(default)]
+    pub without_disk: Vec<usize>,
+    /// Whether every client must have its answers when nothing more can happen.
+    #[serde(default)]
+    pub answers: bool,
+}
+
+/// A client.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientParams {
+    /// What it asks, one after the other.
+    pub script: Vec<AskParams>,
+    /// The leader or batcher that it asks first.
+    #[serde(default)]
+    pub first: usize,
+    /// Where it begins in rotations of groups, read quorums, replicas and read batchers.
+    #[serde(default)]
+    pub turn: u64,
+    /// How often it may ask again.
+    #[serde(default)]
+    pub retries: u32,
+    /// Whether it must open a session first.
+    #[serde(default)]
+    pub opens_session: bool,
+}
+
+/// Something to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskParams {
+    /// Append this entry.
+    Append(u8),
+    /// Read all entries, without the log.
+    Read(Consistency),
+    /// Read all entries, through the log.
+    LoggedRead,
+}
+
+impl From<AskParams> for Ask<AppendLogCommand> {
+    fn from(params: AskParams) -> Self {
+        match params {
+            AskParams::Append(entry) => Self { command: AppendLogCommand::Append(entry), read: None },
+            AskParams::Read(consistency) => Self { command: AppendLogCommand::Read, read: Some(consistency) },
+            AskParams::LoggedRead => Self { command: AppendLogCommand::Read, read: None },
+        }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn two() -> usize {
+    2
+}
+
+fn three() -> usize {
+    3
+}
+
+fn plenty() -> usize {
+    64
+}
+
+fn durable() -> Vec<Role> {
+    vec![Role::Leader, Role::Acceptor, Role::Replica]
+}
+
+/// Compartmentalized `MultiPaxos` in one configuration.
+#[derive(Clone, Debug)]
+pub struct Compartmentalized<M: StateMachine = AppendLog, F: Faults<Mutant> = Mutated<Mutant>> {
+    config: Arc<Config<F>>,
+    /// The nodes, and the clients as far as they are part of the configuration.
+    actors: Vec<Node<M, F>>,
+    restartable: Vec<Role>,
+    answers: bool,
+    /// Does every read quorum of a group meet every write quorum of it, and is every quorum that is contacted one?
+    quorums_meet: bool,
+    /// May a restart undo steps that nobody has heard of, as where a save takes its time?
+    undone_steps: bool,
+    /// Does an output show a prefix of what led to this state, as far as one can tell?
+    shows_prefix: fn(&M, &M::Output) -> bool,
+    properties: fn() -> Vec<Property<Self>>,
+}
+
+impl<M: StateMachine, F: Faults<Mutant>> Compartmentalized<M, F> {
+    /// The protocol as it is deployed: with any state machine, and clients that nobody knows beforehand.
+    pub fn deployed(config: Arc<Config<F>>) -> Self {
+        Self {
+            actors: nodes(&config, &[]),
+            restartable: vec![],
+            answers: false,
+            quorums_meet: quorums_meet(&config),
+            undone_steps: true,
+            shows_prefix: |_, _| true,
+            properties: properties::of_any_machine,
+            config,
+        }
+    }
+
+    /// What all nodes know.
+    pub(crate) fn config(&self) -> &Config<F> {
+        &self.config
+    }
+
+    /// The client with this id, if it is part of the configuration.
+    pub(crate) fn client(&self, id: u64) -> Option<&Reader<M::Command, F>> {
+        match self.actors.get(usize::try_from(id).ok()?)? {
+            Node::Client(client) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// What a client asked under a sequence number.
+    pub(crate) fn asked(&self, client: u64, seq: u64) -> Option<&Ask<M::Command>> {
+        self.client(client)?.script.get(usize::try_from(seq).ok()?.checked_sub(1)?)
+    }
+
+    fn role_of(&self, id: Id) -> (Role, usize) {
+        self.config.layout.role(id)
+    }
+}
+
+impl Compartmentalized {
+    /// The protocol in a configuration, with at most one rule broken.
+    ///
+    /// # Errors
+    /// What makes no sense about the configuration, in words.
+    pub fn new(params: &Params, mutant: Option<Mutant>) -> Result<Self, String> {
+        let layout = Layout {
+            leaders: params.leaders,
+            proxies: params.proxies,
+            acceptors: params.acceptors,
+            replicas: params.replicas,
+            batchers: params.batchers,
+            unbatchers: params.unbatchers,
+            read_batchers: params.read_batchers,
+        };
+        validate(params, layout)?;
+        let clients = (layout.nodes()..).zip(&params.clients);
+        let known = clients.filter(|(_, client)| !client.opens_session).map(|(id, _)| id as u64);
+        let scheme = if params.adaptive { ReadScheme::Adaptive } else { ReadScheme::Timed };
+        let config = Arc::new(Config {
+            layout,
+            groups: groups(params)?,
+            saves_needed: params.saves_needed,
+            known_clients: known.collect(),
+            read_scheme: scheme,
+            limits: limits(params),
+            timing: Timing::default(),
+            bounds: Bounds { round_max: Round(params.round_max), nack: params.nack, ping: params.ping },
+            faults: Mutated(mutant),
+        });
+        let nodes = nodes(&config, &params.without_disk);
+        let actors = nodes.into_iter().chain(clients_of(&config, &params.clients)).collect();
+        Ok(Self {
+            quorums_meet: quorums_meet(&config),
+            config,
+            actors,
+            restartable: params.restartable.clone(),
+            answers: params.answers,
+            undone_steps: false,
+            shows_prefix: |machine, output| matches!(output, AppendLogOutput::Entries(shown) if entries(machine).starts_with(shown)),
+            properties: properties::of_the_append_log,
+        })
+    }
+}
+
+fn quorums_meet<F: Faults<Mutant>>(config: &Config<F>) -> bool {
+    config.groups.iter().all(|group| {
+        let Group { system, reads, writes } = group;
+        quorum_params::intersect(&**system, config.layout.acceptors)
+            && reads.quorums().iter().all(|set| system.is_read_quorum(*set))
+            && writes.quorums().iter().all(|set| system.is_write_quorum(*set))
+    })
+}
+
+fn validate(params: &Params, layout: Layout) -> Result<(), String> {
+    let needed = [params.leaders, params.proxies, params.acceptors, params.replicas, params.clients.len()];
+    if needed.contains(&0) {
+        return Err("a leader, a proxy leader, an acceptor, a replica and a client are needed".into());
+    }
+    if params.acceptors > quorum_params::NODES_MAX {
+        return Err(format!("at most {} acceptors are modelled", quorum_params::NODES_MAX));
+    }
+    let contacts = if layout.batchers > 0 { layout.batchers } else { layout.leaders };
+    if let Some(client) = params.clients.iter().find(|client| client.first >= contacts) {
+        return Err(format!("no client can turn to number {} of {contacts}", client.first));
+    }
+    if let Some(wrong) = params.without_disk.iter().find(|acceptor| **acceptor >= params.acceptors) {
+        return Err(format!("there is no acceptor {wrong}; there are {}", params.acceptors));
+    }
+    Ok(())
+}
+
+fn limits(params: &Params) -> Limits {
+    let never = |slots: u64| if slots == 0 { u64::MAX } else { slots };
+    Limits {
+        window_slots: params.window_slots as u64,
+        waiting_commands: params.waiting_commands,
+        batch_commands: params.batch_commands,
+        page_slots: params.page_slots,
+        lanes: params.lanes,
+        snapshot_slots: never(params.snapshot_slots),
+        retained_slots: params.retained_slots,
+        watermark_slots: never(params.watermark_slots),
+        read_batch: params.read_batch,
+        ..Limits::default()
+    }
+}
+
+fn groups(params: &Params) -> Result<Vec<Group>, String> {
+    let acceptors = params.acceptors;
+    let systems = if params.groups.is_empty() {
+        vec![quorum_params::majority(acceptors)]
+    } else {
+        params.groups.iter().map(|group| group.system('a', acceptors)).collect::<Result<_, _>>()?
+    };
+    let schedule = |mut quorums: Vec<_>| {
+        if params.contact_all || quorums.is_empty() {
+            return Schedule::everyone();
+        }
+        let first = params.rotate % quorums.len();
+        quorums.rotate_left(first);
+        Schedule::rotation(quorums)
+    };
+    let group = |system: Arc<dyn parthood_quorums::QuorumSystem>| Group {
+        reads: schedule(quorum_params::minimal(acceptors, |set| system.is_read_quorum(set))),
+        writes: schedule(quorum_params::minimal(acceptors, |set| system.is_write_quorum(set))),
+        system,
+    };
+    Ok(systems.into_iter().map(group).collect())
+}
+
+/// All nodes that are no clients.
+fn nodes<M: StateMachine, F: Faults<Mutant>>(
+    config: &Arc<Config<F>>,
+    without_disk: &[usize],
+) -> Vec<Node<M, F>> {
+    let layout = config.layout;
+    let nodes = (0..layout.nodes()).map(|id| {
+        let (role, index) = layout.role(Id::from(id));
+        let lost_storage = role == Role::Acceptor && without_disk.contains(&index);
+        Node::of(role, Part { index, lost_storage, config: config.clone() })
+    });
+    nodes.flatten().collect()
+}
+
+fn clients_of(
+    config: &Arc<Config<Mutated<Mutant>>>,
+    clients: &[ClientParams],
+) -> impl Iterator<Item = Node<AppendLog, Mutated<Mutant>>> {
+    let layout = config.layout;
+    let contacts = if layout.batchers > 0 { Role::Batcher } else { Role::Leader };
+    clients.iter().map(move |client| {
+        Node::Client(Reader {
+            writer: Client {
+                contacts: layout.ids(contacts).collect(),
+                first_contact: client.first,
+                script: vec![],
+                lanes: 1,
+                known: !client.opens_session,
+                application: None,
+                retries_max: client.retries,
+                // Only the simulator has a clock that this matters to.
+                retry_after: Duration::from_millis(100)..Duration::from_millis(200),
+            },
+            script: client.script.iter().map(|ask| Ask::from(*ask)).collect(),
+            read: None,
+            turn: client.turn,
+            config: config.clone(),
+        })
+    })
+}
+
+impl<M: StateMachine, F: Faults<Mutant>> Protocol for Compartmentalized<M, F> {
+    type Actor = Node<M, F>;
+    type Ghost = Ghost<M>;
+
+    fn actors(&self) -> Vec<Node<M, F>> {
+        self.actors.clone()
+    }
+
+    fn ghost(&self) -> Ghost<M> {
+        Ghost::default()
+    }
+
+    fn observe(&self, ghost: &mut Cow<'_, Ghost<M>>, step: &Step<'_, Node<M, F>>) {
+        ghost::observe(self, ghost, step);
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        (self.properties)()
+    }
+
+    /// Rounds, slots, watermarks and sequence numbers only grow, so what is behind them stays behind; but a replica that
+    /// cannot answer another one now may be able to later, and one that needs no snapshot now may need it later.
+    fn dead(&self, dst: Id, state: &State<M>, src: Id, msg: &Msg<M>) -> bool {
+        match (state, msg) {
+            (_, Msg::CatchUp { .. } | Msg::FetchSnapshot { .. }) => false,
+            (State::Replica(replica), Msg::SnapshotPart(part)) => part.slot <= replica.replica.executed,
+            _ => self.actors[usize::from(dst)].ignores(dst, state, src, msg),
+        }
+    }
+
+    fn may_restart(&self, id: Id) -> bool {
+        self.restartable.contains(&self.role_of(id).0)
+    }
+
+    /// Timers of one kind share a budget, in this order: election, ping, resend, catch-up, batch, retry.
+    fn budget(&self, _: Id, timer: &Timer) -> Budget {
+        Budget::Shared(match timer {
+            Timer::Election => 0,
+            Timer::Ping => 1,
+            Timer::Resend => 2,
+            Timer::CatchUp => 3,
+            Timer::Batch => 4,
+            Timer::Retry(_) => 5,
+        })
+    }
+
+    fn name(&self, id: Id) -> String {
+        let (_, index) = self.role_of(id);
+        format!("{} {index}", self.role(id))
+    }
+
+    fn role(&self, id: Id) -> &'static str {
+        match self.role_of(id).0 {
+            Role::Leader => "leader",
+            Role::ProxyLeader => "proxy leader",
+            Role::Acceptor => "acceptor",
+            Role::Replica => "replica",
+            Role::Batcher => "batcher",
+            Role::Unbatcher => "unbatcher",
+            Role::ReadBatcher => "read batcher",
+            Role::Client => "client",
+        }
+    }
+
+    fn describe_state(state: &State<M>) -> String {
+        properties::describe(state)
+    }
+}

@@ -1,0 +1,233 @@
+//! History that the properties need: votes ever cast, what clients saw, and steps that went backwards.
+
+use super::Compartmentalized;
+use crate::history::History;
+use crate::program_order::{Program, sequentially_consistent};
+use crate::sequential::OneObject;
+use crate::votes::Votes;
+use crate::{Cause, Step};
+use parthood_protocols::command::CommandId;
+use parthood_protocols::compartmentalized::{
+    AcceptorNode, Consistency, Msg, Mutant, Node, ReaderState, ReplicaNode, Reply, State,
+};
+use parthood_protocols::faults::Faults;
+use parthood_protocols::ids::Slot;
+use parthood_protocols::log::AcceptorState;
+use parthood_protocols::sessions::Answer;
+use parthood_protocols::state_machine::{AppendLog, StateMachine};
+use stateright::actor::Command;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// What happened so far.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ghost<M: StateMachine = AppendLog> {
+    /// Who ever voted for what.
+    pub(super) votes: Votes<M::Command>,
+    /// What clients asked and were told: what goes through the log, and linearizable reads.
+    pub(super) clients: History<M::Command, M::Output>,
+    /// The same with sequential reads, client by client.
+    programs: BTreeMap<u64, Program<OneObject<M>>>,
+    /// The largest slot that an answer to each client showed.
+    shown: BTreeMap<u64, Slot>,
+    /// What went wrong in some step.
+    pub(super) wrong: Wrong,
+    /// All slots below were chosen before the record of the run begins, and their votes may be gone. Zero in a run that
+    /// is known from its beginning.
+    pub(super) unrecorded_below: Slot,
+}
+
+/// What no state shows, but a step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each belongs to a property of its own")]
+pub(super) struct Wrong {
+    /// The answers are not sequentially consistent.
+    pub(super) out_of_order: bool,
+    /// A client was shown less than before by something that promises more.
+    pub(super) showed_less: bool,
+    /// A read showed what is no prefix of the log.
+    pub(super) no_prefix: bool,
+    /// A replica kept quiet about a command that it had executed before.
+    pub(super) kept_quiet: bool,
+    /// An acceptor's promise or watermark decreased.
+    pub(super) went_back: bool,
+}
+
+impl<M: StateMachine> Default for Ghost<M> {
+    fn default() -> Self {
+        Self {
+            votes: Votes::default(),
+            clients: History::default(),
+            programs: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            wrong: Wrong::default(),
+            unrecorded_below: Slot::ZERO,
+        }
+    }
+}
+
+pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &Compartmentalized<M, F>,
+    ghost: &mut Cow<'_, Ghost<M>>,
+    step: &Step<'_, Node<M, F>>,
+) {
+    match (step.before, step.after) {
+        (before, State::Acceptor(after)) => {
+            let before = before.and_then(|before| match before {
+                State::Acceptor(before) => Some(before),
+                _ => None,
+            });
+            let restart = matches!(step.cause, Cause::Start(_));
+            if restart && before.is_none() {
+                begin_at(ghost, after.truncated);
+            }
+            let (_, index) = protocol.config().layout.role(step.id);
+            observe_acceptor(ghost, index, before, after, restart && protocol.undone_steps);
+        }
+        (None, State::Replica(after)) => begin_at(ghost, after.replica.snapshot.slot),
+        (Some(State::Replica(before)), State::Replica(after)) => {
+            observe_replica(protocol, ghost, before, after, step);
+        }
+        (before, State::Client(after)) => {
+            let before = before.and_then(|before| match before {
+                State::Client(before) => Some(before),
+                _ => None,
+            });
+            if let (Some(before), Cause::Deliver { msg: Msg::Reply(reply), .. }) = (before, &step.cause)
+                && before != after
+            {
+                ghost.to_mut().returned(protocol, reply);
+            }
+            if after.asked > before.map_or(0, |before| before.asked) {
+                ghost.to_mut().invoked(protocol, usize::from(step.id) as u64, after);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The record of the run begins where slots below were chosen and forgotten.
+fn begin_at<M: StateMachine>(ghost: &mut Cow<'_, Ghost<M>>, slot: Slot) {
+    if slot > ghost.unrecorded_below {
+        ghost.to_mut().unrecorded_below = slot;
+    }
+}
+
+impl<M: StateMachine> Ghost<M> {
+    /// All slots below were chosen before the record of the run begins; nothing is claimed of them.
+    pub fn unrecorded_below(&self) -> Slot {
+        self.unrecorded_below
+    }
+
+    /// How many votes were cast.
+    pub fn votes(&self) -> usize {
+        self.votes.count()
+    }
+
+    fn invoked<F: Faults<Mutant>>(
+        &mut self,
+        protocol: &Compartmentalized<M, F>,
+        client: u64,
+        state: &ReaderState<M::Command>,
+    ) {
+        let seq = state.asked as u64;
+        let Some(ask) = protocol.asked(client, seq) else { return };
+        if matches!(ask.read, None | Some(Consistency::Linearizable)) {
+            self.clients.invoked(name(client, seq), &ask.command);
+        }
+        if ask.read != Some(Consistency::Eventual) {
+            self.programs.entry(client).or_default().push((ask.command.clone(), None));
+        }
+    }
+
+    fn returned<F: Faults<Mutant>>(&mut self, protocol: &Compartmentalized<M, F>, reply: &Reply<M::Output>) {
+        let CommandId { client, seq, .. } = reply.id;
+        let (Answer::Output(output), Some(ask)) = (&reply.answer, protocol.asked(client, seq)) else {
+            return;
+        };
+        let spec = OneObject::<M>::default();
+        if matches!(ask.read, None | Some(Consistency::Linearizable)) {
+            self.clients.told(&spec, name(client, seq), output);
+        }
+        let shown = self.shown.entry(client).or_default();
+        if ask.read != Some(Consistency::Eventual) {
+            self.wrong.showed_less |= reply.below < *shown;
+            if let Some((_, answer)) = self.programs.entry(client).or_default().last_mut() {
+                *answer = Some(output.clone());
+            }
+            let programs: Vec<_> = self.programs.values().cloned().collect();
+            self.wrong.out_of_order |= !sequentially_consistent(&spec, &programs);
+        }
+        *shown = (*shown).max(reply.below);
+    }
+}
+
+/// The name of what a client asked, whatever session it belongs to.
+fn name(client: u64, seq: u64) -> CommandId {
+    CommandId { client, session: 0, pseudonym: 0, seq }
+}
+
+/// Notes new votes. After a restart that may have undone steps, whatever they voted for was never told, and is no vote.
+fn observe_acceptor<M: StateMachine>(
+    ghost: &mut Cow<'_, Ghost<M>>,
+    acceptor: usize,
+    before: Option<&AcceptorNode<M::Command>>,
+    after: &AcceptorNode<M::Command>,
+    undone: bool,
+) {
+    let went_back = |before: &AcceptorNode<_>| {
+        after.acceptor.round < before.acceptor.round
+            || after.acceptor.vote_watermark < before.acceptor.vote_watermark
+            || after.truncated < before.truncated
+    };
+    if !undone && before.is_some_and(went_back) {
+        ghost.to_mut().wrong.went_back = true;
+    }
+    let AcceptorState { votes, voting, .. } = &after.acceptor;
+    // One that lost its disk did vote, whatever it has forgotten.
+    let undone_from = (undone && *voting).then_some(after.truncated);
+    let nothing = im::OrdMap::new();
+    let before = before.map_or(&nothing, |before| &before.acceptor.votes);
+    let changes = ghost.votes.changes(acceptor, before, votes, undone_from);
+    if !changes.is_empty() {
+        ghost.to_mut().votes.apply(acceptor, changes);
+    }
+}
+
+fn observe_replica<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &Compartmentalized<M, F>,
+    ghost: &mut Cow<'_, Ghost<M>>,
+    before: &ReplicaNode<M>,
+    after: &ReplicaNode<M>,
+    step: &Step<'_, Node<M, F>>,
+) {
+    let replies = || {
+        step.out.iter().flat_map(|command| match command {
+            Command::Send(_, Msg::Reply(reply)) => std::slice::from_ref(reply),
+            Command::Send(_, Msg::Replies(replies)) => replies.as_slice(),
+            _ => &[],
+        })
+    };
+    for Reply { id, answer, .. } in replies() {
+        let Answer::Output(output) = answer else { continue };
+        let executed = || after.replica.sessions.known_answer(id).is_some();
+        let in_log = protocol.asked(id.client, id.seq).map_or_else(executed, |ask| ask.read.is_none());
+        if in_log {
+            ghost.to_mut().clients.answered(*id, output);
+        } else if !(protocol.shows_prefix)(&after.replica.machine, output) {
+            ghost.to_mut().wrong.no_prefix = true;
+        }
+    }
+    // What was known is known at the moment of execution: an older command of the same lane is nobody's any more.
+    let (mut machine, mut sessions) = (before.replica.machine.clone(), before.replica.sessions.clone());
+    let lanes = protocol.config().limits.lanes;
+    for (slot, value) in after.replica.log.range(before.replica.executed..after.replica.executed) {
+        for command in value.commands() {
+            let known = sessions.known_answer(&command.id).is_some();
+            if known && !replies().any(|reply| reply.id == command.id) {
+                ghost.to_mut().wrong.kept_quiet = true;
+            }
+            sessions.execute(&mut machine, *slot, command, lanes);
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! The leader: numbers commands. It keeps no log, so after phase 1 it handles two messages per command or batch.
+
+use super::config::{Config, Role};
+use super::mutant::Mutant;
+use super::node::{Node, Part, Turn};
+use super::storage::Storage;
+use super::{Msg, Timer};
+use crate::client::ClientMsg;
+use crate::command::{Command, CommandOf, Value, ValueOf, take_batch};
+use crate::faults::{Faults, is_enough};
+use crate::ids::{Round, Slot};
+use crate::log::{Recovery, RecoveryRules, Report};
+use crate::state_machine::StateMachine;
+use im::Vector;
+use parthood_quorums::NodeSet;
+use stateright::actor::{Id, Out};
+
+/// A leader's state, of which its last round is saved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LeaderState<C: Clone> {
+    /// The largest round that it has used or heard of.
+    pub round: Round,
+    /// All slots below are known to be chosen.
+    pub chosen_below: Slot,
+    /// What it does as the leader of `round`, if it is active.
+    pub leading: Option<Leading<C>>,
+}
+
+/// What an active leader knows; nothing of it survives a restart or a higher round.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Leading<C: Clone> {
+    /// Phase 1, until it is finished.
+    pub recovery: Option<Recovery<C>>,
+    /// The first slot that it has not proposed for.
+    pub next_slot: Slot,
+    /// Commands that wait for a slot.
+    pub queue: Vector<Command<C>>,
+}
+
+impl<F: Faults<Mutant>> Part<F> {
+    pub(super) fn start_leader<M: StateMachine>(
+        &self,
+        storage: Option<&Storage<M>>,
+        out: &mut Out<Node<M, F>>,
+    ) -> LeaderState<M::Command> {
+        let saved = match storage {
+            Some(Storage::Leader { round }) => Some(*round),
+            _ => None,
+        };
+        let mut state =
+            LeaderState { round: saved.unwrap_or_default(), chosen_below: Slot::ZERO, leading: None };
+        let mut turn = self.turn(&mut state, out);
+        // Nothing precedes round zero, so its owner leads without phase 1: once, which the save makes sure of.
+        if self.index == 0 && saved.is_none() && !self.lost_storage {
+            turn.save();
+            turn.lead(None, Slot::ZERO);
+            turn.ping();
+        } else {
+            turn.await_leader();
+        }
+        state
+    }
+
+    pub(super) fn leader_ignores<M: StateMachine>(
+        &self,
+        state: &LeaderState<M::Command>,
+        src: Id,
+        msg: &Msg<M>,
+    ) -> bool {
+        let config = &self.config;
+        let (role, index) = config.layout.role(src);
+        match msg {
+            Msg::Client(ClientMsg::Request(command)) => command.id.client_id() != src,
+            Msg::Commands(_) => role != Role::Batcher,
+            Msg::Phase1b { round, from, .. } => {
+                let recovery = state.leading.as_ref().and_then(|leading| leading.recovery.as_ref());
+                role != Role::Acceptor
+                    || *round != state.round
+                    || recovery.is_none_or(|recovery| !recovery.awaits(*from, index))
+            }
+            Msg::Nack { round } => *round <= state.round,
+            Msg::Ping { round } => {
+                let is_over = *round < state.round && !config.bounds.nack;
+                role != Role::Leader || is_over || *round == state.round && state.leading.is_some()
+            }
+            Msg::ChosenBelow(slot) => role != Role::Replica || *slot <= state.chosen_below,
+            Msg::Fill(_) | Msg::Recover(_) => role != Role::Replica,
+            _ => true,
+        }
+    }
+}
+
+impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F> {
+    pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
+        match msg {
+            Msg::Client(ClientMsg::Request(command)) => self.on_request(src, command),
+            Msg::Commands(commands) => self.on_commands(src, commands),
+            Msg::Phase1b { report, .. } => {
+                let (_, acceptor) = self.layout().role(src);
+                self.on_phase1b(acceptor, report);
+            }
+            Msg::Nack { round } => self.step_down(round),
+            Msg::Ping { round } => self.on_ping(src, round),
+            Msg::ChosenBelow(slot) => {
+                self.state.chosen_below = slot;
+                self.go_on();
+            }
+            Msg::Fill(below) => self.fill(below),
+            Msg::Recover(slot) => self.on_recover(slot),
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_timeout(&mut self, timer: Timer) {
+        match timer {
+            Timer::Election if self.state.leading.is_none() => self.elect(self.state.chosen_below),
+            Timer::Ping => self.ping(),
+            Timer::Resend => self.on_resend_timeout(),
+            _ => {}
+        }
+    }
+
+    /// Its round must not be used again after a restart.
+    pub(super) fn save(&mut self) {
+        if !self.breaks(Mutant::ReuseRoundAfterRestart) {
+            self.out.save(Storage::Leader { round: self.state.round });
+        }
+    }
+
+    /// The smallest round of this leader above all that it has heard of.
+    fn next_round(&self) -> Round {
+        let round = self.state.round;
+        if self.breaks(Mutant::SharedRounds) {
+            Round(round.0 + 1)
+        } else {
+            round.next_owned_by(self.index, self.layout().leaders)
+        }
+    }
+
+    pub(super) fn lead(&mut self, recovery: Option<Recovery<M::Command>>, next_slot: Slot) {
+        let queue = self.state.leading.take().map(|leading| leading.queue).unwrap_or_default();
+        self.state.leading = Some(Leading { recovery, next_slot, queue });
+        self.cancel_timer(Timer::Election);
+    }
+
+    /// Gives a leader, present or hoped for, time to show itself.
+    pub(super) fn await_leader(&mut self) {
+        let may = self.state.leading.is_none() && !self.part.lost_storage;
+        if may && self.next_round() <= self.config.bounds.round_max {
+            self.set_timer(Timer::Election);
+        }
+    }
+
+    /// Starts a round of its own, to propose again from a slot on.
+    fn elect(&mut self, from: Slot) {
+        let round = self.next_round();
+        if round > self.config.bounds.round_max || self.part.lost_storage {
+            return;
+        }
+        self.state.round = round;
+        self.save();
+        self.lead(Some(Recovery::new(from)), from);
+        self.go_on();
+    }
+
+    /// Gives way to a higher round. Whoever waits for a slot is sent on.
+    fn step_down(&mut self, round: Round) {
+        self.state.round = round;
+        if let Some(leading) = self.state.leading.take() {
+            self.cancel_timer(Timer::Ping);
+            self.cancel_timer(Timer::Resend);
+            for command in &leading.queue {
+                self.send_elsewhere(command);
+            }
+        }
+        self.await_leader();
+    }
+
+    fn on_ping(&mut self, leader: Id, round: Round) {
+        if round < self.state.round {
+            let round = self.state.round;
+            self.send(leader, Msg::Nack { round });
+        } else {
+            self.step_down(round);
+        }
+    }
+
+    /// Tells the other leaders and the batchers that this one leads.
+    pub(super) fn ping(&mut self) {
+        if self.state.leading.is_some() && self.config.bounds.ping {
+            let msg = Msg::Ping { round: self.state.round };
+            self.send_to_all(Role::Leader, Some(self.index), &msg);
+            self.send_to_all(Role::Batcher, None, &msg);
+            self.set_timer(Timer::Ping);
+        }
+    }
+
+    fn on_request(&mut self, client: Id, command: CommandOf<M>) {
+        let limit = self.config.limits.waiting_commands;
+        match &mut self.state.leading {
+            None => self.send_elsewhere(&command),
+            Some(leading) if leading.queue.len() >= limit => {
+                self.send(client, Msg::Client(ClientMsg::Busy { id: command.id }));
+            }
+            Some(leading) => {
+                leading.queue.push_back(command);
+                self.propose_more(1);
+            }
+        }
+    }
+
+    fn send_elsewhere(&mut self, command: &CommandOf<M>) {
+        let id = command.id;
+        let leader = usize::from(self.config.leader_of(self.state.round)) as u64;
+        self.send(id.client_id(), Msg::Client(ClientMsg::NotLeader { id, leader }));
+    }
+
+    /// Numbers a batch. One for which there is no room is dropped: the clients ask again.
+    fn on_commands(&mut self, batcher: Id, commands: Vec<CommandOf<M>>) {
+        let limit = self.config.limits.waiting_commands;
+        match &mut self.state.leading {
+            None => {
+                let round = self.state.round;
+                self.send(batcher, Msg::NotLeader { round, commands });
+            }
+            Some(leading) if leading.queue.len() + commands.len() > limit => {}
+            Some(leading) => {
+                let added = commands.len();
+                leading.queue.extend(commands);
+                self.propose_more(added);
+            }
+        }
+    }
+
+    /// Goes on with whatever waited for room.
+    fn go_on(&mut self) {
+        self.advance_recovery();
+        if !self.propose_queue() {
+            self.set_timer(Timer::Resend);
+        }
+    }
+
+    /// Proposes what was added to the queue. The first that has to wait for room sets the clock; later ones do not put it
+    /// back.
+    fn propose_more(&mut self, added: usize) {
+        let first = self.ready().is_some_and(|leading| leading.queue.len() == added);
+        if !self.propose_queue() && first {
+            self.set_timer(Timer::Resend);
+        }
+    }
+
+    /// The first slot that it may not propose for yet.
+    fn window_end(&self) -> Slot {
+        self.state.chosen_below.plus(self.config.limits.window_slots)
+    }
+
+    /// The leading state, once phase 1 is over.
+    fn ready(&mut self) -> Option<&mut Leading<M::Command>> {
+        self.state.leading.as_mut().filter(|leading| leading.recovery.is_none())
+    }
+
+    /// Proposes what waits, as far as there is room; false if something has to wait on.
+    fn propose_queue(&mut self) -> bool {
+        let (limits, window_end) = (self.config.limits, self.window_end());
+        let renumber = u64::from(self.breaks(Mutant::RenumberCommands));
+        while let Some(leading) = self.ready().filter(|leading| !leading.queue.is_empty()) {
+            if leading.next_slot >= window_end {
+                return false;
+            }
+            let mut batch = take_batch::<M>(&mut leading.queue, limits.batch_commands, limits.batch_bytes);
+            for command in &mut batch {
+                command.id.seq += renumber;
+            }
+            self.propose_next(Value::Batch(batch.into()));
+        }
+        true
+    }
+
+    fn propose_next(&mut self, value: ValueOf<M>) {
+        if let Some(leading) = &mut self.state.leading {
+            let slot = leading.next_slot;
+            leading.next_slot = slot.next();
+            self.propose(slot, value);
+        }
+    }
+
+    /// Hands a proposal to a proxy leader. Leaders begin with different ones, so that nothing is correct only because all
+    /// proposals for a slot pass through one.
+    fn propose(&mut self, slot: Slot, value: ValueOf<M>) {
+        let round = self.state.round;
+        if let Some(proxy) = self.config.turn(Role::ProxyLeader, slot.0 + self.index as u64) {
+            self.send(proxy, Msg::Phase2a { round, slot, value });
+        }
+    }
+
+    /// Proposes noops up to a slot, unless there is something there already.
+    fn fill(&mut self, below: Slot) {
+        let below = below.min(self.window_end());
+        while self.ready().is_some_and(|leading| leading.next_slot < below) {
+            self.propose_next(Value::Noop);
+        }
+    }
+
+    /// Replicas lack a slot that was proposed, by whomever and whatever: only phase 1 can tell, and only a round in which
+    /// nothing was proposed yet can propose it again.
+    fn on_recover(&mut self, slot: Slot) {
+        let chosen_below = self.state.chosen_below;
+        let Some(leading) = self.ready() else { return };
+        if slot >= leading.next_slot {
+            self.fill(slot.next());
+        } else if self.breaks(Mutant::RecoverWithNoop) {
+            self.propose(slot, Value::Noop);
+        } else {
+            self.elect(slot.min(chosen_below));
+        }
+    }
+
+    fn recovery(&mut self) -> Option<&mut Recovery<M::Command>> {
+        self.state.leading.as_mut().and_then(|leading| leading.recovery.as_mut())
+    }
+
+    fn on_phase1b(&mut self, acceptor: usize, report: Report<M::Command>) {
+        if let Some(recovery) = self.recovery() {
+            recovery.reports.insert(acceptor, report);
+            self.go_on();
+        }
+    }
+
+    /// Goes through the log as far as pages have arrived and there is room for what they bring.
+    fn advance_recovery(&mut self) {
+        let window_end = self.window_end();
+        while let Some(recovery) = self.recovery() {
+            if !recovery.asked {
+                if recovery.from >= window_end {
+                    self.set_timer(Timer::Resend);
+                    return;
+                }
+                recovery.asked = true;
+                let round = self.state.round.0;
+                let readers = |readers: NodeSet, group: &super::Group| readers.union(group.readers(round));
+                self.ask_for_reports(self.config.groups.iter().fold(NodeSet::EMPTY, readers));
+                self.set_timer(Timer::Resend);
+            }
+            if !self.has_read_quorum() {
+                return;
+            }
+            self.propose_page();
+        }
+    }
+
+    fn ask_for_reports(&mut self, acceptors: NodeSet) {
+        let (round, layout) = (self.state.round, self.layout());
+        let Some(from) = self.recovery().map(|recovery| recovery.from) else { return };
+        for acceptor in acceptors.iter() {
+            self.send(layout.id(Role::Acceptor, acceptor), Msg::Phase1a { round, from });
+        }
+    }
+
+    /// Has a read quorum of every group sent its page?
+    fn has_read_quorum(&mut self) -> bool {
+        let one_short = self.breaks(Mutant::ReadQuorumShort);
+        let any_group = self.breaks(Mutant::OneGroupSuffices);
+        let config: &Config<F> = self.config;
+        let reporters = self.recovery().map_or(NodeSet::EMPTY, |recovery| recovery.reporters());
+        is_enough(reporters, config.layout.acceptors, one_short, |set| {
+            config.is_read_quorum(set)
+                || any_group && config.groups.iter().any(|group| group.system.is_read_quorum(set))
+        })
+    }
+
+    /// Proposes again what a read quorum reports of one page; the next page is then due, or phase 1 is over.
+    fn propose_page(&mut self) {
+        let (config, rules) = (self.config, self.recovery_rules());
+        let chosen_below = self.state.chosen_below;
+        let one_row = self.breaks(Mutant::ReportsOfOneRow);
+        let Some(leading) = &mut self.state.leading else { return };
+        let Some(recovery) = leading.recovery.take() else { return };
+        let page = recovery.page(chosen_below, rules, |slot, acceptor| {
+            !one_row || config.group(slot).readers(slot.0).contains(acceptor)
+        });
+        leading.next_slot = page.next_slot;
+        leading.recovery = page.next_page.map(Recovery::new);
+        self.state.chosen_below = chosen_below.max(page.truncated);
+        for (slot, value) in page.proposals {
+            self.propose(slot, value);
+        }
+        if page.next_page.is_none() {
+            self.cancel_timer(Timer::Resend);
+            self.ping();
+        }
+    }
+
+    fn recovery_rules(&self) -> RecoveryRules {
+        RecoveryRules {
+            noop_over_votes: self.breaks(Mutant::NoopOverVotes),
+            lowest_vote: self.breaks(Mutant::LowestVote),
+            next_slot_ignores_chosen: self.breaks(Mutant::NextSlotIgnoresChosen),
+            propose_from_zero: self.breaks(Mutant::ProposeFromZero),
+            ignore_truncation: self.breaks(Mutant::IgnoreTruncation),
+            first_page_only: self.breaks(Mutant::FirstPageOnly),
+        }
+    }
+
+    /// Asks again for what phase 1 or the window waits for.
+    fn on_resend_timeout(&mut self) {
+        let acceptors = NodeSet::first(self.layout().acceptors);
+        let window_end = self.window_end();
+        let Some(leading) = &self.state.leading else { return };
+        match &leading.recovery {
+            Some(recovery) if recovery.asked => {
+                let missing = acceptors.difference(recovery.reporters());
+                self.ask_for_reports(missing);
+            }
+            None if leading.queue.is_empty() || leading.next_slot < window_end => return,
+            _ => self.send_to_all(Role::Replica, None, &Msg::AskChosen),
+        }
+        self.set_timer(Timer::Resend);
+    }
+}

@@ -1,0 +1,354 @@
+//! The replica: executes the log, replies where that is its duty, answers reads, and gets what it lacks.
+
+use super::config::{Role, remainder};
+use super::mutant::Mutant;
+use super::node::{Part, Turn};
+use super::storage::Storage;
+use super::{Msg, Read, Reply, Timer};
+use crate::command::{CommandId, CommandOf, Operation, Value, ValueOf};
+use crate::faults::Faults;
+use crate::ids::Slot;
+use crate::log::{Missing, ReplicaState, SnapshotCursor, SnapshotPart};
+use crate::sessions::{Answer, Sessions};
+use crate::state_machine::StateMachine;
+use im::OrdMap;
+use stateright::actor::Id;
+
+/// A replica's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReplicaNode<M: StateMachine> {
+    /// The log and what it amounts to.
+    pub replica: ReplicaState<M>,
+    /// Reads that wait, by the first slot that they need not show. A copy of one that waits already adds nothing.
+    pub deferred: OrdMap<(Slot, CommandId), M::Command>,
+    /// Whether the clock runs after which it asks for what it lacks. What it gets puts the clock back, and nothing else.
+    pub asks: bool,
+    /// How often it has asked for what it lacks since it got something.
+    pub tries: u64,
+}
+
+impl<M: StateMachine> ReplicaNode<M> {
+    /// Does it know a slot to be chosen that comes after one that it lacks?
+    fn has_hole(&self) -> bool {
+        let replica = &self.replica;
+        replica.chosen_below > replica.executed
+            || replica.log.get_max().is_some_and(|(last, _)| *last >= replica.executed)
+    }
+
+    /// Does it need a slot that it lacks?
+    fn lacks(&self) -> bool {
+        self.has_hole() || !self.deferred.is_empty()
+    }
+}
+
+impl<F: Faults<Mutant>> Part<F> {
+    pub(super) fn start_replica<M: StateMachine>(&self, storage: Option<&Storage<M>>) -> ReplicaNode<M> {
+        let replica = match storage {
+            Some(Storage::Replica(snapshot)) => ReplicaState::at(snapshot.clone()),
+            _ => ReplicaState::new(Sessions::with_clients(self.config.known_clients.iter().copied())),
+        };
+        ReplicaNode { replica, deferred: OrdMap::new(), asks: false, tries: 0 }
+    }
+
+    pub(super) fn replica_ignores<M: StateMachine>(
+        &self,
+        state: &ReplicaNode<M>,
+        src: Id,
+        msg: &Msg<M>,
+    ) -> bool {
+        let (role, index) = self.config.layout.role(src);
+        let from_replica = role == Role::Replica && index != self.index;
+        let replica = &state.replica;
+        match msg {
+            Msg::Chosen { from, values } => {
+                let mut slots = (from.0..).map(Slot).take(values.len());
+                let known = |slot: Slot| slot < replica.executed || replica.log.contains_key(&slot);
+                !(from_replica || role == Role::ProxyLeader) || slots.all(known)
+            }
+            Msg::CatchUp { from } => !from_replica || *from >= replica.executed,
+            Msg::FetchSnapshot { .. } => !from_replica || replica.snapshot.slot == Slot::ZERO,
+            Msg::SnapshotPart(part) => !from_replica || !replica.awaits_part(part, state.lacks()),
+            Msg::AskChosen => role != Role::Leader,
+            Msg::Read { reads, .. } => {
+                let from_reader = matches!(role, Role::Client | Role::ReadBatcher);
+                !from_reader || !reads.iter().all(|read| M::is_read(&read.command))
+            }
+            _ => true,
+        }
+    }
+}
+
+impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaNode<M>, M, F> {
+    pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
+        match msg {
+            Msg::Chosen { from, values } => self.on_chosen(src, from, values),
+            Msg::CatchUp { from } => self.on_catch_up(src, from),
+            Msg::FetchSnapshot { slot, cursor } => self.on_fetch_snapshot(src, slot, &cursor),
+            Msg::SnapshotPart(part) => self.on_snapshot_part(src, part),
+            Msg::AskChosen => {
+                let executed = self.state.replica.executed;
+                self.send(src, Msg::ChosenBelow(executed));
+            }
+            Msg::Read { reads, below } => self.on_read(reads, below),
+            _ => {}
+        }
+    }
+
+    /// Learns what is chosen. A page from another replica is followed by the next.
+    fn on_chosen(&mut self, src: Id, from: Slot, values: Vec<ValueOf<M>>) {
+        let before = self.state.replica.executed;
+        let mut replies = vec![];
+        if self.breaks(Mutant::ReplyOnChosen) && from > before {
+            self.reply_out_of_turn(from, &values, &mut replies);
+        }
+        self.state.replica.insert(from, values);
+        self.execute(&mut replies);
+        self.reply(replies);
+        if self.state.replica.executed > before
+            && self.state.lacks()
+            && self.layout().role(src).0 == Role::Replica
+        {
+            self.ask_for_missing(src);
+        }
+    }
+
+    /// Executes the log as far as it has no hole.
+    fn execute(&mut self, replies: &mut Vec<Reply<M::Output>>) {
+        let past_holes = self.breaks(Mutant::ExecutePastHole);
+        let before = self.state.replica.executed;
+        loop {
+            let slot = self.state.replica.executed;
+            match self.state.replica.log.get(&slot).cloned() {
+                Some(value) => {
+                    for command in value.commands() {
+                        self.execute_command(slot, command, replies);
+                    }
+                }
+                None if past_holes && self.state.has_hole() => {}
+                None => break,
+            }
+            self.state.replica.executed = slot.next();
+            self.answer_deferred(replies);
+            self.take_snapshot_if_due();
+        }
+        self.settle(before);
+    }
+
+    /// What follows from having executed further.
+    fn settle(&mut self, before: Slot) {
+        self.state.replica.settle();
+        let executed = self.state.replica.executed;
+        if executed > before {
+            self.state.tries = 0;
+            self.report(before, executed);
+        }
+        if executed > before && self.state.asks {
+            self.state.asks = false;
+            self.cancel_timer(Timer::CatchUp);
+        }
+        self.ask_later();
+    }
+
+    /// Starts the clock if something is lacking and it does not run.
+    fn ask_later(&mut self) {
+        if self.state.lacks() && !self.state.asks {
+            self.state.asks = true;
+            self.set_timer(Timer::CatchUp);
+        }
+    }
+
+    /// Every so many slots, one replica in turn tells the leaders how far everything is chosen.
+    fn report(&mut self, before: Slot, executed: Slot) {
+        let period = self.config.limits.watermark_slots;
+        let (last, now) = (before.0 / period, executed.0 / period);
+        let mine = |turn| remainder(turn, self.layout().replicas) == self.index;
+        if (last + 1..=now).any(mine) {
+            let ahead = u64::from(self.breaks(Mutant::WatermarkAhead));
+            self.send_to_all(Role::Leader, None, &Msg::ChosenBelow(executed.plus(ahead)));
+        }
+    }
+
+    /// Executes a command unless it was executed before. The replica whose turn the slot is replies; to what was executed
+    /// before everybody replies, since whoever should have the first time may be gone.
+    fn execute_command(&mut self, slot: Slot, command: &CommandOf<M>, replies: &mut Vec<Reply<M::Output>>) {
+        let known = self.state.replica.sessions.known_answer(&command.id).is_some();
+        let anew = self.breaks(Mutant::NoClientTable) || self.breaks(Mutant::TableComparesUnequal) && !known;
+        let lanes = self.config.limits.lanes;
+        let answer = self.state.replica.execute_command(slot, command, lanes, anew);
+        let duty = remainder(slot.0, self.layout().replicas) == self.index;
+        if let Some(answer) = answer
+            && (duty || known && !self.breaks(Mutant::NoCachedReplies))
+        {
+            replies.push(Reply { id: command.id, below: slot.next(), answer });
+        }
+    }
+
+    /// For a mutant: replies with what the commands would do to the present state, before their turn.
+    fn reply_out_of_turn(&mut self, from: Slot, values: &[ValueOf<M>], replies: &mut Vec<Reply<M::Output>>) {
+        let replica = &mut self.state.replica;
+        let (machine, sessions) = (replica.machine.clone(), replica.sessions.clone());
+        for (slot, value) in (from.0..).map(Slot).zip(values) {
+            for command in value.commands() {
+                self.execute_command(slot, command, replies);
+            }
+        }
+        (self.state.replica.machine, self.state.replica.sessions) = (machine, sessions);
+    }
+
+    fn take_snapshot_if_due(&mut self) {
+        let forget_clients = self.breaks(Mutant::SnapshotWithoutSessions);
+        let limits = self.config.limits.replica();
+        if self.state.replica.take_snapshot_if_due(limits, forget_clients) {
+            self.save();
+        }
+    }
+
+    /// Saves the snapshot, and tells the acceptors, which hear of it only once that is done.
+    fn save(&mut self) {
+        let snapshot = self.state.replica.snapshot.clone();
+        let slot = snapshot.slot;
+        self.out.save(Storage::Replica(snapshot));
+        self.send_to_all(Role::Acceptor, None, &Msg::Saved(slot));
+    }
+
+    /// Answers reads now, or when it has executed far enough.
+    fn on_read(&mut self, reads: Vec<Read<M::Command>>, below: Slot) {
+        let limit = self.config.limits.deferred_reads;
+        let executed = self.state.replica.executed;
+        if executed >= below || self.breaks(Mutant::ReadWithoutWaiting) {
+            let mut replies = vec![];
+            self.answer_reads(reads, executed, &mut replies);
+            self.reply(replies);
+        } else if self.state.deferred.len() + reads.len() <= limit {
+            for read in reads {
+                self.state.deferred.insert((below, read.id), read.command);
+            }
+            self.ask_later();
+        }
+    }
+
+    fn answer_deferred(&mut self, replies: &mut Vec<Reply<M::Output>>) {
+        let executed = self.state.replica.executed;
+        let shown = executed.minus(u64::from(self.breaks(Mutant::DeferredReadReportsEarlier)));
+        let mut due = vec![];
+        while let Some(((below, id), command)) = self.state.deferred.get_min().cloned()
+            && below <= executed
+        {
+            self.state.deferred = self.state.deferred.without_min().1;
+            due.push(Read { id, command });
+        }
+        if !due.is_empty() {
+            self.answer_reads(due, shown, replies);
+        }
+    }
+
+    fn answer_reads(
+        &mut self,
+        reads: Vec<Read<M::Command>>,
+        below: Slot,
+        replies: &mut Vec<Reply<M::Output>>,
+    ) {
+        let mut machine = self.state.replica.machine.clone();
+        if self.breaks(Mutant::ReadPastHole) {
+            let ReplicaState { log, sessions, .. } = &self.state.replica;
+            for command in log.values().flat_map(Value::commands) {
+                if let (Operation::Apply(operation), None) = (&command.op, sessions.known_answer(&command.id))
+                {
+                    machine.apply(operation);
+                }
+            }
+        }
+        for read in reads {
+            let answer = Answer::Output(machine.apply(&read.command));
+            replies.push(Reply { id: read.id, below, answer });
+        }
+    }
+
+    /// Replies to clients, several at once through an unbatcher if there is one.
+    fn reply(&mut self, replies: Vec<Reply<M::Output>>) {
+        let batch = self.config.limits.batch_commands.max(1);
+        let turn = replies.first().map_or(0, |reply| reply.below.0 / self.layout().replicas as u64);
+        match self.config.turn(Role::Unbatcher, turn).filter(|_| replies.len() > 1) {
+            Some(unbatcher) => {
+                for part in replies.chunks(batch) {
+                    self.send(unbatcher, Msg::Replies(part.to_vec()));
+                }
+            }
+            None => {
+                for reply in replies {
+                    self.send(reply.id.client_id(), Msg::Reply(reply));
+                }
+            }
+        }
+    }
+
+    /// Asks for what it lacks: another replica, each in turn. If none of them has it, the leaders: to fill what a read waits
+    /// for, or to recover a slot that was lost.
+    pub(super) fn on_catch_up_timeout(&mut self) {
+        self.state.asks = false;
+        if !self.state.lacks() || self.breaks(Mutant::NoFill) {
+            return;
+        }
+        self.state.tries += 1;
+        let (index, replicas) = (self.index, self.layout().replicas);
+        if replicas > 1 {
+            let source = self.state.replica.next_source(index, replicas);
+            let source = self.layout().id(Role::Replica, source);
+            self.ask_for_missing(source);
+        }
+        if self.state.tries >= replicas as u64 {
+            self.state.tries = 0;
+            let slot = self.state.replica.executed;
+            self.send_to_all(Role::Leader, None, &Msg::Recover(slot));
+        } else if let Some(((below, _), _)) = self.state.deferred.get_max().filter(|_| !self.state.has_hole())
+        {
+            let msg = Msg::Fill(*below);
+            self.send_to_all(Role::Leader, None, &msg);
+        }
+        self.ask_later();
+    }
+
+    fn ask_for_missing(&mut self, source: Id) {
+        let question = match self.state.replica.missing() {
+            Missing::Part { slot, cursor } => Msg::FetchSnapshot { slot, cursor },
+            Missing::Log(from) => Msg::CatchUp { from },
+        };
+        self.send(source, question);
+        self.state.asks = true;
+        self.set_timer(Timer::CatchUp);
+    }
+
+    /// Sends chosen values, or a snapshot if they are gone.
+    fn on_catch_up(&mut self, replica: Id, from: Slot) {
+        let limits = self.config.limits.page();
+        let answer = if from < self.state.replica.log_start {
+            Msg::SnapshotPart(self.state.replica.lend_part(None, limits.bytes))
+        } else {
+            Msg::Chosen { from, values: self.state.replica.page(from, limits) }
+        };
+        self.send(replica, answer);
+    }
+
+    fn on_fetch_snapshot(&mut self, replica: Id, slot: Slot, cursor: &SnapshotCursor<M>) {
+        let max_bytes = self.config.limits.page_bytes;
+        let part = self.state.replica.lend_part(Some((slot, cursor)), max_bytes);
+        self.send(replica, Msg::SnapshotPart(part));
+    }
+
+    /// Adds a part; asks for the next one, or goes on from the whole.
+    fn on_snapshot_part(&mut self, source: Id, part: SnapshotPart<M>) {
+        let retained = self.config.limits.retained_slots;
+        let (_, index) = self.layout().role(source);
+        let before = self.state.replica.executed;
+        if self.state.replica.add_part(index, part, retained) {
+            let mut replies = vec![];
+            self.save();
+            self.answer_deferred(&mut replies);
+            self.execute(&mut replies);
+            self.settle(before);
+            self.reply(replies);
+        } else {
+            self.ask_for_missing(source);
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! `MultiPaxos` in parts, beyond the exhaustive rows: storms over all roles at once, and the message law.
+
+use parthood::simulate;
+use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
+use parthood_models::sequential::EachKey;
+use parthood_protocols::client::Client;
+use parthood_protocols::compartmentalized::{
+    Ask, Bounds, Config, Consistency, Group, Layout, Limits, Msg, Mutant, Node, Part, ReadScheme, Reader,
+    Role, State, Timing,
+};
+use parthood_protocols::faults::Mutated;
+use parthood_protocols::schedule::Schedule;
+use parthood_protocols::sessions::Answer;
+use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput, StateMachine};
+use parthood_quorums::{Cluster, NodeSet, ReadWriteQuorumSystem};
+use parthood_runtime::sim::{Budget, Network, Schedule as Faults, Settings, Sim, Span, Stop};
+use parthood_runtime::{Cause, Observer, Step, Wants};
+use stateright::actor::{Actor as _, Command, Id, Out};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+type Actor = Node<KeyValue, Mutated<Mutant>>;
+type Settled = Config<Mutated<Mutant>>;
+
+const CLIENTS: usize = 4;
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Every role at least once, two of each that may crash.
+const ALL_ROLES: Layout = Layout {
+    leaders: 2,
+    proxies: 3,
+    acceptors: 4,
+    replicas: 3,
+    batchers: 2,
+    unbatchers: 2,
+    read_batchers: 2,
+};
+
+/// A grid of `rows` and `columns`: its rows read, its columns write, both in turn.
+fn grid(first: usize, rows: usize, columns: usize) -> Group {
+    let cell = |row: usize, column: usize| first + row * columns + column;
+    let row = |row: usize| (0..columns).map(|column| cell(row, column)).collect::<NodeSet>();
+    let column = |column: usize| (0..rows).map(|row| cell(row, column)).collect::<NodeSet>();
+    let cluster = Cluster::named((0..first + rows * columns).map(|node| format!("a{node}"))).unwrap();
+    let product = |set: NodeSet| set.iter().map(|node| format!("a{node}")).collect::<Vec<_>>().join("*");
+    let sum = |sets: Vec<NodeSet>| sets.into_iter().map(product).collect::<Vec<_>>().join(" + ");
+    let (reads, writes): (Vec<_>, Vec<_>) =
+        ((0..rows).map(row).collect(), (0..columns).map(column).collect());
+    let system =
+        ReadWriteQuorumSystem::parse(&cluster, Some(&sum(reads.clone())), Some(&sum(writes.clone())));
+    Group {
+        system: Arc::new(system.unwrap()),
+        reads: Schedule::rotation(reads),
+        writes: Schedule::rotation(writes),
+    }
+}
+
+fn config(layout: Layout, groups: Vec<Group>, limits: Limits, mutant: Option<Mutant>) -> Arc<Settled> {
+    Arc::new(Config {
+        layout,
+        groups,
+        saves_needed: 2,
+        known_clients: vec![],
+        read_scheme: ReadScheme::Timed,
+        limits,
+        timing: Timing::default(),
+        bounds: Bounds::default(),
+        faults: Mutated(mutant),
+    })
+}
+
+fn nodes(config: &Arc<Settled>) -> impl Iterator<Item = Actor> {
+    let layout = config.layout;
+    let config = config.clone();
+    (0..layout.nodes()).filter_map(move |id| {
+        let (role, index) = layout.role(Id::from(id));
+        Node::of(role, Part { index, lost_storage: false, config: config.clone() })
+    })
+}
+
+fn client(config: &Arc<Settled>, number: usize, known: bool, commands: Vec<KeyValueCommand>) -> Actor {
+    let contacts = if config.layout.batchers > 0 { Role::Batcher } else { Role::Leader };
+    let contacts: Vec<Id> = config.layout.ids(contacts).collect();
+    let ask =
+        |command| Ask { read: KeyValue::is_read(&command).then_some(Consistency::Linearizable), command };
+    Node::Client(Reader {
+        writer: Client {
+            first_contact: number % contacts.len(),
+            contacts,
+            script: vec![],
+            lanes: 1,
+            known,
+            application: None,
+            retries_max: u32::MAX,
+            retry_after: millis(100)..millis(200),
+        },
+        script: commands.into_iter().map(ask).collect(),
+        read: None,
+        turn: number as u64,
+        config: config.clone(),
+    })
+}
+
+/// What the clients asked and were told.
+struct History {
+    first_client: usize,
+    scripts: Vec<Vec<KeyValueCommand>>,
+    operations: Vec<Operation<KeyValueCommand, KeyValueOutput>>,
+    /// By client: how many questions it has asked, and the operation that is open.
+    open: BTreeMap<u64, (usize, Option<usize>)>,
+}
+
+impl Observer<Actor> for History {
+    fn wants(&self) -> Wants {
+        Wants::Steps
+    }
+
+    fn on_step(&mut self, step: &Step<'_, Actor>) {
+        let now = u64::try_from(step.at.as_nanos()).expect("a simulated run is shorter than 500 years");
+        let (id, State::Client(after)) = (usize::from(step.id), step.after) else { return };
+        let client = id as u64;
+        let (asked, open) = self.open.entry(client).or_default();
+        if let Cause::Deliver { msg: Msg::Reply(reply), .. } = step.cause
+            && let Answer::Output(output) = &reply.answer
+            && reply.id.seq == *asked as u64
+            && let Some(index) = open.take()
+        {
+            self.operations[index].returned = Some(Return { at: now, output: output.clone() });
+        }
+        if after.asked > *asked {
+            *asked = after.asked;
+            *open = Some(self.operations.len());
+            let op = self.scripts[id - self.first_client][after.asked - 1].clone();
+            self.operations.push(Operation { client, op, invoked: now, returned: None });
+        }
+    }
+}
+
+fn replica<O: Observer<Actor>>(
+    sim: &Sim<Actor, O>,
+    id: Id,
+) -> Option<&parthood_protocols::log::ReplicaState<KeyValue>> {
+    match sim.state(id) {
+        Some(State::Replica(node)) => Some(&node.replica),
+        _ => None,
+    }
+}
+
+/// Runs until all clients are done, and says what is wrong.
+fn storm(
+    seed: u64,
+    layout: Layout,
+    groups: Vec<Group>,
+    limits: Limits,
+    mutant: Option<Mutant>,
+) -> Result<Sim<Actor, History>, String> {
+    const COMMANDS: usize = 60;
+    let config = config(layout, groups, limits, mutant);
+    let nodes_count = layout.nodes();
+    let scripts: Vec<_> = (0..CLIENTS).map(|number| simulate::script(seed, number, COMMANDS)).collect();
+    let clients = scripts.iter().enumerate();
+    let clients = clients.map(|(number, script)| client(&config, number, false, script.clone()));
+    let actors: Vec<Actor> = nodes(&config).chain(clients).collect();
+    let network = Network { latency: Span::new(millis(1), millis(30)), loss: 0.05, duplication: 0.05 };
+    let budget = Budget {
+        nodes: (0..nodes_count).collect(),
+        calm_at: Duration::from_secs(20),
+        crashes: 12,
+        down_at_most: 1,
+        down: Span::new(millis(100), millis(2000)),
+        pauses: 3,
+        pause: Span::new(millis(100), millis(1500)),
+        cuts: 4,
+        cut: Span::new(millis(100), millis(3000)),
+        storm: network,
+        calm: Network::default(),
+    };
+    let sync = Span::new(millis(0), millis(8));
+    let settings = Settings { seed, network, sync, ..Settings::default() };
+    let schedule = Faults::random(seed, nodes_count + CLIENTS, &budget);
+    let history = History { first_client: nodes_count, scripts, operations: vec![], open: BTreeMap::new() };
+    let mut sim = Sim::new(actors, settings, history).map_err(|error| error.to_string())?;
+    sim.schedule(&schedule).map_err(|error| error.to_string())?;
+    let stop = sim.run_while(Duration::from_secs(200), |sim| {
+        let done = (nodes_count..nodes_count + CLIENTS).all(|client| match sim.state(Id::from(client)) {
+            Some(State::Client(client)) => client.is_idle() && client.asked == COMMANDS,
+            _ => false,
+        });
+        !(done && sim.now() > budget.calm_at)
+    });
+    if stop != Stop::Done {
+        return Err(format!("clients are stuck: {stop:?}"));
+    }
+    let replicas: Vec<_> = layout.ids(Role::Replica).filter_map(|id| replica(&sim, id)).collect();
+    let differ = replicas.iter().any(|a| {
+        let mut equally_far = replicas.iter().filter(|b| b.executed == a.executed);
+        equally_far.any(|b| a.machine != b.machine || a.sessions != b.sessions)
+    });
+    if differ {
+        return Err("replicas differ".into());
+    }
+    match linearizability::check(&EachKey, &sim.observer().operations, StepLimit::default()) {
+        Linearizability::Linearizable { .. } => Ok(sim),
+        verdict => Err(format!("{verdict:?}")),
+    }
+}
+
+fn tiny() -> Limits {
+    Limits {
+        window_slots: 8,
+        watermark_slots: 3,
+        batch_commands: 2,
+        page_slots: 2,
+        page_bytes: 100,
+        resend_slots: 2,
+        snapshot_slots: 7,
+        retained_slots: 3,
+        read_batch: 2,
+        ..Limits::default()
+    }
+}
+
+/// Crashes lose what is not synced, of any node, one at a time.
+#[test]
+fn clients_see_one_store_with_every_role_crashing() {
+    for seed in 0..8 {
+        let limits = Limits { watermark_slots: 16, ..Limits::default() };
+        let sim = storm(seed, ALL_ROLES, vec![grid(0, 2, 2)], limits, None);
+        let sim = sim.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(sim.observer().operations.len(), CLIENTS * 60);
+    }
+}
+
+#[test]
+fn clients_see_one_store_with_two_groups_tiny_windows_and_snapshots() {
+    let layout = Layout { acceptors: 8, batchers: 0, unbatchers: 0, read_batchers: 0, ..ALL_ROLES };
+    for seed in 100..108 {
+        let sim = storm(seed, layout, vec![grid(0, 2, 2), grid(4, 2, 2)], tiny(), None);
+        let sim = sim.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let truncated = layout.ids(Role::Acceptor).any(|id| match sim.state(id) {
+            Some(State::Acceptor(node)) => node.truncated.0 > 0,
+            _ => false,
+        });
+        assert!(truncated, "seed {seed}: no votes were dropped");
+    }
+}
+
+/// Runs all messages to their end in the order of sending, without timers, and counts what each node handles.
+fn tally(actors: &[Actor]) -> Vec<u64> {
+    let mut handled = vec![0_u64; actors.len()];
+    let mut queue = VecDeque::new();
+    let mut states = vec![];
+    for (id, actor) in actors.iter().enumerate() {
+        let mut out = Out::new();
+        states.push(actor.on_start(Id::from(id), &None, &mut out));
+        post(id, out, &mut queue, &mut handled);
+    }
+    while let Some((src, dst, msg)) = queue.pop_front() {
+        let at = usize::from(dst);
+        handled[at] += 1;
+        let mut out = Out::new();
+        let mut state = Cow::Borrowed(&states[at]);
+        actors[at].on_msg(dst, &mut state, src, msg, &mut out);
+        if let Cow::Owned(state) = state {
+            states[at] = state;
+        }
+        post(at, out, &mut queue, &mut handled);
+    }
+    handled
+}
+
+fn post(src: usize, out: Out<Actor>, queue: &mut VecDeque<(Id, Id, Msg<KeyValue>)>, handled: &mut [u64]) {
+    for command in out {
+        if let Command::Send(dst, msg) = command {
+            handled[src] += 1;
+            queue.push_back((Id::from(src), dst, msg));
+        }
+    }
+}
+
+/// A configuration in which nothing but commands and reads is sent.
+fn quiet(layout: Layout, rows: usize, columns: usize, clients: usize) -> Arc<Settled> {
+    let mut config =
+        Arc::unwrap_or_clone(config(layout, vec![grid(0, rows, columns)], Limits::default(), None));
+    config.bounds.ping = false;
+    config.limits.watermark_slots = u64::MAX;
+    config.known_clients = (layout.nodes()..layout.nodes() + clients).map(|id| id as u64).collect();
+    Arc::new(config)
+}
+
+fn total(handled: &[u64], layout: Layout, role: Role) -> u64 {
+    layout.ids(role).map(|id| handled[usize::from(id)]).sum()
+}
+
+/// The message law of a loss-free, thrifty run: a leader handles 2 messages a command, the proxy leaders together
+/// `1 + 2q + n`, each acceptor of a grid `2 / columns`, each replica `1 + 1/n`. (Section 4 of the paper, per command.)
+#[test]
+fn writes_cost_what_the_message_law_says() {
+    for (rows, columns, replicas, proxies) in [(2, 2, 2, 1), (2, 2, 4, 10), (3, 2, 3, 4), (2, 4, 5, 3)] {
+        let layout = Layout {
+            leaders: 2,
+            proxies,
+            acceptors: rows * columns,
+            replicas,
+            batchers: 0,
+            unbatchers: 0,
+            read_batchers: 0,
+        };
+        let (clients, each) = (5, 24);
+        let config = quiet(layout, rows, columns, clients);
+        let script = |client| (0..each).map(|number| put(client, number)).collect::<Vec<_>>();
+        let clients_of = (0..clients).map(|number| client(&config, number, true, script(number)));
+        // All turn to the first leader: the law is about commands that reach the active one.
+        let clients_of = clients_of.map(|actor| match actor {
+            Node::Client(mut reader) => {
+                reader.writer.first_contact = 0;
+                Node::Client(reader)
+            }
+            other => other,
+        });
+        let actors: Vec<Actor> = nodes(&config).chain(clients_of).collect();
+        let handled = tally(&actors);
+        let commands = (clients * each) as u64;
+        let (q, n) = (rows as u64, replicas as u64);
+        assert_eq!(handled[0], 2 * commands, "the active leader");
+        assert_eq!(handled[1], 0, "the other leader");
+        assert_eq!(total(&handled, layout, Role::ProxyLeader), commands * (1 + 2 * q + n));
+        for acceptor in layout.ids(Role::Acceptor) {
+            assert_eq!(handled[usize::from(acceptor)] * columns as u64, 2 * commands, "{acceptor:?}");
+        }
+        for replica in layout.ids(Role::Replica) {
+            assert_eq!(handled[usize::from(replica)] * n, commands * (n + 1), "{replica:?}");
+        }
+    }
+}
+
+/// Rows scale reads: each acceptor handles `2 / rows` messages a read, each replica `2 / n`, leaders and proxies none.
+#[test]
+fn reads_cost_what_the_message_law_says() {
+    let (rows, columns, replicas) = (3, 2, 4);
+    let layout = Layout {
+        leaders: 2,
+        proxies: 2,
+        acceptors: rows * columns,
+        replicas,
+        batchers: 0,
+        unbatchers: 0,
+        read_batchers: 0,
+    };
+    let (clients, each) = (4, 24);
+    let config = quiet(layout, rows, columns, clients);
+    let script = || (0..each).map(|_| KeyValueCommand::Get(Bytes::from("key"))).collect::<Vec<_>>();
+    let actors: Vec<Actor> =
+        nodes(&config).chain((0..clients).map(|number| client(&config, number, true, script()))).collect();
+    let handled = tally(&actors);
+    let reads = (clients * each) as u64;
+    assert_eq!(total(&handled, layout, Role::Leader) + total(&handled, layout, Role::ProxyLeader), 0);
+    for acceptor in layout.ids(Role::Acceptor) {
+        assert_eq!(handled[usize::from(acceptor)] * rows as u64, 2 * reads, "{acceptor:?}");
+    }
+    for replica in layout.ids(Role::Replica) {
+        assert_eq!(handled[usize::from(replica)] * replicas as u64, 2 * reads, "{replica:?}");
+    }
+}
+
+fn put(client: usize, number: usize) -> KeyValueCommand {
+    KeyValueCommand::Put(Bytes::from(&format!("{client}")), Bytes::from(&format!("{number}")))
+}
