@@ -45,7 +45,7 @@ pub struct Page<C> {
     pub truncated: Slot,
 }
 
-/// Rules of [`Recovery::page`] that a mutant may break.
+/// Rules of `Recovery::page` that a mutant may break.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
 pub struct RecoveryRules {
