@@ -1,6 +1,6 @@
 //! `MultiPaxos` in parts, beyond the exhaustive rows: storms over all roles at once, and the message law.
 
-use parthood::simulate;
+use parthood::simulate::{self, Storm};
 use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
 use parthood_models::sequential::EachKey;
 use parthood_protocols::client::Client;
@@ -13,7 +13,7 @@ use parthood_protocols::schedule::Schedule;
 use parthood_protocols::sessions::Answer;
 use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput, StateMachine};
 use parthood_quorums::{Cluster, NodeSet, ReadWriteQuorumSystem};
-use parthood_runtime::sim::{Budget, Network, Schedule as Faults, Settings, Sim, Span, Stop};
+use parthood_runtime::sim::{Budget, Schedule as Faults, Settings, Sim, Span, Stop};
 use parthood_runtime::{Cause, Observer, Step, Wants};
 use stateright::actor::{Actor as _, Command, Id, Out};
 use std::borrow::Cow;
@@ -166,22 +166,10 @@ fn storm(
     let clients = scripts.iter().enumerate();
     let clients = clients.map(|(number, script)| client(&config, number, false, script.clone()));
     let actors: Vec<Actor> = nodes(&config).chain(clients).collect();
-    let network = Network { latency: Span::new(millis(1), millis(30)), loss: 0.05, duplication: 0.05 };
-    let budget = Budget {
-        nodes: (0..nodes_count).collect(),
-        calm_at: Duration::from_secs(20),
-        crashes: 12,
-        down_at_most: 1,
-        down: Span::new(millis(100), millis(2000)),
-        pauses: 3,
-        pause: Span::new(millis(100), millis(1500)),
-        cuts: 4,
-        cut: Span::new(millis(100), millis(3000)),
-        storm: network,
-        calm: Network::default(),
-    };
+    let storm = Storm { crashes: 12, ..Storm::default() };
+    let budget = Budget { down_at_most: 1, ..simulate::budget(&storm, nodes_count) };
     let sync = Span::new(millis(0), millis(8));
-    let settings = Settings { seed, network, sync, ..Settings::default() };
+    let settings = Settings { seed, network: budget.storm, sync, ..Settings::default() };
     let schedule = Faults::random(seed, nodes_count + CLIENTS, &budget);
     let history = History { first_client: nodes_count, scripts, operations: vec![], open: BTreeMap::new() };
     let mut sim = Sim::new(actors, settings, history).map_err(|error| error.to_string())?;

@@ -1,27 +1,24 @@
 //! `MultiPaxos` in the simulator: long runs with everything going wrong, then calm, then the reckoning.
 //! Clients' histories are judged as in a deployment; the model's properties are evaluated along the way.
 
-use parthood::simulate;
+use parthood::simulate::{self, ClientHistory, Storm};
 use parthood::watching::Watching;
 use parthood_models as models;
 use parthood_models::ClientParams;
-use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
+use parthood_models::linearizability::{self, Linearizability, StepLimit};
 use parthood_models::multipaxos::{Multipaxos, Params};
 use parthood_models::sequential::EachKey;
-use parthood_protocols::client::{Client, ClientMsg};
-use parthood_protocols::command::Operation as ClientOperation;
+use parthood_protocols::client::Client;
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::ids::Slot;
 use parthood_protocols::multipaxos::{
     self, Config, Limits, Msg, Mutant, Node, Server, ServerState, State, Timing,
 };
-use parthood_protocols::sessions::Answer;
-use parthood_protocols::state_machine::{AppendLogCommand, Bytes, KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::{AppendLogCommand, Bytes, KeyValue, KeyValueCommand};
 use parthood_quorums::Majority;
 use parthood_runtime::sim::{Budget, Fault, Network, Schedule, Settings, Sim, Span, Stop, partition};
-use parthood_runtime::{Cause, Observer, Step, Wants};
+use parthood_runtime::{Observer, Step, Wants};
 use stateright::actor::{Command, Id};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,10 +59,7 @@ fn client(number: usize, script: Vec<KeyValueCommand>) -> Actor {
 
 /// What the clients asked and were told.
 #[derive(Default)]
-struct History {
-    operations: Vec<Operation<KeyValueCommand, KeyValueOutput>>,
-    open: BTreeMap<u64, (u64, usize)>,
-}
+struct History(ClientHistory);
 
 impl Observer<Actor> for History {
     fn wants(&self) -> Wants {
@@ -73,28 +67,11 @@ impl Observer<Actor> for History {
     }
 
     fn on_step(&mut self, step: &Step<'_, Actor>) {
-        let now = u64::try_from(step.at.as_nanos()).expect("a simulated run is shorter than 500 years");
-        if usize::from(step.id) < SERVERS {
-            return;
-        }
-        if let Cause::Deliver {
-            msg: Msg::Client(ClientMsg::Reply { id, answer: Answer::Output(output) }),
-            ..
-        } = step.cause
-            && let Some((_, index)) = self.open.get(&id.client).filter(|(seq, _)| *seq == id.seq).copied()
-        {
-            self.open.remove(&id.client);
-            self.operations[index].returned = Some(Return { at: now, output: output.clone() });
-        }
-        for command in step.out {
-            if let Command::Send(_, Msg::Client(ClientMsg::Request(command))) = command
-                && let ClientOperation::Apply(op) = &command.op
-                && self.open.get(&command.id.client).is_none_or(|(seq, _)| *seq < command.id.seq)
-            {
-                self.open.insert(command.id.client, (command.id.seq, self.operations.len()));
-                let client = command.id.client;
-                self.operations.push(Operation { client, op: op.clone(), invoked: now, returned: None });
-            }
+        if usize::from(step.id) >= SERVERS {
+            self.0.observe(step, |msg| match msg {
+                Msg::Client(msg) => Some(msg),
+                _ => None,
+            });
         }
     }
 }
@@ -113,22 +90,9 @@ fn run(seed: u64, limits: Limits, mutant: Option<Mutant>) -> Result<Sim<Actor, H
         .into_iter()
         .chain((0..CLIENTS).map(|number| client(number, simulate::script(seed, number, COMMANDS))))
         .collect();
-    let storm = Network { latency: Span::new(millis(1), millis(30)), loss: 0.05, duplication: 0.05 };
-    let budget = Budget {
-        nodes: (0..SERVERS).collect(),
-        calm_at: Duration::from_secs(20),
-        crashes: 6,
-        down_at_most: 1,
-        down: Span::new(millis(100), millis(2000)),
-        pauses: 3,
-        pause: Span::new(millis(100), millis(1500)),
-        cuts: 4,
-        cut: Span::new(millis(100), millis(3000)),
-        storm,
-        calm: Network::default(),
-    };
+    let budget = simulate::budget(&Storm::default(), SERVERS);
     let sync = Span::new(millis(0), millis(8));
-    let settings = Settings { seed, network: storm, sync, ..Settings::default() };
+    let settings = Settings { seed, network: budget.storm, sync, ..Settings::default() };
     let schedule = Schedule::random(seed, SERVERS + CLIENTS, &budget);
     let mut sim = Sim::new(actors, settings, History::default()).map_err(|error| error.to_string())?;
     sim.schedule(&schedule).map_err(|error| error.to_string())?;
@@ -151,7 +115,7 @@ fn run(seed: u64, limits: Limits, mutant: Option<Mutant>) -> Result<Sim<Actor, H
     }) {
         return Err("replicas differ".into());
     }
-    match linearizability::check(&EachKey, &sim.observer().operations, StepLimit::default()) {
+    match linearizability::check(&EachKey, &sim.observer().0.operations, StepLimit::default()) {
         Linearizability::Linearizable { .. } => Ok(sim),
         verdict => Err(format!("{verdict:?}")),
     }
@@ -174,7 +138,7 @@ fn tiny() -> Limits {
 fn clients_see_one_store_through_crashes_partitions_loss_and_duplication() {
     for seed in 0..20 {
         let sim = run(seed, Limits::default(), None).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        assert_eq!(sim.observer().operations.len(), 400);
+        assert_eq!(sim.observer().0.operations.len(), 400);
     }
 }
 

@@ -193,7 +193,7 @@ fn cluster(header: &Header) -> Result<Cluster, Error> {
 /// The actors of a recorded run.
 fn actors<D: Deployable>(header: &Header, cluster: &Cluster) -> Result<Vec<D::Actor>, Error> {
     if let Some(storm) = storm(header)? {
-        return simulate::actors::<D>(&storm, header.seed.unwrap_or_default());
+        return Ok(simulate::actors::<D>(cluster, &storm, header.seed.unwrap_or_default()));
     }
     let lost = header.parameters.get("rejoin").and_then(serde_json::Value::as_bool).unwrap_or(false);
     let voting = |index: usize| !(lost && header.hosted.contains(&Id::from(index)));

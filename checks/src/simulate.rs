@@ -5,7 +5,7 @@
 //! linearizable, and all replicas are equal. It is determined by its seed and its options.
 
 use crate::bench::{self, History, HistoryVerdict};
-use crate::deploy::{Cluster, Deployable, MultiPaxos, Visit, visit};
+use crate::deploy::{Cluster, Deployable, KvClientMsg, MultiPaxos, Visit, visit};
 use crate::error::Error;
 use crate::watching::{Violation, Watching};
 use parthood_models::linearizability::{Operation, Return};
@@ -17,7 +17,7 @@ use parthood_runtime::sim::{Budget, Network, Schedule, Settings, Sim, Span, Stop
 use parthood_runtime::trace::{Header, TraceWriter};
 use parthood_runtime::{Cause, Notice, Observer, Step, Wants};
 use serde::{Deserialize, Serialize};
-use stateright::actor::{Command, Id};
+use stateright::actor::{Actor, Command, Id};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::marker::PhantomData;
@@ -116,12 +116,11 @@ pub(crate) fn cluster(storm: &Storm) -> Result<Cluster, Error> {
 }
 
 /// The actors of a run, nodes of the cluster first.
-pub(crate) fn actors<D: Deployable>(storm: &Storm, seed: u64) -> Result<Vec<D::Actor>, Error> {
-    let cluster = cluster(storm)?;
-    let nodes = D::servers(cluster.members.len());
+pub(crate) fn actors<D: Deployable>(cluster: &Cluster, storm: &Storm, seed: u64) -> Vec<D::Actor> {
+    let nodes = 0..D::servers(cluster.members.len());
     let clients = 0..usize::from(storm.clients);
-    let clients = clients.map(|number| D::scripted(&cluster, seed, number, storm.commands));
-    Ok((0..nodes).map(|index| D::server(&cluster, index, true)).chain(clients).collect())
+    let clients = clients.map(|number| D::scripted(cluster, seed, number, storm.commands));
+    nodes.map(|index| D::server(cluster, index, true)).chain(clients).collect()
 }
 
 fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Result<Outcome, Error> {
@@ -139,12 +138,11 @@ fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Resu
     let observer = Recorder::<D> {
         protocol: PhantomData,
         servers,
-        history: History::new(),
-        open: BTreeMap::new(),
+        history: ClientHistory::default(),
         watching: Watching::new(D::model(&cluster), servers),
         trace: record,
     };
-    let mut sim = Sim::new(actors::<D>(&storm, seed)?, settings, observer)?;
+    let mut sim = Sim::new(actors::<D>(&cluster, &storm, seed), settings, observer)?;
     sim.schedule(&Schedule::random(seed, servers + clients, &budget))?;
     let deadline = budget.calm_at + Duration::from_secs(120);
     let violated = |sim: &Sim<D::Actor, Recorder<D>>| sim.observer().watching.violated().is_some();
@@ -175,7 +173,7 @@ fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Resu
         outcome.failure = Some(format!("\"{property}\" does not hold after {steps} steps"));
     }
     if outcome.failure.is_none() {
-        outcome.failure = match bench::judge(&history) {
+        outcome.failure = match bench::judge(&history.operations) {
             HistoryVerdict::Linearizable => None,
             HistoryVerdict::NotLinearizable(why) => Some(format!("not linearizable\n{why}")),
             HistoryVerdict::Inconclusive(why) => Some(format!("linearizability undecided: {why}")),
@@ -184,7 +182,8 @@ fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Resu
     Ok(outcome)
 }
 
-fn budget(storm: &Storm, servers: usize) -> Budget {
+/// What may go wrong at the nodes of a cluster, which are the first of the run.
+pub fn budget(storm: &Storm, servers: usize) -> Budget {
     let millis = Duration::from_millis;
     let stormy = Network {
         latency: Span::new(millis(1), millis(30)),
@@ -230,37 +229,50 @@ fn failure<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize, stop
     Some(format!("server {differing} and server 0 have executed the same commands and hold different data"))
 }
 
+/// What clients of the store asked and were told, each with one command outstanding.
+#[derive(Debug, Default)]
+pub struct ClientHistory {
+    /// The commands, in the order in which they were first sent.
+    pub operations: History,
+    /// By client: the sequence number of the command that is open, and its place.
+    open: BTreeMap<u64, (u64, usize)>,
+}
+
+impl ClientHistory {
+    /// Notes a step of a client; `client_msg` finds what is said between clients and servers.
+    pub fn observe<A: Actor>(
+        &mut self,
+        step: &Step<'_, A>,
+        client_msg: impl Fn(&A::Msg) -> Option<&KvClientMsg>,
+    ) {
+        let now = u64::try_from(step.at.as_nanos()).unwrap_or(u64::MAX);
+        if let Cause::Deliver { msg, .. } = step.cause
+            && let Some(ClientMsg::Reply { id, answer: Answer::Output(output) }) = client_msg(msg)
+            && let Some((_, index)) = self.open.get(&id.client).filter(|(seq, _)| *seq == id.seq).copied()
+        {
+            self.open.remove(&id.client);
+            self.operations[index].returned = Some(Return { at: now, output: output.clone() });
+        }
+        for command in step.out {
+            let Command::Send(_, msg) = command else { continue };
+            let Some(ClientMsg::Request(request)) = client_msg(msg) else { continue };
+            let Asked::Apply(op) = &request.op else { continue };
+            let (client, seq) = (request.id.client, request.id.seq);
+            if self.open.get(&client).is_none_or(|(open, _)| *open < seq) {
+                self.open.insert(client, (seq, self.operations.len()));
+                self.operations.push(Operation { client, op: op.clone(), invoked: now, returned: None });
+            }
+        }
+    }
+}
+
 /// Records what clients ask and are told, and the trace.
 struct Recorder<D: Deployable> {
     protocol: PhantomData<fn() -> D>,
     servers: usize,
-    history: History,
-    open: BTreeMap<u64, (u64, usize)>,
+    history: ClientHistory,
     watching: Watching<D::Model>,
     trace: Option<TraceWriter<File>>,
-}
-
-impl<D: Deployable> Recorder<D> {
-    fn client_step(&mut self, step: &Step<'_, D::Actor>) {
-        let now = u64::try_from(step.at.as_nanos()).unwrap_or(u64::MAX);
-        if let Cause::Deliver { msg, .. } = step.cause
-            && let Some(ClientMsg::Reply { id, answer: Answer::Output(output) }) = D::client_msg(msg)
-            && let Some((_, index)) = self.open.get(&id.client).filter(|(seq, _)| *seq == id.seq).copied()
-        {
-            self.open.remove(&id.client);
-            self.history[index].returned = Some(Return { at: now, output: output.clone() });
-        }
-        for command in step.out {
-            let Command::Send(_, msg) = command else { continue };
-            let Some(ClientMsg::Request(request)) = D::client_msg(msg) else { continue };
-            let Asked::Apply(op) = &request.op else { continue };
-            let (client, seq) = (request.id.client, request.id.seq);
-            if self.open.get(&client).is_none_or(|(open, _)| *open < seq) {
-                self.open.insert(client, (seq, self.history.len()));
-                self.history.push(Operation { client, op: op.clone(), invoked: now, returned: None });
-            }
-        }
-    }
 }
 
 impl<D: Deployable> Observer<D::Actor> for Recorder<D> {
@@ -270,7 +282,7 @@ impl<D: Deployable> Observer<D::Actor> for Recorder<D> {
 
     fn on_step(&mut self, step: &Step<'_, D::Actor>) {
         if usize::from(step.id) >= self.servers {
-            self.client_step(step);
+            self.history.observe(step, D::client_msg);
         }
         self.watching.on_step(step);
         self.trace.iter_mut().for_each(|trace| trace.on_step(step));
