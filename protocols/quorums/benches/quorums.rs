@@ -1,7 +1,8 @@
 //! Ours beside the crate `quoracle` 2.1.1 in one run: strategies and searches, with the ratio of their times.
 //!
-//! `cargo bench -p parthood-quorums`. With `-- --json` one object per line, for `compare_original.py`. The least of several
-//! runs is printed: what else the machine does only ever adds.
+//! `cargo bench -p parthood-quorums`. With `-- --json` one object per line, for `compare_original.py`; with `-- --ours` without
+//! the crate; with `-- majority` the cases with that in their names. The least of several runs is printed: what else the
+//! machine does only ever adds.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark with a wrong input has nothing to measure")]
 
@@ -30,13 +31,17 @@ struct Case {
 }
 
 fn main() {
-    let json = std::env::args().any(|argument| argument == "--json");
+    let (flags, names): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let given = |flag: &str| flags.iter().any(|argument| argument == flag);
+    let (json, ours_alone) = (given("--json"), given("--ours"));
+    let asked = |case: &Case| names.is_empty() || names.iter().any(|name| case.name.contains(name.as_str()));
     if !json {
         println!("{:34} {:>12} {:>12} {:>8}   optimum", "", "quoracle", "parthood", "ratio");
     }
-    for case in strategies().into_iter().chain(searches()) {
+    for case in strategies().into_iter().chain(searches()).filter(asked) {
         let (ours, value) = time(|| run(&case));
-        let peer = case.peer.then(|| time(|| run_peer(&case)));
+        let peer = (case.peer && !ours_alone).then(|| time(|| run_peer(&case)));
         if let Some((_, theirs)) = peer {
             assert!((theirs / value - 1.0).abs() < 1e-6, "{}: {theirs} is not {value}", case.name);
         }

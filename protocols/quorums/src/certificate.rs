@@ -9,7 +9,8 @@
 
 use crate::number::{Number, decimal};
 use crate::plan::Plan;
-use crate::program::{Column, Problem, Program, Scale, Side};
+use crate::problem::{Problem, Scale, Side};
+use crate::program::{Column, Program, Room};
 use crate::simplex::Ended;
 use crate::{Cluster, Error, NodeSet, Objective, ReadWriteQuorumSystem, Result, Workload};
 use num_rational::BigRational;
@@ -103,7 +104,7 @@ impl Certificate {
             holds(!cost.is_negative(), || format!("variable {i} has the reduced cost {cost}"))?;
         }
         for family in 0..program.families() {
-            let cheapest = program.cheapest(family, y, self.feasible);
+            let cheapest = program.cheapest(family, y, self.feasible, &mut Room::new());
             let cost = cheapest.map_or_else(BigRational::zero, |(cost, _)| cost);
             holds(!cost.is_negative(), || format!("a set of family {family} has the reduced cost {cost}"))?;
         }

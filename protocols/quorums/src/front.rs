@@ -1,6 +1,7 @@
 //! Trade-offs between two metrics, and which nodes and limits an optimum hangs on.
 
-use crate::program::{Column, Objective, Program};
+use crate::problem::Objective;
+use crate::program::{Column, Program};
 use crate::solution::Solution;
 use crate::{Cluster, Error, Node, Plan, ReadWriteQuorumSystem, Result};
 
@@ -80,7 +81,7 @@ impl Solution {
         let mut nodes = vec![0.0; problem.capacities.len()];
         for (column, level) in solved.basis.iter().zip(&solved.x) {
             let Column::Variable(variable) = column else { continue };
-            for &row in &program.variables[*variable].rows {
+            for row in program.variables[*variable].rows.clone() {
                 if let Some(node) = program.loaded_node(row) {
                     nodes[node] -= solved.y[row] * level;
                 }

@@ -35,6 +35,20 @@ pub(crate) trait Number: Clone + PartialOrd + Debug {
     fn add_mul(&mut self, a: &Self, b: &Self) {
         *self = self.add(&a.mul(b));
     }
+    /// The sum of the products of two rows.
+    fn dot(a: &[Self], b: &[Self]) -> Self {
+        let mut sum = Self::zero();
+        for (a, b) in a.iter().zip(b) {
+            sum.add_mul(a, b);
+        }
+        sum
+    }
+    /// Becomes zero if it is noise.
+    fn settle(&mut self) {
+        if self.is_noise() {
+            *self = Self::zero();
+        }
+    }
     /// Below zero by more than rounding.
     fn is_below_zero(&self) -> bool {
         *self < Self::zero() && !self.is_noise()
@@ -72,6 +86,19 @@ impl Number for f64 {
     fn to_f64(&self) -> f64 {
         *self
     }
+    /// In four sums at a time, which one vector unit adds.
+    fn dot(a: &[Self], b: &[Self]) -> Self {
+        const LANES: usize = 4;
+        let mut sums = [0.0; LANES];
+        let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+        let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+        for (a, b) in a.zip(b) {
+            for i in 0..LANES {
+                sums[i] += a[i] * b[i];
+            }
+        }
+        (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+    }
 }
 
 impl Number for BigRational {
@@ -100,6 +127,16 @@ impl Number for BigRational {
     }
     fn to_f64(&self) -> f64 {
         rounded(self)
+    }
+    fn sub_mul(&mut self, a: &Self, b: &Self) {
+        if !a.is_zero() && !b.is_zero() {
+            *self -= a * b;
+        }
+    }
+    fn add_mul(&mut self, a: &Self, b: &Self) {
+        if !a.is_zero() && !b.is_zero() {
+            *self += a * b;
+        }
     }
 }
 

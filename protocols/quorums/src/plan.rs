@@ -2,12 +2,14 @@
 
 use crate::certificate::Certificate;
 use crate::number::Number;
-use crate::program::{Column, Family, Objective, Problem, Program, Scale, Side};
+use crate::problem::{Family, Objective, Problem, Scale, Side};
+use crate::program::{Column, Program};
 use crate::simplex::{self, Ended};
 use crate::solution::Solution;
 use crate::source::{Prices, Source};
-use crate::{Cluster, Error, Expr, NodeSet, QuorumSystem, ReadWriteQuorumSystem, Result, Workload};
+use crate::{Cluster, Error, NodeSet, QuorumSystem, ReadWriteQuorumSystem, Result, Workload};
 use num_rational::BigRational;
+use std::sync::Arc;
 
 /// Phase one ends this far or nearer from feasible: too close for floating point to call.
 const CLOSE_CALL: f64 = 1e-6;
@@ -121,7 +123,7 @@ impl Plan {
     /// The problem of this plan for one group of clients.
     pub(crate) fn problem(&self, system: &ReadWriteQuorumSystem, cluster: &Cluster) -> Result<Problem> {
         self.check()?;
-        let latencies: Vec<f64> = cluster.iter().map(|attributes| attributes.latency).collect();
+        let latencies = cluster.iter().map(|attributes| attributes.latency).collect();
         let families = self.families(system, &latencies, 1.0)?;
         Ok(self.problem_of(system, cluster, families))
     }
@@ -129,22 +131,23 @@ impl Plan {
     pub(crate) fn families(
         &self,
         system: &ReadWriteQuorumSystem,
-        latencies: &[f64],
+        latencies: &Arc<[f64]>,
         share: f64,
     ) -> Result<Vec<Family>> {
         if let Some(node) = system.nodes().iter().find(|&node| node >= latencies.len()) {
             return Err(Error::UnknownNode { name: format!("n{node}"), nearest: None });
         }
-        let family = |side, expr: &Expr| {
-            let usable = expr.nodes().difference(self.failed);
-            let source =
-                Source::new(expr, latencies.to_vec(), usable, self.resilient, self.latency_matters())?;
+        let family = |side| {
+            let quorums = system.side(side);
+            let usable = quorums.nodes.difference(self.failed);
+            let timed = self.latency_matters();
+            let source = Source::new(quorums, latencies.clone(), usable, self.resilient, timed)?;
             let name = if side == Side::Read { "read" } else { "write" };
-            let failed = self.failed.intersection(expr.nodes()).len();
+            let failed = self.failed.intersection(quorums.nodes).len();
             let missing = Error::NoResilientSet { side: name, f: self.resilient, failed };
             Ok(Family { side, share, source: source.ok_or(missing)? })
         };
-        Ok(vec![family(Side::Read, system.read_expr())?, family(Side::Write, system.write_expr())?])
+        Ok(vec![family(Side::Read)?, family(Side::Write)?])
     }
 
     pub(crate) fn problem_of(
@@ -184,7 +187,7 @@ impl ReadWriteQuorumSystem {
         let problem = plan.problem(self, cluster)?;
         let program = Program::<BigRational>::new(&problem, Scale::NONE);
         let (_, ended) = attempt(&problem)?;
-        Ok(Certificate::new(&problem, &simplex::resume(&program, &ended.basis)?))
+        Ok(Certificate::new(&problem, &simplex::resume(&program, &ended.basis, &ended.tight)?))
     }
 }
 
@@ -193,6 +196,7 @@ impl ReadWriteQuorumSystem {
 pub(crate) struct Solved {
     pub(crate) value: f64,
     pub(crate) basis: Vec<Column>,
+    pub(crate) tight: Vec<usize>,
     /// Values of the basic columns and prices of the rows, in the scale of the solver.
     pub(crate) x: Vec<f64>,
     pub(crate) y: Vec<f64>,
@@ -204,7 +208,7 @@ pub(crate) fn solve(problem: &Problem) -> Result<Solved> {
     let (scale, ended) = attempt(problem)?;
     if ended.feasible {
         let value = ended.value / scale.of(problem.objective);
-        Ok(Solved { value, basis: ended.basis, x: ended.x, y: ended.y, scale })
+        Ok(Solved { value, basis: ended.basis, tight: ended.tight, x: ended.x, y: ended.y, scale })
     } else {
         Err(infeasible(problem, &ended))
     }
@@ -216,7 +220,7 @@ pub(crate) fn attempt(problem: &Problem) -> Result<(Scale, Ended<f64>)> {
     for _ in 0..4 {
         let Ok(ended) = simplex::solve(&Program::<f64>::new(problem, scale)) else { break };
         if !ended.feasible && ended.value < CLOSE_CALL {
-            return exactly(problem, Some(&ended.basis));
+            return exactly(problem, Some(&ended));
         }
         let loads =
             ended.basis.iter().zip(&ended.x).filter(|(column, _)| matches!(column, Column::Variable(_)));
@@ -229,15 +233,19 @@ pub(crate) fn attempt(problem: &Problem) -> Result<(Scale, Ended<f64>)> {
     exactly(problem, None)
 }
 
-fn exactly(problem: &Problem, basis: Option<&[Column]>) -> Result<(Scale, Ended<f64>)> {
+fn exactly(problem: &Problem, near: Option<&Ended<f64>>) -> Result<(Scale, Ended<f64>)> {
     let program = Program::<BigRational>::new(problem, Scale::NONE);
-    let ended = basis.map_or_else(|| simplex::solve(&program), |basis| simplex::resume(&program, basis))?;
+    let ended = match near {
+        Some(near) => simplex::resume(&program, &near.basis, &near.tight)?,
+        None => simplex::solve(&program)?,
+    };
     let rounded = Ended {
         feasible: ended.feasible,
         value: ended.value.to_f64(),
         x: ended.x.iter().map(Number::to_f64).collect(),
         y: ended.y.iter().map(Number::to_f64).collect(),
         basis: ended.basis,
+        tight: ended.tight,
     };
     Ok((Scale::NONE, rounded))
 }
@@ -248,13 +256,13 @@ fn first_load(problem: &Problem) -> f64 {
         return 1.0;
     }
     let mut load = vec![0.0; problem.capacities.len()];
+    let mut stack = Vec::new();
     let read = problem.workload.mean();
     for family in &problem.families {
         let fraction = if family.side == Side::Read { read } else { 1.0 - read };
-        let capacity = |(read, write): &(f64, f64)| if family.side == Side::Read { *read } else { *write };
-        let work: Vec<f64> = problem.capacities.iter().map(|pair| 1.0 / capacity(pair)).collect();
+        let work = (0..load.len()).map(|node| 1.0 / problem.capacity(node, family.side)).collect();
         let prices = Prices { node: work, latency: 0.0 };
-        if let Some((_, candidate)) = family.source.cheapest(&prices) {
+        if let Some((_, candidate)) = family.source.cheapest(&prices, &mut stack) {
             for node in candidate.set.iter() {
                 load[node] += fraction * family.share * prices.node[node];
             }

@@ -11,98 +11,11 @@
 //! reduced cost of a set is a sum of node prices, which is what [`Source::cheapest`] minimises.
 
 use crate::number::{Number, count};
-use crate::source::{Candidate, Prices, Source};
+use crate::problem::{Objective, Problem, Scale, Side};
+use crate::source::{Candidate, Prices};
+use crate::tree::Priced;
 use crate::{NodeSet, Workload};
-
-/// What a strategy can be judged by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Objective {
-    /// The load of the busiest node, in seconds per command.
-    Load,
-    /// The expected number of nodes contacted per command.
-    Network,
-    /// The expected time until a quorum has answered, in seconds.
-    Latency,
-}
-
-impl Objective {
-    /// `load`, `network` or `latency`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Load => "load",
-            Self::Network => "network",
-            Self::Latency => "latency",
-        }
-    }
-}
-
-/// Reads or writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// Reads.
-    Read,
-    /// Writes.
-    Write,
-}
-
-/// One side of the system for one group of clients.
-#[derive(Clone, Debug)]
-pub(crate) struct Family {
-    pub(crate) side: Side,
-    /// The share of all commands that come from these clients.
-    pub(crate) share: f64,
-    pub(crate) source: Source,
-}
-
-/// What is to be solved, in the numbers that were given.
-#[derive(Clone, Debug)]
-pub(crate) struct Problem {
-    pub(crate) families: Vec<Family>,
-    /// Read and write capacity of each node.
-    pub(crate) capacities: Vec<(f64, f64)>,
-    pub(crate) nodes: NodeSet,
-    pub(crate) workload: Workload,
-    pub(crate) objective: Objective,
-    pub(crate) limits: Vec<(Objective, f64)>,
-}
-
-impl Problem {
-    pub(crate) fn counts(&self, metric: Objective) -> bool {
-        self.objective == metric || self.limits.iter().any(|(limited, _)| *limited == metric)
-    }
-}
-
-/// Factors that bring the metrics near 1 in floating point; all 1 in rational arithmetic.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scale {
-    pub(crate) load: f64,
-    pub(crate) network: f64,
-    pub(crate) latency: f64,
-}
-
-impl Scale {
-    pub(crate) const NONE: Self = Self { load: 1.0, network: 1.0, latency: 1.0 };
-
-    pub(crate) fn of(self, metric: Objective) -> f64 {
-        match metric {
-            Objective::Load => self.load,
-            Objective::Network => self.network,
-            Objective::Latency => self.latency,
-        }
-    }
-
-    /// Factors for a problem whose cheapest sets put this load on a node.
-    pub(crate) fn for_problem(problem: &Problem, load: f64) -> Self {
-        let latencies = problem.families.iter().flat_map(|family| family.source.latencies().iter().copied());
-        let slowest = latencies.filter(|latency| latency.is_finite()).fold(0.0, f64::max);
-        let inverse = |value: f64| if value > 0.0 { 1.0 / value } else { 1.0 };
-        Self {
-            load: inverse(load),
-            network: 1.0 / count(problem.nodes.len().max(1)),
-            latency: inverse(slowest),
-        }
-    }
-}
+use std::ops::Range;
 
 /// A row that charges sets by size or latency, or only variables.
 #[derive(Debug)]
@@ -113,21 +26,31 @@ struct Extra<T> {
     bound: T,
 }
 
+impl<T> Extra<T> {
+    /// What of a set's profile it charges for.
+    fn of_profile(&self) -> usize {
+        if self.metric == Objective::Latency { LATENCY } else { SIZE }
+    }
+}
+
 /// A variable that is no probability.
 #[derive(Debug)]
 pub(crate) struct Variable<T> {
     cost: T,
-    /// Its coefficients by row.
-    entries: Vec<(usize, T)>,
-    /// The rows that hold it up, one of which is tight.
-    pub(crate) rows: Vec<usize>,
+    /// The rows that hold it up, one of which is tight: it has the coefficient -1 there.
+    pub(crate) rows: Range<usize>,
+    /// The row that limits it and its coefficient there, if one does.
+    limit: Option<(usize, T)>,
 }
 
 impl<T: Number> Variable<T> {
     /// What the variable would cost per unit, at the prices `y` of the rows: negative if it should grow.
     pub(crate) fn reduced_cost(&self, y: &[T], with_costs: bool) -> T {
         let mut cost = if with_costs { self.cost.clone() } else { T::zero() };
-        for (row, coefficient) in &self.entries {
+        for y in &y[self.rows.clone()] {
+            cost = cost.add(y);
+        }
+        if let Some((row, coefficient)) = &self.limit {
             cost.sub_mul(coefficient, &y[*row]);
         }
         cost
@@ -138,18 +61,29 @@ impl<T: Number> Variable<T> {
 #[derive(Debug)]
 pub(crate) struct Program<'a, T> {
     pub(crate) problem: &'a Problem,
-    /// The nodes that have load rows, and each node's position among them.
-    loaded: Vec<usize>,
-    position: Vec<usize>,
-    /// By family, then read fraction: the share of commands.
-    share: Vec<Vec<T>>,
-    /// By family, then node position: seconds of work per command.
-    work: Vec<Vec<T>>,
+    /// The nodes that have load rows.
+    loaded: NodeSet,
+    /// The number of read fractions.
+    fractions: usize,
+    /// By family and read fraction: the share of commands.
+    share: Vec<T>,
+    /// By family and loaded node: seconds of work per command.
+    work: Vec<T>,
     /// Costs of a set of each family, per member and per second.
     set_cost: Vec<(T, T)>,
     extras: Vec<Extra<T>>,
     pub(crate) variables: Vec<Variable<T>>,
     pub(crate) scale: Scale,
+}
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Row {
+    /// The probabilities of a family.
+    Family(usize),
+    /// The load at a read fraction of a node, by its position among those that have load rows.
+    Load(usize, usize),
+    Extra(usize),
 }
 
 /// A column of the program.
@@ -165,41 +99,44 @@ pub(crate) enum Column {
     Artificial(usize),
 }
 
+/// In the profile of a set: that it is one, how many members it has, its latency; then what it puts on each loaded node.
+const ONE: usize = 0;
+const SIZE: usize = 1;
+const LATENCY: usize = 2;
+const WORK: usize = 3;
+
 impl<'a, T: Number> Program<'a, T> {
     pub(crate) fn new(problem: &'a Problem, scale: Scale) -> Self {
-        let loaded: Vec<usize> =
-            if problem.counts(Objective::Load) { problem.nodes.iter().collect() } else { Vec::new() };
-        let mut position = vec![0; problem.capacities.len()];
-        for (at, &node) in loaded.iter().enumerate() {
-            position[node] = at;
-        }
+        let loaded = if problem.counts(Objective::Load) { problem.nodes } else { NodeSet::EMPTY };
         let points = exact_points::<T>(&problem.workload);
-        let fraction = |side, read: &T| if side == Side::Read { read.clone() } else { T::one().sub(read) };
-        let share = |family: &Family| {
+        let (mut share, mut work) = (Vec::new(), Vec::new());
+        share.reserve(problem.families.len() * points.len());
+        work.reserve(problem.families.len() * loaded.len());
+        for family in &problem.families {
             let of_clients = T::of(family.share);
-            points.iter().map(|(read, _)| fraction(family.side, read).mul(&of_clients)).collect()
-        };
-        let work = |family: &Family| {
-            let capacity = |node: usize| match (problem.capacities[node], family.side) {
-                ((read, _), Side::Read) => read,
-                ((_, write), Side::Write) => write,
-            };
-            loaded.iter().map(|&node| T::of(scale.load).div(&T::of(capacity(node)))).collect()
-        };
+            for (read, _) in &points {
+                let fraction = if family.side == Side::Read { read.clone() } else { T::one().sub(read) };
+                share.push(fraction.mul(&of_clients));
+            }
+            for node in loaded.iter() {
+                let capacity = problem.capacity(node, family.side);
+                work.push(T::of(scale.load).div(&T::of(capacity)));
+            }
+        }
         let mut program = Program {
             problem,
-            share: problem.families.iter().map(share).collect(),
-            work: problem.families.iter().map(work).collect(),
-            set_cost: vec![(T::zero(), T::zero()); problem.families.len()],
             loaded,
-            position,
+            fractions: points.len(),
+            share,
+            work,
+            set_cost: vec![(T::zero(), T::zero()); problem.families.len()],
             extras: Vec::new(),
             variables: Vec::new(),
             scale,
         };
         program.add_load_variables(&points);
         for (metric, bound) in &problem.limits {
-            program.add_limit(*metric, T::of(*bound).mul(&T::of(scale.of(*metric))), &points);
+            program.add_limit(*metric, &T::of(*bound).mul(&T::of(scale.of(*metric))), &points);
         }
         if problem.objective != Objective::Load {
             program.add_objective(problem.objective, &points);
@@ -208,37 +145,48 @@ impl<'a, T: Number> Program<'a, T> {
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.families() + self.load_rows() + self.extras.len()
+        self.first_extra() + self.extras.len()
     }
 
     pub(crate) fn families(&self) -> usize {
         self.problem.families.len()
     }
 
+    fn first_extra(&self) -> usize {
+        self.families() + self.loaded.len() * self.fractions
+    }
+
+    pub(crate) fn row(&self, row: usize) -> Row {
+        if row < self.families() {
+            Row::Family(row)
+        } else if row < self.first_extra() {
+            let at = row - self.families();
+            Row::Load(at / self.loaded.len(), at % self.loaded.len())
+        } else {
+            Row::Extra(row - self.first_extra())
+        }
+    }
+
     /// The right-hand side of a row.
     pub(crate) fn bound(&self, row: usize) -> T {
-        if row < self.families() {
-            return T::one();
+        match self.row(row) {
+            Row::Family(_) => T::one(),
+            Row::Load(..) => T::zero(),
+            Row::Extra(extra) => self.extras[extra].bound.clone(),
         }
-        self.extras
-            .get(row.wrapping_sub(self.families() + self.load_rows()))
-            .map_or_else(T::zero, |e| e.bound.clone())
     }
 
     /// The metric that an upper bound limits, for rows that are limits.
     pub(crate) fn limited(&self, row: usize) -> Option<Objective> {
-        let extra = row.checked_sub(self.families() + self.load_rows())?;
-        self.problem
-            .limits
-            .iter()
-            .map(|(metric, _)| *metric)
-            .find(|metric| self.extras[extra].metric == *metric && self.problem.objective != *metric)
+        let Row::Extra(extra) = self.row(row) else { return None };
+        let metric = self.extras[extra].metric;
+        (metric != self.problem.objective).then_some(metric)
     }
 
     /// The node whose load a row bounds, for rows that bound one.
     pub(crate) fn loaded_node(&self, row: usize) -> Option<usize> {
-        let at = row.checked_sub(self.families()).filter(|at| *at < self.load_rows())?;
-        Some(self.loaded[at % self.loaded.len()])
+        let Row::Load(_, at) = self.row(row) else { return None };
+        self.loaded.iter().nth(at)
     }
 
     /// What a column adds to the objective.
@@ -255,124 +203,182 @@ impl<'a, T: Number> Program<'a, T> {
         }
     }
 
-    /// The nonzero coefficients of a column.
-    pub(crate) fn entries(&self, column: &Column) -> Vec<(usize, T)> {
-        match column {
-            Column::Set(family, candidate) => self.set_entries(*family, candidate),
-            Column::Variable(variable) => self.variables[*variable].entries.clone(),
-            Column::Slack(row) => vec![(*row, T::one())],
-            Column::Artificial(row) if *row < self.families() => vec![(*row, T::one())],
-            Column::Artificial(row) => vec![(*row, T::of(-1.0))],
+    /// The length of the profile of a set: all that rows know of it.
+    pub(crate) fn profile_len(&self) -> usize {
+        WORK + self.loaded.len()
+    }
+
+    /// Writes the profile of a set of a family.
+    pub(crate) fn profile(&self, family: usize, candidate: &Candidate, profile: &mut [T]) {
+        profile[ONE] = T::one();
+        profile[SIZE] = T::of(count(candidate.set.len()));
+        profile[LATENCY] = T::of(candidate.latency);
+        let work = &self.work[family * self.loaded.len()..];
+        for ((node, work), profile) in self.loaded.iter().zip(work).zip(&mut profile[WORK..]) {
+            *profile = if candidate.set.contains(node) { work.clone() } else { T::zero() };
         }
     }
 
-    fn set_entries(&self, family: usize, candidate: &Candidate) -> Vec<(usize, T)> {
-        let mut entries = vec![(family, T::one())];
-        if !self.loaded.is_empty() {
-            for (k, share) in self.share[family].iter().enumerate() {
-                let first = self.families() + k * self.loaded.len();
-                let at = candidate.set.iter().map(|node| self.position[node]);
-                entries.extend(at.map(|at| (first + at, share.mul(&self.work[family][at]))));
+    /// What columns sum to in every row: `sets` holds for each family the sum of the profiles of its sets, each times its
+    /// value, and `variables` the values of the variables.
+    pub(crate) fn sums(&self, sets: &[T], variables: &[T], sums: &mut [T]) {
+        let (families, nodes, len) = (self.families(), self.loaded.len(), self.profile_len());
+        for (family, sum) in sums[..families].iter_mut().enumerate() {
+            *sum = sets[family * len + ONE].clone();
+        }
+        sums[families..].fill(T::zero());
+        for k in 0..self.fractions {
+            let sums = &mut sums[families + k * nodes..families + (k + 1) * nodes];
+            for family in 0..families {
+                let share = &self.share[family * self.fractions + k];
+                let work = &sets[family * len + WORK..(family + 1) * len];
+                for (sum, work) in sums.iter_mut().zip(work) {
+                    sum.add_mul(share, work);
+                }
             }
         }
-        let first = self.families() + self.load_rows();
-        for (i, extra) in self.extras.iter().enumerate() {
-            let amount = match extra.metric {
-                Objective::Load => continue,
-                Objective::Network => count(candidate.set.len()),
-                Objective::Latency => candidate.latency,
-            };
-            entries.push((first + i, extra.charge[family].mul(&T::of(amount))));
+        for (extra, sum) in self.extras.iter().zip(&mut sums[self.first_extra()..]) {
+            for (family, charge) in extra.charge.iter().enumerate() {
+                sum.add_mul(charge, &sets[family * len + extra.of_profile()]);
+            }
         }
-        entries
+        for (variable, value) in self.variables.iter().zip(variables) {
+            for sum in &mut sums[variable.rows.clone()] {
+                *sum = sum.sub(value);
+            }
+            if let Some((row, coefficient)) = &variable.limit {
+                sums[*row].add_mul(coefficient, value);
+            }
+        }
+    }
+
+    /// The coefficient of a column in a row; sets come with their profile.
+    pub(crate) fn coefficient(&self, row: Row, column: &Column, profile: &[T]) -> T {
+        let when = |it: bool, value: f64| if it { T::of(value) } else { T::zero() };
+        match (column, row) {
+            (Column::Set(family, _), Row::Family(of)) => when(of == *family, 1.0),
+            (Column::Set(family, _), Row::Load(k, at)) => {
+                self.share[family * self.fractions + k].mul(&profile[WORK + at])
+            }
+            (Column::Set(family, _), Row::Extra(at)) => {
+                let extra = &self.extras[at];
+                extra.charge.get(*family).map_or_else(T::zero, |c| c.mul(&profile[extra.of_profile()]))
+            }
+            (Column::Variable(variable), _) => {
+                let (variable, row) = (&self.variables[*variable], self.index(row));
+                match &variable.limit {
+                    Some((limit, coefficient)) if *limit == row => coefficient.clone(),
+                    _ => when(variable.rows.contains(&row), -1.0),
+                }
+            }
+            (Column::Slack(of), _) => when(*of == self.index(row), 1.0),
+            (Column::Artificial(of), _) => when(*of == self.index(row), -1.0),
+        }
+    }
+
+    fn index(&self, row: Row) -> usize {
+        match row {
+            Row::Family(family) => family,
+            Row::Load(k, at) => self.families() + k * self.loaded.len() + at,
+            Row::Extra(at) => self.first_extra() + at,
+        }
     }
 
     /// The set of a family with the least reduced cost, and that cost, at the prices `y` of the rows (not above zero on
     /// inequalities).
-    pub(crate) fn cheapest(&self, family: usize, y: &[T], with_costs: bool) -> Option<(T, Candidate)> {
-        let prices = self.prices(family, y, with_costs);
-        let (cost, candidate) = self.problem.families[family].source.cheapest(&prices)?;
+    pub(crate) fn cheapest(
+        &self,
+        family: usize,
+        y: &[T],
+        with_costs: bool,
+        room: &mut Room<T>,
+    ) -> Option<(T, Candidate)> {
+        self.prices(family, y, with_costs, &mut room.prices);
+        let source = &self.problem.families[family].source;
+        let (cost, candidate) = source.cheapest(&room.prices, &mut room.stack)?;
         Some((cost.sub(&y[family]), candidate))
     }
 
-    pub(crate) fn prices(&self, family: usize, y: &[T], with_costs: bool) -> Prices<T> {
+    /// The prices of nodes and of latency for a family, from the prices `y` of the rows.
+    pub(crate) fn prices(&self, family: usize, y: &[T], with_costs: bool, prices: &mut Prices<T>) {
         let (mut size, mut latency) =
             if with_costs { self.set_cost[family].clone() } else { (T::zero(), T::zero()) };
-        let first = self.families() + self.load_rows();
-        for (extra, y) in self.extras.iter().zip(&y[first..]) {
+        for (extra, y) in self.extras.iter().zip(&y[self.first_extra()..]) {
             match extra.metric {
                 Objective::Load => {}
                 Objective::Network => size.sub_mul(&extra.charge[family], y),
                 Objective::Latency => latency.sub_mul(&extra.charge[family], y),
             }
         }
-        let mut node = vec![size; self.problem.capacities.len()];
-        for (at, &of) in self.loaded.iter().enumerate() {
+        let nodes = self.loaded.len();
+        prices.latency = at_least_zero(latency);
+        prices.node.clear();
+        prices.node.resize(self.problem.capacities.len(), at_least_zero(size.clone()));
+        for (at, node) in self.loaded.iter().enumerate() {
             let mut burden = T::zero();
-            for (k, share) in self.share[family].iter().enumerate() {
-                let y = &y[self.families() + k * self.loaded.len() + at];
-                burden.sub_mul(share, y);
+            for k in 0..self.fractions {
+                let y = &y[self.families() + k * nodes + at];
+                if !T::EXACT || *y != T::zero() {
+                    burden.sub_mul(&self.share[family * self.fractions + k], y);
+                }
             }
-            node[of].add_mul(&burden, &self.work[family][at]);
+            let mut price = size.clone();
+            price.add_mul(&burden, &self.work[family * nodes + at]);
+            prices.node[node] = at_least_zero(price);
         }
-        Prices { node: node.into_iter().map(at_least_zero).collect(), latency: at_least_zero(latency) }
-    }
-
-    fn load_rows(&self) -> usize {
-        self.loaded.len() * self.share.first().map_or(0, Vec::len)
     }
 
     fn add_load_variables(&mut self, points: &[(T, T)]) {
-        if self.loaded.is_empty() {
+        let (first, nodes) = (self.families(), self.loaded.len());
+        if nodes == 0 {
             return;
         }
-        let rows_of = |k: usize| {
-            let first = self.problem.families.len() + k * self.loaded.len();
-            first..first + self.loaded.len()
-        };
         let minimised = self.problem.objective == Objective::Load;
-        let variable = |cost: T, rows: Vec<usize>| Variable {
-            cost: if minimised { cost } else { T::zero() },
-            entries: rows.iter().map(|row| (*row, T::of(-1.0))).collect(),
+        let variable = |cost: &T, rows| Variable {
+            cost: if minimised { cost.clone() } else { T::zero() },
             rows,
+            limit: None,
         };
-        self.variables = match self.problem.workload {
-            Workload::Expected(_) => points
-                .iter()
-                .enumerate()
-                .map(|(k, (_, weight))| variable(weight.clone(), rows_of(k).collect()))
-                .collect(),
-            Workload::Worst(..) => vec![variable(T::one(), (0..points.len()).flat_map(rows_of).collect())],
-        };
+        match self.problem.workload {
+            Workload::Expected(_) => self.variables.extend(
+                points
+                    .iter()
+                    .enumerate()
+                    .map(|(k, (_, weight))| variable(weight, first + k * nodes..first + (k + 1) * nodes)),
+            ),
+            Workload::Worst(..) => self.variables.push(variable(&T::one(), first..self.first_extra())),
+        }
     }
 
     /// The charges per member or second of each family, one row of them for an expectation and one per end of a range.
     fn charges(&self, metric: Objective, points: &[(T, T)]) -> Vec<Vec<T>> {
         let scale = T::of(self.scale.of(metric));
-        let at_point = |k: usize| self.share.iter().map(|share| share[k].mul(&scale)).collect();
+        let shares = || self.share.chunks_exact(self.fractions);
         match self.problem.workload {
-            Workload::Worst(..) => (0..points.len()).map(at_point).collect(),
+            Workload::Worst(..) => {
+                (0..points.len()).map(|k| shares().map(|share| share[k].mul(&scale)).collect()).collect()
+            }
             Workload::Expected(_) => {
-                let mean = |share: &Vec<T>| {
+                let mean = |share: &[T]| {
                     let mut mean = T::zero();
                     for (share, (_, weight)) in share.iter().zip(points) {
                         mean.add_mul(share, weight);
                     }
                     mean.mul(&scale)
                 };
-                vec![self.share.iter().map(mean).collect()]
+                vec![shares().map(mean).collect()]
             }
         }
     }
 
-    fn add_limit(&mut self, metric: Objective, bound: T, points: &[(T, T)]) {
+    fn add_limit(&mut self, metric: Objective, bound: &T, points: &[(T, T)]) {
         if metric == Objective::Load {
             let row = self.rows();
             let worst = matches!(self.problem.workload, Workload::Worst(..));
             for (variable, (_, weight)) in self.variables.iter_mut().zip(points) {
-                variable.entries.push((row, if worst { T::one() } else { weight.clone() }));
+                variable.limit = Some((row, if worst { T::one() } else { weight.clone() }));
             }
-            self.extras.push(Extra { metric, charge: Vec::new(), bound });
+            self.extras.push(Extra { metric, charge: Vec::new(), bound: bound.clone() });
             return;
         }
         for charge in self.charges(metric, points) {
@@ -390,10 +396,21 @@ impl<'a, T: Number> Program<'a, T> {
             self.set_cost = charges.swap_remove(0).into_iter().map(cost).collect();
             return;
         }
-        let rows: Vec<usize> = (self.rows()..self.rows() + charges.len()).collect();
-        let entries = rows.iter().map(|row| (*row, T::of(-1.0))).collect();
-        self.variables.push(Variable { cost: T::one(), entries, rows });
+        let rows = self.rows()..self.rows() + charges.len();
+        self.variables.push(Variable { cost: T::one(), rows, limit: None });
         self.extras.extend(charges.into_iter().map(|charge| Extra { metric, charge, bound: T::zero() }));
+    }
+}
+
+/// Room that pricing needs, kept from one time to the next.
+pub(crate) struct Room<T> {
+    pub(crate) prices: Prices<T>,
+    stack: Vec<Priced<T>>,
+}
+
+impl<T: Number> Room<T> {
+    pub(crate) fn new() -> Self {
+        Self { prices: Prices::none(), stack: Vec::new() }
     }
 }
 

@@ -1,21 +1,21 @@
 //! Quorum systems from expressions, compiled so that a protocol can ask them at every message.
 //!
 //! A system is two expressions. If only one is given, the other is its dual, the largest family that meets it; if both
-//! are given, they must meet (section 2 of the paper). Membership tests run on a compiled form in which the leaves of a
-//! gate are one bit mask: a majority of 63 nodes is one population count.
+//! are given, they must meet (section 2 of the paper). Both are kept in a compiled form
+//! ([`crate::tree`]) as well.
 
+use crate::problem::Side;
+use crate::tree::Compiled;
 use crate::{Cluster, Error, Expr, NodeSet, QuorumSystem, Result};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A read-write quorum system given by expressions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Text", into = "Text")]
 pub struct ReadWriteQuorumSystem {
-    reads: Expr,
-    writes: Expr,
-    nodes: NodeSet,
-    read_test: Test,
-    write_test: Test,
+    reads: Arc<Compiled>,
+    writes: Arc<Compiled>,
 }
 
 impl ReadWriteQuorumSystem {
@@ -88,12 +88,17 @@ impl ReadWriteQuorumSystem {
 
     /// The expression of the read quorums.
     pub fn read_expr(&self) -> &Expr {
-        &self.reads
+        &self.reads.expr
     }
 
     /// The expression of the write quorums.
     pub fn write_expr(&self) -> &Expr {
-        &self.writes
+        &self.writes.expr
+    }
+
+    /// One side, compiled.
+    pub(crate) fn side(&self, side: Side) -> &Arc<Compiled> {
+        if side == Side::Read { &self.reads } else { &self.writes }
     }
 
     /// The most crashes, wherever they are, that leave a read quorum and a write quorum (the paper's fault tolerance).
@@ -101,7 +106,7 @@ impl ReadWriteQuorumSystem {
     /// # Errors
     /// When a side repeats nodes and has too many quorums.
     pub fn resilience(&self) -> Result<usize> {
-        Ok(self.reads.resilience()?.min(self.writes.resilience()?))
+        Ok(self.read_expr().resilience()?.min(self.write_expr().resilience()?))
     }
 
     /// Do any two write quorums meet as well? Protocols that need it, such as those with a register that several clients
@@ -110,7 +115,7 @@ impl ReadWriteQuorumSystem {
     /// # Errors
     /// When the write quorums are too many to find out.
     pub fn writes_meet_each_other(&self) -> Result<bool> {
-        Ok(disjoint_quorums(&self.writes, &self.writes)?.is_none())
+        Ok(disjoint_quorums(self.write_expr(), self.write_expr())?.is_none())
     }
 
     /// Is every set that meets all read quorums a write quorum? Then no write quorum could be added.
@@ -118,8 +123,9 @@ impl ReadWriteQuorumSystem {
     /// # Errors
     /// When the quorums are too many to find out.
     pub fn is_maximal(&self) -> Result<bool> {
-        let dual = self.reads.dual();
-        Ok(dual == self.writes || dual.minimal_quorums()?.into_iter().all(|set| self.writes.is_quorum(set)))
+        let dual = self.read_expr().dual();
+        let all_are_writes = || Ok(dual.minimal_quorums()?.into_iter().all(|set| self.is_write_quorum(set)));
+        if dual == *self.write_expr() { Ok(true) } else { all_are_writes() }
     }
 
     /// The fewest nodes that a read quorum and a write quorum have in common.
@@ -127,29 +133,27 @@ impl ReadWriteQuorumSystem {
     /// # Errors
     /// When a side has too many quorums.
     pub fn least_overlap(&self) -> Result<usize> {
-        let writes = self.writes.minimal_quorums()?;
+        let writes = self.write_expr().minimal_quorums()?;
         let meet = |read: NodeSet| writes.iter().map(|write| read.intersection(*write).len()).min();
-        Ok(self.reads.minimal_quorums()?.into_iter().filter_map(meet).min().unwrap_or(0))
+        Ok(self.read_expr().minimal_quorums()?.into_iter().filter_map(meet).min().unwrap_or(0))
     }
 
     fn unchecked(reads: Expr, writes: Expr) -> Self {
-        let nodes = reads.nodes().union(writes.nodes());
-        let (read_test, write_test) = (Test::new(&reads), Test::new(&writes));
-        Self { reads, writes, nodes, read_test, write_test }
+        Self { reads: Arc::new(Compiled::new(reads)), writes: Arc::new(Compiled::new(writes)) }
     }
 }
 
 impl QuorumSystem for ReadWriteQuorumSystem {
     fn nodes(&self) -> NodeSet {
-        self.nodes
+        self.reads.nodes.union(self.writes.nodes)
     }
 
     fn is_read_quorum(&self, nodes: NodeSet) -> bool {
-        self.read_test.holds(nodes)
+        self.reads.tree.holds(nodes)
     }
 
     fn is_write_quorum(&self, nodes: NodeSet) -> bool {
-        self.write_test.holds(nodes)
+        self.writes.tree.holds(nodes)
     }
 }
 
@@ -163,7 +167,7 @@ struct Text {
 
 impl From<ReadWriteQuorumSystem> for Text {
     fn from(system: ReadWriteQuorumSystem) -> Self {
-        Self { reads: system.reads.to_string(), writes: system.writes.to_string() }
+        Self { reads: system.read_expr().to_string(), writes: system.write_expr().to_string() }
     }
 }
 
@@ -173,50 +177,6 @@ impl TryFrom<Text> for ReadWriteQuorumSystem {
     fn try_from(text: Text) -> Result<Self> {
         let numbered = Cluster::named((0..NodeSet::CAPACITY).map(|i| format!("n{i}")))?;
         Self::parse(&numbered, Some(&text.reads), Some(&text.writes))
-    }
-}
-
-/// A gate that can be tested quickly.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Test {
-    threshold: u32,
-    /// Leaves with one vote.
-    leaves: NodeSet,
-    /// All other members.
-    members: Vec<(u32, Test)>,
-}
-
-impl Test {
-    fn new(expr: &Expr) -> Self {
-        let gate = match expr {
-            Expr::Leaf(node) => {
-                return Self { threshold: 1, leaves: NodeSet::single(node.index()), members: Vec::new() };
-            }
-            Expr::Gate(gate) => gate,
-        };
-        let mut leaves = NodeSet::EMPTY;
-        let mut members = Vec::new();
-        for (votes, child) in gate.children() {
-            match child {
-                Expr::Leaf(node) if *votes == 1 && leaves.insert(node.index()) => {}
-                child => members.push((*votes, Self::new(child))),
-            }
-        }
-        Self { threshold: gate.threshold(), leaves, members }
-    }
-
-    fn holds(&self, nodes: NodeSet) -> bool {
-        let mut missing =
-            i64::from(self.threshold) - i64::from(nodes.intersection(self.leaves).bits().count_ones());
-        for (votes, member) in &self.members {
-            if missing <= 0 {
-                break;
-            }
-            if member.holds(nodes) {
-                missing -= i64::from(*votes);
-            }
-        }
-        missing <= 0
     }
 }
 

@@ -4,7 +4,7 @@
 //! latencies are rows of a table, one column per node, so that what is slow together stays slow together.
 
 use crate::plan::solve;
-use crate::program::Side;
+use crate::problem::Side;
 use crate::solution::choices;
 use crate::{
     Cluster, Error, Expr, Node, NodeSet, Plan, QuorumSystem, ReadWriteQuorumSystem, Result, Strategy,
@@ -47,7 +47,7 @@ impl ReadWriteQuorumSystem {
         let total = check(cluster, sites)?;
         let mut families = Vec::new();
         for site in sites {
-            families.extend(plan.families(self, &site.latencies, site.weight / total)?);
+            families.extend(plan.families(self, &site.latencies.as_slice().into(), site.weight / total)?);
         }
         let problem = plan.problem_of(self, cluster, families);
         let solved = solve(&problem)?;

@@ -3,7 +3,8 @@
 use crate::Result;
 use crate::certificate::Certificate;
 use crate::plan::Solved;
-use crate::program::{Column, Problem, Program, Scale, Side};
+use crate::problem::{Problem, Scale, Side};
+use crate::program::{Column, Program};
 use crate::simplex;
 use crate::strategy::{Choice, Strategy};
 use num_rational::BigRational;
@@ -47,7 +48,7 @@ impl Solution {
     /// When the solver does not end.
     pub fn prove(&self) -> Result<Certificate> {
         let program = Program::<BigRational>::new(&self.problem, Scale::NONE);
-        let ended = simplex::resume(&program, &self.solved.basis)?;
+        let ended = simplex::resume(&program, &self.solved.basis, &self.solved.tight)?;
         Ok(Certificate::new(&self.problem, &ended))
     }
 }

@@ -1,14 +1,15 @@
 //! Where the sets come from that a strategy chooses among.
 //!
-//! A duplicate-free expression answers with its cheapest set directly ([`Tree`]). Any other is enumerated once, down to the
+//! A duplicate-free expression answers with its cheapest set directly ([`crate::tree`]). Any other is enumerated once, down to the
 //! sets that can be needed: minimal ones, and, where crashes must be survived and latency counts, those that contain a
 //! faster quorum than every smaller resilient set. Without crashes to survive minimal quorums are enough: dropping a member
 //! of a quorum that is not among its fastest never makes it slower.
 
 use crate::number::Number;
 use crate::quorums::{MAX_QUORUMS, minimal};
-use crate::tree::{Demand, Tree};
+use crate::tree::{Compiled, Demand, Priced};
 use crate::{Error, Expr, NodeSet, Result};
+use std::sync::Arc;
 
 /// A set that clients may contact, and how long they wait for a quorum of it, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,13 +24,30 @@ pub(crate) struct Prices<T> {
     pub(crate) latency: T,
 }
 
+impl<T: Number> Prices<T> {
+    /// Prices of no nodes.
+    pub(crate) fn none() -> Self {
+        Self { node: Vec::new(), latency: T::zero() }
+    }
+
+    /// What a set costs.
+    pub(crate) fn of(&self, candidate: &Candidate) -> T {
+        let mut cost = T::of(candidate.latency).mul(&self.latency);
+        for node in candidate.set.iter() {
+            cost = cost.add(&self.node[node]);
+        }
+        cost
+    }
+}
+
 /// The sets of one side of a system, for one group of clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    kind: Kind,
-    expr: Expr,
+    quorums: Arc<Compiled>,
+    /// The sets, if nodes repeat.
+    list: Option<Vec<Candidate>>,
     /// Seconds to each node.
-    latencies: Vec<f64>,
+    latencies: Arc<[f64]>,
     /// Distinct latencies of usable nodes, ascending, each with the nodes that are no slower; none unless `timed`.
     levels: Vec<(f64, NodeSet)>,
     usable: NodeSet,
@@ -38,62 +56,47 @@ pub(crate) struct Source {
     timed: bool,
 }
 
-#[derive(Clone, Debug)]
-enum Kind {
-    Tree(Tree),
-    List(Vec<Candidate>),
-}
-
 impl Source {
-    /// The sets of `usable` nodes that are quorums of `expr` after any `resilient` crashes; `None` if there are none.
+    /// The sets of `usable` nodes that are quorums after any `resilient` crashes; `None` if there are none.
     pub(crate) fn new(
-        expr: &Expr,
-        latencies: Vec<f64>,
+        quorums: &Arc<Compiled>,
+        latencies: Arc<[f64]>,
         usable: NodeSet,
         resilient: usize,
         timed: bool,
     ) -> Result<Option<Self>> {
-        let usable = usable.intersection(expr.nodes());
+        let usable = usable.intersection(quorums.nodes);
         let levels = if timed { levels(&latencies, usable) } else { Vec::new() };
-        let (kind, expr) = (Kind::Tree(Tree::new(expr)), expr.clone());
-        let mut source = Self { kind, expr, latencies, levels, usable, resilient, timed };
-        if !source.expr.is_dup_free() {
-            source.kind = Kind::List(source.enumerate()?);
+        let quorums = quorums.clone();
+        let mut source = Self { quorums, list: None, latencies, levels, usable, resilient, timed };
+        if !source.quorums.dup_free {
+            source.list = Some(source.enumerate()?);
         }
         Ok(source.is_possible().then_some(source))
     }
 
-    /// A cheapest set and its cost; prices are not negative.
-    pub(crate) fn cheapest<T: Number>(&self, prices: &Prices<T>) -> Option<(T, Candidate)> {
+    /// A cheapest set and its cost; prices are not negative. `stack` is room for the oracle.
+    pub(crate) fn cheapest<T: Number>(
+        &self,
+        prices: &Prices<T>,
+        stack: &mut Vec<Priced<T>>,
+    ) -> Option<(T, Candidate)> {
+        let tree = &self.quorums.tree;
+        let demand = Demand { allowed: self.usable, resilient: self.resilient, fast: None };
+        if let Some(list) = &self.list {
+            return cheapest_listed(list, prices);
+        }
+        if !prices.latency.is_above_zero() {
+            let (cost, set) = tree.cheapest(&prices.node, demand, stack)?;
+            return Some((cost, self.candidate(set)));
+        }
         let mut best: Option<(T, Candidate)> = None;
-        let mut keep = |cost: T, set: Candidate| {
-            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                best = Some((cost, set));
-            }
-        };
-        match &self.kind {
-            Kind::List(list) => {
-                for candidate in list {
-                    let mut cost = T::of(candidate.latency).mul(&prices.latency);
-                    for node in candidate.set.iter() {
-                        cost = cost.add(&prices.node[node]);
-                    }
-                    keep(cost, *candidate);
-                }
-            }
-            Kind::Tree(tree) if !prices.latency.is_above_zero() => {
-                let demand = Demand { allowed: self.usable, resilient: self.resilient, fast: None };
-                if let Some((cost, set)) = tree.cheapest(&prices.node, demand) {
-                    keep(cost, self.candidate(set));
-                }
-            }
-            Kind::Tree(tree) => {
-                for (latency, fast) in &self.levels {
-                    let demand =
-                        Demand { allowed: self.usable, resilient: self.resilient, fast: Some(*fast) };
-                    if let Some((cost, set)) = tree.cheapest(&prices.node, demand) {
-                        keep(cost.add(&T::of(*latency).mul(&prices.latency)), self.candidate(set));
-                    }
+        for (latency, fast) in &self.levels {
+            let demand = Demand { fast: Some(*fast), ..demand };
+            if let Some((mut cost, set)) = tree.cheapest(&prices.node, demand, stack) {
+                cost.add_mul(&T::of(*latency), &prices.latency);
+                if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                    best = Some((cost, self.candidate(set)));
                 }
             }
         }
@@ -103,7 +106,7 @@ impl Source {
     /// The least time after which the members that have answered form a quorum; infinite if they never do.
     pub(crate) fn latency(&self, set: NodeSet) -> f64 {
         let done = |levels: &[(f64, NodeSet)]| {
-            let done = levels.iter().find(|(_, fast)| self.expr.is_quorum(set.intersection(*fast)));
+            let done = levels.iter().find(|(_, fast)| self.quorums.tree.holds(set.intersection(*fast)));
             done.map_or(f64::INFINITY, |(latency, _)| *latency)
         };
         // Where latencies do not count, few are asked for.
@@ -121,24 +124,22 @@ impl Source {
 
     /// Is this set one a strategy may use?
     pub(crate) fn allows(&self, set: NodeSet) -> bool {
-        set.is_subset(self.usable) && survives(&self.expr, set, self.resilient)
+        set.is_subset(self.usable) && survives(&self.quorums.expr, set, self.resilient)
     }
 
     /// All minimal sets.
     pub(crate) fn minimal_sets(&self) -> Result<Vec<NodeSet>> {
-        let Some(resilient) = self.expr.resilient(self.resilient)? else { return Ok(Vec::new()) };
+        let Some(resilient) = self.quorums.expr.resilient(self.resilient)? else { return Ok(Vec::new()) };
         Ok(resilient.minimal_quorums()?.into_iter().filter(|set| set.is_subset(self.usable)).collect())
     }
 
     /// Is there any set?
     fn is_possible(&self) -> bool {
-        match &self.kind {
-            Kind::List(list) => !list.is_empty(),
-            Kind::Tree(_) if self.resilient == 0 => self.expr.is_quorum(self.usable),
-            Kind::Tree(tree) => {
-                let demand = Demand { allowed: self.usable, resilient: self.resilient, fast: None };
-                tree.cheapest(&vec![0.0; self.latencies.len()], demand).is_some()
-            }
+        let free = || Prices { node: vec![0.0; self.latencies.len()], latency: 0.0 };
+        match &self.list {
+            Some(list) => !list.is_empty(),
+            None if self.resilient == 0 => self.quorums.tree.holds(self.usable),
+            None => self.cheapest(&free(), &mut Vec::new()).is_some(),
         }
     }
 
@@ -152,7 +153,7 @@ impl Source {
         if self.resilient == 0 || !self.timed {
             return Ok(candidates);
         }
-        let quorums = self.expr.minimal_quorums()?;
+        let quorums = self.quorums.expr.minimal_quorums()?;
         for (latency, fast) in &self.levels {
             let quick: Vec<NodeSet> =
                 quorums.iter().copied().filter(|quorum| quorum.is_subset(*fast)).collect();
@@ -169,6 +170,17 @@ impl Source {
         candidates.dedup();
         Ok(candidates)
     }
+}
+
+fn cheapest_listed<T: Number>(list: &[Candidate], prices: &Prices<T>) -> Option<(T, Candidate)> {
+    let mut best: Option<(T, Candidate)> = None;
+    for candidate in list {
+        let cost = prices.of(candidate);
+        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+            best = Some((cost, *candidate));
+        }
+    }
+    best
 }
 
 /// Is the set still a quorum after any `crashes` of its members crash?

@@ -6,7 +6,7 @@
 //! expectation of 1/load, which is not the inverse of the expected load; both are here.
 
 use crate::number::count;
-use crate::program::Side;
+use crate::problem::Side;
 use crate::source::{Source, survives};
 use crate::{Cluster, Error, Node, NodeSet, QuorumSystem, ReadWriteQuorumSystem, Result, Workload};
 
@@ -61,17 +61,16 @@ impl Strategy {
                 }
             }
         }
-        let latencies = |expr: &crate::Expr, sets: &[(NodeSet, f64)]| -> Result<Vec<Choice>> {
-            let times: Vec<f64> = cluster.iter().map(|node| node.latency).collect();
-            let source = Source::new(expr, times, expr.nodes(), 0, false)?;
+        let latencies = |side, sets: &[(NodeSet, f64)]| -> Result<Vec<Choice>> {
+            let (quorums, times) = (system.side(side), cluster.iter().map(|node| node.latency).collect());
+            let source = Source::new(quorums, times, quorums.nodes, 0, false)?;
             let latency = |set| source.as_ref().map_or(f64::INFINITY, |source| source.latency(set));
             Ok(sets
                 .iter()
                 .map(|&(nodes, probability)| Choice { nodes, probability, latency: latency(nodes) })
                 .collect())
         };
-        let (reads, writes) =
-            (latencies(system.read_expr(), reads)?, latencies(system.write_expr(), writes)?);
+        let (reads, writes) = (latencies(Side::Read, reads)?, latencies(Side::Write, writes)?);
         Self::of_choices(&cluster.capacities(), reads, writes)
     }
 

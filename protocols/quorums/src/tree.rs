@@ -1,8 +1,11 @@
-//! The cheapest quorum of a duplicate-free expression, without enumerating quorums.
+//! Expressions in the form in which protocols and the solver ask them: is this a quorum, and which quorum is cheapest?
+//!
+//! The leaves of a gate that have one vote are one bit mask, so that a majority of 63 nodes is tested by one population
+//! count.
 //!
 //! Nodes have prices; a quorum costs the sum of its members. In a duplicate-free expression the members of a gate share no
 //! node, so the cheapest quorum of a gate is a cheapest choice of satisfied members: the k cheapest of a `choose`, a
-//! knapsack of votes otherwise. This is the oracle of column generation.
+//! knapsack of votes otherwise. Quorums need not be enumerated. This is the oracle of column generation.
 //!
 //! The same recursion finds cheapest *f-resilient* sets. Say that a set has level l at a gate if l crashes of its members
 //! are needed to unsatisfy the gate. A gate has level at least l when no choice of its members with levels summing to less
@@ -11,17 +14,22 @@
 
 use crate::number::Number;
 use crate::{Expr, NodeSet};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// A set and the sum of its members' prices.
 pub(crate) type Priced<T> = (T, NodeSet);
 
-/// A duplicate-free expression in the form the oracle walks.
-#[derive(Clone, Debug)]
-pub(crate) enum Tree {
-    Leaf(usize),
-    /// The threshold, whether all votes are one, and the members.
-    Gate(u32, bool, Vec<(u32, Tree)>),
+/// A gate; a leaf alone is a gate of one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tree {
+    threshold: u32,
+    /// Leaves with one vote, each once.
+    leaves: NodeSet,
+    /// All other members.
+    members: Vec<(u32, Tree)>,
+    /// Has every member one vote?
+    unit: bool,
 }
 
 /// What a set must have besides being a quorum.
@@ -35,84 +43,138 @@ pub(crate) struct Demand {
     pub(crate) fast: Option<NodeSet>,
 }
 
+/// An expression with the form in which it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Compiled {
+    pub(crate) expr: Expr,
+    pub(crate) tree: Tree,
+    pub(crate) nodes: NodeSet,
+    pub(crate) dup_free: bool,
+}
+
+impl Compiled {
+    pub(crate) fn new(expr: Expr) -> Self {
+        let (tree, nodes) = (Tree::new(&expr), expr.nodes());
+        let dup_free = expr.leaves() == nodes.len();
+        Self { expr, tree, nodes, dup_free }
+    }
+}
+
 impl Tree {
     pub(crate) fn new(expr: &Expr) -> Self {
-        match expr {
-            Expr::Leaf(node) => Self::Leaf(node.index()),
-            Expr::Gate(gate) => Self::Gate(
-                gate.threshold(),
-                gate.is_unit(),
-                gate.children().iter().map(|(votes, child)| (*votes, Self::new(child))).collect(),
-            ),
+        let gate = match expr {
+            Expr::Leaf(node) => return Self::leaf(node.index()),
+            Expr::Gate(gate) => gate,
+        };
+        let mut leaves = NodeSet::EMPTY;
+        let mut members = Vec::new();
+        for (votes, child) in gate.children() {
+            match child {
+                Expr::Leaf(node) if *votes == 1 && leaves.insert(node.index()) => {}
+                child => members.push((*votes, Self::new(child))),
+            }
         }
+        Self { threshold: gate.threshold(), leaves, members, unit: gate.is_unit() }
     }
 
-    /// A cheapest set that meets the demand; prices are not negative.
-    pub(crate) fn cheapest<T: Number>(&self, prices: &[T], demand: Demand) -> Option<Priced<T>> {
+    fn leaf(node: usize) -> Self {
+        Self { threshold: 1, leaves: NodeSet::single(node), members: Vec::new(), unit: true }
+    }
+
+    /// Does the set contain a quorum?
+    pub(crate) fn holds(&self, nodes: NodeSet) -> bool {
+        let mut missing =
+            i64::from(self.threshold) - i64::from(nodes.intersection(self.leaves).bits().count_ones());
+        for (votes, member) in &self.members {
+            if missing <= 0 {
+                break;
+            }
+            if member.holds(nodes) {
+                missing -= i64::from(*votes);
+            }
+        }
+        missing <= 0
+    }
+
+    /// A cheapest set that meets the demand; prices are not negative. For expressions without repeated nodes.
+    /// `stack` is room for the members of gates, left as it was.
+    pub(crate) fn cheapest<T: Number>(
+        &self,
+        prices: &[T],
+        demand: Demand,
+        stack: &mut Vec<Priced<T>>,
+    ) -> Option<Priced<T>> {
         if demand.resilient == 0 {
             let allowed = demand.fast.map_or(demand.allowed, |fast| fast.intersection(demand.allowed));
-            return self.cheapest_quorum(prices, allowed);
+            return self.cheapest_quorum(prices, allowed, stack);
         }
         let mut levels = self.levels(prices, demand);
         levels.swap_remove(usize::from(demand.fast.is_some())).swap_remove(demand.resilient + 1)
     }
 
-    fn cheapest_quorum<T: Number>(&self, prices: &[T], allowed: NodeSet) -> Option<Priced<T>> {
-        let (threshold, unit, children) = match self {
-            Self::Leaf(node) => {
-                return allowed.contains(*node).then(|| (prices[*node].clone(), NodeSet::single(*node)));
-            }
-            Self::Gate(threshold, unit, children) => (*threshold, *unit, children),
-        };
-        let members = children
-            .iter()
-            .filter_map(|(votes, child)| Some((*votes, child.cheapest_quorum(prices, allowed)?)));
-        if unit {
-            cheapest_members(threshold as usize, children.len(), members.map(|(_, member)| member))
-        } else {
-            knapsack(threshold as usize, members)
+    fn cheapest_quorum<T: Number>(
+        &self,
+        prices: &[T],
+        allowed: NodeSet,
+        stack: &mut Vec<Priced<T>>,
+    ) -> Option<Priced<T>> {
+        let first = stack.len();
+        let leaf = |node: usize| (prices[node].clone(), NodeSet::single(node));
+        if !self.unit {
+            let leaves = self.leaves.intersection(allowed).iter().map(|node| (1, leaf(node)));
+            let members = self.members.iter().filter_map(|(votes, member)| {
+                Some((*votes, member.cheapest_quorum(prices, allowed, stack)?))
+            });
+            return knapsack(self.threshold as usize, leaves.chain(members));
         }
+        stack.extend(self.leaves.intersection(allowed).iter().map(leaf));
+        for (_, member) in &self.members {
+            let cheapest = member.cheapest_quorum(prices, allowed, stack);
+            stack.extend(cheapest);
+        }
+        let cheapest = cheapest_members(self.threshold as usize, &mut stack[first..]);
+        stack.truncate(first);
+        cheapest
     }
 
     /// Cheapest sets by flag and level: `[flag][level]`, where a set with the flag contains a quorum of fast nodes.
     fn levels<T: Number>(&self, prices: &[T], demand: Demand) -> Vec<Vec<Option<Priced<T>>>> {
         let most = demand.resilient + 1;
-        let nothing = (T::zero(), NodeSet::EMPTY);
-        let (threshold, children) = match self {
-            Self::Leaf(node) => {
-                let member = (prices[*node].clone(), NodeSet::single(*node));
-                let member = demand.allowed.contains(*node).then_some(member);
-                let fast = demand.fast.is_some_and(|fast| fast.contains(*node));
-                let mut plain = vec![None; most + 1];
-                plain[1].clone_from(&member);
-                let mut flagged = vec![None; most + 1];
-                if fast {
-                    flagged[0].clone_from(&member);
-                    flagged[1] = member;
-                }
-                plain[0] = Some(nothing);
-                return vec![plain, flagged];
-            }
-            Self::Gate(threshold, _, children) => (*threshold, children),
-        };
-        let total: u32 = children.iter().map(|(votes, _)| votes).sum();
-        let spare = total - threshold;
-        let mut partial = BTreeMap::from([(Partial::new(demand.resilient), nothing)]);
-        for (votes, child) in children {
-            let options = child.levels(prices, demand);
-            partial = extend(&partial, *votes, &options, spare, threshold);
+        let leaves = self.leaves.iter().map(|node| (1, leaf_levels(node, prices, demand)));
+        let members = self.members.iter().map(|(votes, member)| (*votes, member.levels(prices, demand)));
+        let total =
+            self.leaves.bits().count_ones() + self.members.iter().map(|(votes, _)| votes).sum::<u32>();
+        let spare = total - self.threshold;
+        let mut partial = BTreeMap::from([(Partial::new(demand.resilient), (T::zero(), NodeSet::EMPTY))]);
+        for (votes, options) in leaves.chain(members) {
+            partial = extend(&partial, votes, &options, spare, self.threshold);
         }
         let mut result = vec![vec![None; most + 1]; 2];
         for (state, priced) in partial {
             let lost = |crashes: usize| if crashes == 0 { 0 } else { state.taken[crashes - 1] };
             let reached = (1..=most).take_while(|level| state.absent + lost(level - 1) <= spare).count();
-            let flags = 1 + usize::from(state.fast >= threshold);
+            let flags = 1 + usize::from(state.fast >= self.threshold);
             for kept in result.iter_mut().take(flags).flat_map(|levels| &mut levels[..=reached]) {
                 keep_cheaper(kept, &priced);
             }
         }
         result
     }
+}
+
+/// [`Tree::levels`] of a node alone.
+fn leaf_levels<T: Number>(node: usize, prices: &[T], demand: Demand) -> Vec<Vec<Option<Priced<T>>>> {
+    let most = demand.resilient + 1;
+    let member = demand.allowed.contains(node).then(|| (prices[node].clone(), NodeSet::single(node)));
+    let mut plain = vec![None; most + 1];
+    plain[0] = Some((T::zero(), NodeSet::EMPTY));
+    plain[1].clone_from(&member);
+    let mut flagged = vec![None; most + 1];
+    if demand.fast.is_some_and(|fast| fast.contains(node)) {
+        flagged[0].clone_from(&member);
+        flagged[1] = member;
+    }
+    vec![plain, flagged]
 }
 
 /// What matters of a choice for the members of a gate seen so far.
@@ -181,33 +243,26 @@ fn keep_cheaper<T: Number>(kept: &mut Option<Priced<T>>, priced: &Priced<T>) {
     }
 }
 
-/// The union of the `k` cheapest members, out of `m` of which some may be impossible.
-fn cheapest_members<T: Number>(
-    k: usize,
-    m: usize,
-    members: impl Iterator<Item = Priced<T>>,
-) -> Option<Priced<T>> {
-    let by_cost = |a: &Priced<T>, b: &Priced<T>| {
-        a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal).then(a.1.cmp(&b.1))
-    };
-    let join = |(cost, set): Priced<T>, (more, members): Priced<T>| (cost.add(&more), set.union(members));
-    // Sums and products, which most gates are, need no list.
-    if k == 1 {
-        return members.min_by(by_cost);
-    }
-    if k == m {
-        let mut present = 0;
-        let all = members.inspect(|_| present += 1).reduce(join);
-        return all.filter(|_| present == m);
-    }
-    let mut members: Vec<Priced<T>> = members.collect();
+/// The union of the `k` cheapest members.
+fn cheapest_members<T: Number>(k: usize, members: &mut [Priced<T>]) -> Option<Priced<T>> {
     if members.len() < k {
         return None;
+    }
+    let by_cost =
+        |a: &Priced<T>, b: &Priced<T>| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1));
+    if k == 1 {
+        return members.iter().min_by(|a, b| by_cost(a, b)).cloned();
     }
     if k < members.len() {
         members.select_nth_unstable_by(k - 1, by_cost);
     }
-    members.into_iter().take(k).reduce(join)
+    let (first, others) = members[..k].split_first()?;
+    let mut chosen = first.clone();
+    for (cost, set) in others {
+        chosen.0 = chosen.0.add(cost);
+        chosen.1 = chosen.1.union(*set);
+    }
+    Some(chosen)
 }
 
 /// The cheapest members whose votes reach the threshold.
@@ -276,7 +331,7 @@ mod tests {
                         .filter(|set| fast.is_none_or(|fast| expr.is_quorum(set.intersection(fast))))
                         .map(|set| cost(*set))
                         .min_by(f64::total_cmp);
-                    let found = tree.cheapest(&prices, Demand { allowed, resilient, fast });
+                    let found = tree.cheapest(&prices, Demand { allowed, resilient, fast }, &mut Vec::new());
                     assert_eq!(found.map(|(found, _)| found), expected, "{text} {resilient} {fast:?}");
                     if let Some((found, set)) = found {
                         assert!(survives(&expr, set, resilient) && (cost(set) - found).abs() < 1e-12);

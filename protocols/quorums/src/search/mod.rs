@@ -20,8 +20,9 @@ mod climb;
 pub use canonical::{MAX_ENUMERATED, duplicate_free};
 
 use crate::plan::{Plan, attempt};
-use crate::program::{Objective, Problem, Program};
-use crate::{Attributes, Cluster, Error, Expr, Node, ReadWriteQuorumSystem, Result};
+use crate::problem::{Objective, Problem};
+use crate::program::Program;
+use crate::{Attributes, Cluster, Error, Expr, Node, ReadWriteQuorumSystem, Result, source};
 use bounds::Prices;
 use canonical::Arena;
 use std::collections::BTreeSet;
@@ -309,7 +310,11 @@ fn problem(cluster: &Cluster, plan: &Plan, reads: Expr) -> Result<Problem> {
 fn bounding_prices(problem: &Problem) -> Result<Tried> {
     let (scale, ended) = attempt(problem)?;
     let program = Program::<f64>::new(problem, scale);
-    let side = |family| program.prices(family, &ended.y, ended.feasible);
+    let side = |family| {
+        let mut prices = source::Prices::none();
+        program.prices(family, &ended.y, ended.feasible, &mut prices);
+        prices
+    };
     let constant = (program.families()..program.rows()).map(|row| ended.y[row] * program.bound(row)).sum();
     let unit = ended.feasible.then_some(scale.of(problem.objective));
     let latencies = problem.families[0].source.latencies();
