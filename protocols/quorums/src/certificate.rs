@@ -103,9 +103,11 @@ impl Certificate {
             let cost = variable.reduced_cost(y, self.feasible);
             holds(!cost.is_negative(), || format!("variable {i} has the reduced cost {cost}"))?;
         }
+        let mut room = Room::new(program);
+        program.price(program.priced(y), self.feasible, &mut room);
         for family in 0..program.families() {
-            let cheapest = program.cheapest(family, y, self.feasible, &mut Room::new());
-            let cost = cheapest.map_or_else(BigRational::zero, |(cost, _)| cost);
+            let cheapest = program.cheapest(family, &mut room);
+            let cost = cheapest.map_or_else(BigRational::zero, |(cost, _)| cost - &y[family]);
             holds(!cost.is_negative(), || format!("a set of family {family} has the reduced cost {cost}"))?;
         }
         let mut bound = BigRational::zero();

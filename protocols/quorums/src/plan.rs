@@ -260,8 +260,8 @@ fn first_load(problem: &Problem) -> f64 {
     let read = problem.workload.mean();
     for family in &problem.families {
         let fraction = if family.side == Side::Read { read } else { 1.0 - read };
-        let work = (0..load.len()).map(|node| 1.0 / problem.capacity(node, family.side)).collect();
-        let prices = Prices { node: work, latency: 0.0 };
+        let work = (0..load.len()).map(|node| 1.0 / problem.capacity(node, family.side));
+        let prices = Prices::of_nodes(work.collect());
         if let Some((_, candidate)) = family.source.cheapest(&prices, &mut stack) {
             for node in candidate.set.iter() {
                 load[node] += fraction * family.share * prices.node[node];

@@ -8,13 +8,13 @@
 //! - one per limit, or per end of a range of fractions: load, network load or latency is at most this.
 //!
 //! A set's column follows from its members: every row charges it per member, per set size or per second of latency. So the
-//! reduced cost of a set is a sum of node prices, which is what [`Source::cheapest`] minimises.
+//! reduced cost of a set is a sum of node prices, which is what [`crate::source::Source::cheapest`] minimises.
 
+use crate::Workload;
 use crate::number::{Number, count};
 use crate::problem::{Objective, Problem, Scale, Side};
 use crate::source::{Candidate, Prices};
 use crate::tree::Priced;
-use crate::{NodeSet, Workload};
 use std::ops::Range;
 
 /// A row that charges sets by size or latency, or only variables.
@@ -62,7 +62,7 @@ impl<T: Number> Variable<T> {
 pub(crate) struct Program<'a, T> {
     pub(crate) problem: &'a Problem,
     /// The nodes that have load rows.
-    loaded: NodeSet,
+    loaded: Vec<usize>,
     /// The number of read fractions.
     fractions: usize,
     /// By family and read fraction: the share of commands.
@@ -107,7 +107,8 @@ const WORK: usize = 3;
 
 impl<'a, T: Number> Program<'a, T> {
     pub(crate) fn new(problem: &'a Problem, scale: Scale) -> Self {
-        let loaded = if problem.counts(Objective::Load) { problem.nodes } else { NodeSet::EMPTY };
+        let loaded: Vec<usize> =
+            if problem.counts(Objective::Load) { problem.nodes.iter().collect() } else { Vec::new() };
         let points = exact_points::<T>(&problem.workload);
         let (mut share, mut work) = (Vec::new(), Vec::new());
         share.reserve(problem.families.len() * points.len());
@@ -118,7 +119,7 @@ impl<'a, T: Number> Program<'a, T> {
                 let fraction = if family.side == Side::Read { read.clone() } else { T::one().sub(read) };
                 share.push(fraction.mul(&of_clients));
             }
-            for node in loaded.iter() {
+            for &node in &loaded {
                 let capacity = problem.capacity(node, family.side);
                 work.push(T::of(scale.load).div(&T::of(capacity)));
             }
@@ -186,7 +187,7 @@ impl<'a, T: Number> Program<'a, T> {
     /// The node whose load a row bounds, for rows that bound one.
     pub(crate) fn loaded_node(&self, row: usize) -> Option<usize> {
         let Row::Load(_, at) = self.row(row) else { return None };
-        self.loaded.iter().nth(at)
+        Some(self.loaded[at])
     }
 
     /// What a column adds to the objective.
@@ -214,7 +215,7 @@ impl<'a, T: Number> Program<'a, T> {
         profile[SIZE] = T::of(count(candidate.set.len()));
         profile[LATENCY] = T::of(candidate.latency);
         let work = &self.work[family * self.loaded.len()..];
-        for ((node, work), profile) in self.loaded.iter().zip(work).zip(&mut profile[WORK..]) {
+        for ((&node, work), profile) in self.loaded.iter().zip(work).zip(&mut profile[WORK..]) {
             *profile = if candidate.set.contains(node) { work.clone() } else { T::zero() };
         }
     }
@@ -284,48 +285,54 @@ impl<'a, T: Number> Program<'a, T> {
         }
     }
 
-    /// The set of a family with the least reduced cost, and that cost, at the prices `y` of the rows (not above zero on
-    /// inequalities).
-    pub(crate) fn cheapest(
-        &self,
-        family: usize,
-        y: &[T],
-        with_costs: bool,
-        room: &mut Room<T>,
-    ) -> Option<(T, Candidate)> {
-        self.prices(family, y, with_costs, &mut room.prices);
-        let source = &self.problem.families[family].source;
-        let (cost, candidate) = source.cheapest(&room.prices, &mut room.stack)?;
-        Some((cost.sub(&y[family]), candidate))
+    /// The rows with their prices `y`.
+    pub(crate) fn priced<'y>(&self, y: &'y [T]) -> impl Iterator<Item = (Row, &'y T)> {
+        y.iter().enumerate().map(|(row, y)| (self.row(row), y))
     }
 
-    /// The prices of nodes and of latency for a family, from the prices `y` of the rows.
-    pub(crate) fn prices(&self, family: usize, y: &[T], with_costs: bool, prices: &mut Prices<T>) {
-        let (mut size, mut latency) =
-            if with_costs { self.set_cost[family].clone() } else { (T::zero(), T::zero()) };
-        for (extra, y) in self.extras.iter().zip(&y[self.first_extra()..]) {
-            match extra.metric {
-                Objective::Load => {}
-                Objective::Network => size.sub_mul(&extra.charge[family], y),
-                Objective::Latency => latency.sub_mul(&extra.charge[family], y),
-            }
+    /// Sets the prices of nodes and of latency for every family, from prices of rows; rows that are left out have none.
+    /// Prices below zero, which only prices of inequalities above zero lead to, become zero.
+    pub(crate) fn price<'y>(
+        &self,
+        rows: impl Iterator<Item = (Row, &'y T)>,
+        with_costs: bool,
+        room: &mut Room<T>,
+    ) where
+        T: 'y,
+    {
+        for (prices, (size, latency)) in room.prices.iter_mut().zip(&self.set_cost) {
+            prices.node.fill(T::zero());
+            prices.size = if with_costs { size.clone() } else { T::zero() };
+            prices.latency = if with_costs { latency.clone() } else { T::zero() };
         }
-        let nodes = self.loaded.len();
-        prices.latency = at_least_zero(latency);
-        prices.node.clear();
-        prices.node.resize(self.problem.capacities.len(), at_least_zero(size.clone()));
-        for (at, node) in self.loaded.iter().enumerate() {
-            let mut burden = T::zero();
-            for k in 0..self.fractions {
-                let y = &y[self.families() + k * nodes + at];
-                if !T::EXACT || *y != T::zero() {
-                    burden.sub_mul(&self.share[family * self.fractions + k], y);
+        for (row, y) in rows {
+            for (family, prices) in room.prices.iter_mut().enumerate() {
+                match row {
+                    Row::Family(_) => {}
+                    Row::Load(k, at) => {
+                        let share = self.share[family * self.fractions + k].mul(y);
+                        prices.node[self.loaded[at]]
+                            .sub_mul(&share, &self.work[family * self.loaded.len() + at]);
+                    }
+                    Row::Extra(at) => match (&self.extras[at].metric, self.extras[at].charge.get(family)) {
+                        (Objective::Latency, Some(charge)) => prices.latency.sub_mul(charge, y),
+                        (Objective::Network, Some(charge)) => prices.size.sub_mul(charge, y),
+                        _ => {}
+                    },
                 }
             }
-            let mut price = size.clone();
-            price.add_mul(&burden, &self.work[family * nodes + at]);
-            prices.node[node] = at_least_zero(price);
         }
+        for prices in &mut room.prices {
+            for price in &mut prices.node {
+                *price = at_least_zero(price.add(&prices.size));
+            }
+            prices.latency = at_least_zero(prices.latency.clone());
+        }
+    }
+
+    /// A cheapest set of a family at the prices in `room`, and what it costs but for the price of the family's own row.
+    pub(crate) fn cheapest(&self, family: usize, room: &mut Room<T>) -> Option<(T, Candidate)> {
+        self.problem.families[family].source.cheapest(&room.prices[family], &mut room.stack)
     }
 
     fn add_load_variables(&mut self, points: &[(T, T)]) {
@@ -402,15 +409,17 @@ impl<'a, T: Number> Program<'a, T> {
     }
 }
 
-/// Room that pricing needs, kept from one time to the next.
+/// Prices by family, and room for the oracle.
 pub(crate) struct Room<T> {
-    pub(crate) prices: Prices<T>,
+    pub(crate) prices: Vec<Prices<T>>,
     stack: Vec<Priced<T>>,
 }
 
 impl<T: Number> Room<T> {
-    pub(crate) fn new() -> Self {
-        Self { prices: Prices::none(), stack: Vec::new() }
+    pub(crate) fn new(program: &Program<'_, T>) -> Self {
+        let nodes = program.problem.capacities.len();
+        let prices = (0..program.families()).map(|_| Prices::none(nodes)).collect();
+        Self { prices, stack: Vec::new() }
     }
 }
 

@@ -69,7 +69,7 @@ struct Simplex<'a, T> {
     inverse: Square<T>,
     /// By row: what the basic columns leave below its bound; zero if tight.
     slack: Vec<T>,
-    /// By row: its price.
+    /// By position in `tight`: the price of the row. Those of loose rows are zero.
     y: Vec<T>,
     /// How each basic column shrinks per unit of the column that enters, and each loose row's slack.
     direction: Vec<T>,
@@ -124,35 +124,36 @@ impl<'a, T: Number> Simplex<'a, T> {
             position: vec![LOOSE; rows],
             inverse: Square::with_room(room),
             slack: (0..rows).map(|row| program.bound(row)).collect(),
-            y: vec![T::zero(); rows],
+            y: Vec::with_capacity(room),
             direction: Vec::with_capacity(room),
             change: vec![T::zero(); rows],
             profile: vec![T::zero(); program.profile_len()],
             sums: (vec![T::zero(); program.families() * program.profile_len()], vec![T::zero(); variables]),
             line: Vec::with_capacity(room),
-            room: Room::new(),
+            room: Room::new(program),
             steps: 0,
             second: None,
         }
     }
 
     fn first_basis(&mut self) {
-        // Prices as if every load row were equally tight: each set costs the work it makes.
-        let families = self.program.families();
-        self.y[families..].fill(T::of(-1.0));
+        let (program, families) = (self.program, self.program.families());
+        // Prices as if every row were equally tight: each set costs the work it makes.
+        let price = T::of(-1.0);
+        program.price((families..program.rows()).map(|row| (program.row(row), &price)), true, &mut self.room);
         for family in 0..families {
-            if let Some((_, set)) = self.program.cheapest(family, &self.y, true, &mut self.room) {
+            if let Some((_, set)) = program.cheapest(family, &mut self.room) {
                 self.enter(Column::Set(family, set), Leaving::Slack(family));
             }
         }
         let compare = |a: &T, b: &T| a.partial_cmp(b).unwrap_or(Ordering::Equal);
-        for (i, variable) in self.program.variables.iter().enumerate() {
+        for (i, variable) in program.variables.iter().enumerate() {
             let fullest = variable.rows.clone().min_by(|a, b| compare(&self.slack[*a], &self.slack[*b]));
             if let Some(row) = fullest {
                 self.enter(Column::Variable(i), Leaving::Slack(row));
             }
         }
-        for row in families..self.program.rows() {
+        for row in families..program.rows() {
             if self.slack[row] < T::zero() {
                 self.enter(Column::Artificial(row), Leaving::Slack(row));
             }
@@ -197,7 +198,16 @@ impl<'a, T: Number> Simplex<'a, T> {
     }
 
     fn ended(self, feasible: bool, value: T) -> Ended<T> {
-        Ended { feasible, value, basis: self.basis, x: self.x, tight: self.tight, y: self.y }
+        let y = self.prices_of_rows();
+        Ended { feasible, value, basis: self.basis, x: self.x, tight: self.tight, y }
+    }
+
+    fn prices_of_rows(&self) -> Vec<T> {
+        let mut prices = vec![T::zero(); self.program.rows()];
+        for (row, price) in self.tight.iter().zip(&self.y) {
+            prices[*row] = price.clone();
+        }
+        prices
     }
 
     /// Steps until no column improves.
@@ -214,10 +224,10 @@ impl<'a, T: Number> Simplex<'a, T> {
         }
     }
 
-    /// The prices of the rows: those of loose rows are zero.
+    /// The prices of the tight rows, and what they make of nodes and latency.
     fn price(&mut self, with_costs: bool) {
-        self.line.clear();
-        self.line.resize(self.tight.len(), T::zero());
+        self.y.clear();
+        self.y.resize(self.tight.len(), T::zero());
         for (at, (column, cost)) in self.basis.iter().zip(&self.cost).enumerate() {
             let cost = match column {
                 _ if with_costs => cost.clone(),
@@ -225,15 +235,12 @@ impl<'a, T: Number> Simplex<'a, T> {
                 _ => continue,
             };
             if cost > T::zero() {
-                for (price, entry) in self.line.iter_mut().zip(self.inverse.row(at)) {
+                for (price, entry) in self.y.iter_mut().zip(self.inverse.row(at)) {
                     price.add_mul(&cost, entry);
                 }
             }
         }
-        self.y.fill(T::zero());
-        for (row, price) in self.tight.iter().zip(self.line.drain(..)) {
-            self.y[*row] = price;
-        }
+        self.program.price(self.tight_rows.iter().copied().zip(&self.y), with_costs, &mut self.room);
     }
 
     /// A column of negative reduced cost: a set that was second best the last time, the best set, or the best slack or
@@ -246,14 +253,13 @@ impl<'a, T: Number> Simplex<'a, T> {
         let families = self.program.families();
         let mut best = None;
         if let Some((family, set)) = self.second.take() {
-            self.program.prices(family, &self.y, with_costs, &mut self.room.prices);
-            let cost = self.room.prices.of(&set).sub(&self.y[family]);
+            let cost = self.room.prices[family].of(&set).sub(&self.y[self.position[family]]);
             offer(&mut best, cost, Column::Set(family, set));
         }
         if best.is_none() {
             for family in 0..families {
-                let cheapest = self.program.cheapest(family, &self.y, with_costs, &mut self.room);
-                let Some((cost, set)) = cheapest else { continue };
+                let Some((cost, set)) = self.program.cheapest(family, &mut self.room) else { continue };
+                let cost = cost.sub(&self.y[self.position[family]]);
                 if let Some((_, Column::Set(family, set))) = offer(&mut best, cost, Column::Set(family, set))
                 {
                     self.second = Some((family, set));
@@ -261,12 +267,14 @@ impl<'a, T: Number> Simplex<'a, T> {
             }
         }
         if best.is_none() {
-            for &row in self.tight.iter().filter(|row| **row >= families) {
-                offer(&mut best, T::zero().sub(&self.y[row]), Column::Slack(row));
+            for (&row, price) in self.tight.iter().zip(&self.y).filter(|(row, _)| **row >= families) {
+                offer(&mut best, T::zero().sub(price), Column::Slack(row));
             }
-            let variables = self.program.variables.iter().enumerate().filter(|(i, _)| !self.held[*i]);
-            for (i, variable) in variables {
-                offer(&mut best, variable.reduced_cost(&self.y, with_costs), Column::Variable(i));
+        }
+        if best.is_none() && self.held.iter().any(|held| !held) {
+            let prices = self.prices_of_rows();
+            for (i, variable) in self.program.variables.iter().enumerate().filter(|(i, _)| !self.held[*i]) {
+                offer(&mut best, variable.reduced_cost(&prices, with_costs), Column::Variable(i));
             }
         }
         best.map(|(_, column)| column)

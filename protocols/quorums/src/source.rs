@@ -21,13 +21,19 @@ pub(crate) struct Candidate {
 /// What a set costs: the prices of its members, and a price per second of latency.
 pub(crate) struct Prices<T> {
     pub(crate) node: Vec<T>,
+    /// The part of every node's price that all have in common.
+    pub(crate) size: T,
     pub(crate) latency: T,
 }
 
 impl<T: Number> Prices<T> {
-    /// Prices of no nodes.
-    pub(crate) fn none() -> Self {
-        Self { node: Vec::new(), latency: T::zero() }
+    /// All nodes for nothing.
+    pub(crate) fn none(nodes: usize) -> Self {
+        Self::of_nodes(vec![T::zero(); nodes])
+    }
+
+    pub(crate) fn of_nodes(node: Vec<T>) -> Self {
+        Self { node, size: T::zero(), latency: T::zero() }
     }
 
     /// What a set costs.
@@ -135,11 +141,10 @@ impl Source {
 
     /// Is there any set?
     fn is_possible(&self) -> bool {
-        let free = || Prices { node: vec![0.0; self.latencies.len()], latency: 0.0 };
         match &self.list {
             Some(list) => !list.is_empty(),
             None if self.resilient == 0 => self.quorums.tree.holds(self.usable),
-            None => self.cheapest(&free(), &mut Vec::new()).is_some(),
+            None => self.cheapest(&Prices::<f64>::none(self.latencies.len()), &mut Vec::new()).is_some(),
         }
     }
 

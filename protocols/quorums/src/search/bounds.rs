@@ -13,7 +13,7 @@ use crate::source;
 #[derive(Debug)]
 pub(super) struct Prices {
     /// By side: for each latency that counts, its price and the prices of the nodes, infinite for slower ones.
-    sides: [Vec<(f64, Vec<f64>)>; 2],
+    sides: Vec<Vec<(f64, Vec<f64>)>>,
     /// What is added to the two cheapest quorums.
     constant: f64,
     /// What a bound is divided by to be in the objective's unit; for a proof of infeasibility there is none.
@@ -22,7 +22,7 @@ pub(super) struct Prices {
 
 impl Prices {
     pub(super) fn new(
-        sides: [source::Prices<f64>; 2],
+        sides: Vec<source::Prices<f64>>,
         latencies: &[f64],
         constant: f64,
         unit: Option<f64>,
@@ -30,7 +30,7 @@ impl Prices {
         let mut levels = latencies.to_vec();
         levels.sort_by(f64::total_cmp);
         levels.dedup();
-        let sides = sides.map(|prices| {
+        let side = |prices: source::Prices<f64>| {
             if prices.latency <= 0.0 {
                 return vec![(0.0, prices.node)];
             }
@@ -40,14 +40,13 @@ impl Prices {
                 (prices.latency * level, prices.node.iter().zip(latencies).map(fast).collect())
             };
             levels.iter().map(within).collect()
-        });
-        Self { sides, constant, unit }
+        };
+        Self { sides: sides.into_iter().map(side).collect(), constant, unit }
     }
 
     /// Prices that bound nothing.
     pub(super) fn none(nodes: usize) -> Self {
-        let free = || source::Prices { node: vec![0.0; nodes], latency: 0.0 };
-        Self::new([free(), free()], &[], 0.0, None)
+        Self::new(vec![source::Prices::none(nodes), source::Prices::none(nodes)], &[], 0.0, None)
     }
 
     /// Raises the bounds of these candidates.

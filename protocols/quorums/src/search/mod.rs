@@ -21,8 +21,8 @@ pub use canonical::{MAX_ENUMERATED, duplicate_free};
 
 use crate::plan::{Plan, attempt};
 use crate::problem::{Objective, Problem};
-use crate::program::Program;
-use crate::{Attributes, Cluster, Error, Expr, Node, ReadWriteQuorumSystem, Result, source};
+use crate::program::{Program, Room};
+use crate::{Attributes, Cluster, Error, Expr, Node, ReadWriteQuorumSystem, Result};
 use bounds::Prices;
 use canonical::Arena;
 use std::collections::BTreeSet;
@@ -310,15 +310,12 @@ fn problem(cluster: &Cluster, plan: &Plan, reads: Expr) -> Result<Problem> {
 fn bounding_prices(problem: &Problem) -> Result<Tried> {
     let (scale, ended) = attempt(problem)?;
     let program = Program::<f64>::new(problem, scale);
-    let side = |family| {
-        let mut prices = source::Prices::none();
-        program.prices(family, &ended.y, ended.feasible, &mut prices);
-        prices
-    };
+    let mut room = Room::new(&program);
+    program.price(program.priced(&ended.y), ended.feasible, &mut room);
     let constant = (program.families()..program.rows()).map(|row| ended.y[row] * program.bound(row)).sum();
     let unit = ended.feasible.then_some(scale.of(problem.objective));
     let latencies = problem.families[0].source.latencies();
-    let prices = Prices::new([side(0), side(1)], latencies, constant, unit);
+    let prices = Prices::new(room.prices, latencies, constant, unit);
     Ok(Tried { value: unit.map(|unit| ended.value / unit), prices })
 }
 
