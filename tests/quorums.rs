@@ -136,6 +136,9 @@ fn a_small_search_is_proved() {
     let none = quorums(folder.path(), &[&["search", "--resilience", "2"], &nodes[..]].concat());
     assert_eq!(none.status, 1, "{none:?}");
     assert!(none.out.contains("keeps the limits and the resilience"), "{none:?}");
+    let none = quorums(folder.path(), &[&["search", "--resilience", "2", "--json"], &nodes[..]].concat());
+    let none: Value = serde_json::from_str(&none.out).expect(&none.out);
+    assert_eq!(none["schema"], json!("parthood.quorums.infeasible/1"));
 }
 
 /// Sixteen nodes of different capacities: a climb of many steps.
@@ -239,6 +242,10 @@ fn pictures_are_well_formed_whatever_the_names() {
         let named = texts.iter().any(|text| text.contains("&lt;&amp;&quot;&gt;"));
         assert!(named || kind == "capacity", "{kind}: {texts:?}");
     }
+    fs::write(folder.join("study.toml"), STUDY).unwrap();
+    words(folder, &["plot", "study.toml", "--kind", "fraction", "--svg", "both.svg"]);
+    let texts = well_formed(&fs::read_to_string(folder.join("both.svg")).unwrap());
+    assert!(["any", "majority"].iter().all(|name| texts.iter().any(|text| text == name)), "{texts:?}");
     let front = lines(folder, &[&["pareto", "--points", "5"], &nodes[..], &system].concat());
     assert!(
         front.len() > 1 && front.iter().all(|point| point["latency"].is_f64() && point["load"].is_f64()),
@@ -253,8 +260,10 @@ fn what_fails_leaves_no_picture() {
     let folder = study();
     for verb in [&["plot"][..], &["plot", "--kind", "fraction"], &["pareto"]] {
         let infeasible = ["study.toml", "--minimise", "network", "--min-capacity", "1e6", "--svg", "a.svg"];
-        let ended = quorums(folder.path(), &[verb, &infeasible].concat());
-        assert_ne!(ended.status, 0, "{verb:?}: {ended:?}");
+        let one = if verb[0] == "pareto" { &[][..] } else { &["--system", "any"] };
+        let ended = quorums(folder.path(), &[verb, &infeasible, one].concat());
+        assert_eq!((ended.status, ended.out.as_str()), (1, ""), "{verb:?}: {ended:?}");
+        assert!(ended.err.contains("load <= 0.000001 cannot be kept"), "{verb:?}: {ended:?}");
     }
     let names: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -273,6 +282,12 @@ fn infeasible_limits_are_named_with_what_is_possible() {
     assert_eq!(ended.status, 1, "{ended:?}");
     let found: Value = serde_json::from_str(&ended.out).expect(&ended.out);
     assert_eq!(found["schema"], json!("parthood.quorums.infeasible/1"));
+    assert!(found["reason"].as_str().unwrap().contains("load <= 0.1 cannot be kept"), "{found}");
+    fs::write(folder.path().join("none.json"), found.to_string()).unwrap();
+    assert!(words(folder.path(), &["verify", "none.json"]).contains("holds: infeasible by at least"));
+    let possible = found.to_string().replace("\"min_capacity\":10.0", "\"min_capacity\":1.0");
+    fs::write(folder.path().join("some.json"), possible).unwrap();
+    assert_eq!(quorums(folder.path(), &["verify", "some.json"]).status, 1, "the limit can be kept");
     let ended = quorums(folder.path(), &["optimize", "--reads", "a", "--resilient", "1"]);
     assert_eq!(ended.status, 1, "{ended:?}");
     assert!(ended.out.contains("no read quorum survives 1 crashes"), "{ended:?}");
@@ -340,6 +355,9 @@ fn input_that_makes_no_sense_has_one_message_that_names_it() {
     refused(folder, &["optimize", "study.toml"], 2, &["choose one of any, majority with --system"]);
     refused(folder, &["optimize", "study.toml", "--system", "majorty"], 2, &["did you mean `majority`?"]);
     refused(folder, &["analyze", "absent.toml"], 4, &["cannot read absent.toml"]);
+    file("[systems.s]\nreads = 'a'\n[workload]\n");
+    refused(folder, &["optimize", "wrong.toml"], 2, &["workload: no read fraction is given"]);
+    words(folder, &["optimize", "wrong.toml", "--read-fraction", "1"]);
     file("[nodes.a]\ncapcity = 2\n");
     refused(folder, &["analyze", "wrong.toml"], 2, &["wrong.toml: ", "line 2", "unknown field `capcity`"]);
     file("[nodes.a]\n[systems.s]\nreads = 'a'\n[goal]\nminimise = 'cost'\n");

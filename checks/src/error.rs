@@ -22,6 +22,9 @@ pub enum Error {
     /// Arguments that do not go together, or ask for something impossible.
     #[error("{0}")]
     Usage(String),
+    /// What was asked for makes sense and cannot be had.
+    #[error("{0}")]
+    Impossible(String),
     /// A settings file with mistakes, all of them.
     #[error("{}", every(file, problems))]
     Settings {
@@ -68,6 +71,7 @@ impl Error {
     /// The exit status for this error.
     pub fn status(&self) -> Status {
         match self {
+            Self::Impossible(_) => Status::Violated,
             Self::UnknownName { .. } | Self::Usage(_) | Self::Settings { .. } => Status::Usage,
             Self::File { .. } | Self::Environment(_) | Self::Runtime(_) => Status::Environment,
         }

@@ -37,7 +37,10 @@ fn main() {
     let (json, ours_alone) = (given("--json"), given("--ours"));
     let asked = |case: &Case| names.is_empty() || names.iter().any(|name| case.name.contains(name.as_str()));
     if !json {
-        println!("{:34} {:>12} {:>12} {:>8}   optimum", "", "quoracle", "parthood", "ratio");
+        println!(
+            "{:34} {:>12} {:>12} {:>8} {:>12}   optimum",
+            "", "quoracle", "parthood", "ratio", "and proof"
+        );
     }
     for case in strategies().into_iter().chain(searches()).filter(asked) {
         let (ours, value) = time(|| run(&case));
@@ -45,18 +48,24 @@ fn main() {
         if let Some((_, theirs)) = peer {
             assert!((theirs / value - 1.0).abs() < 1e-6, "{}: {theirs} is not {value}", case.name);
         }
+        let proof = case.reads.as_ref().map(|system| time(|| prove(&case, system)).0.as_secs_f64());
         let ours = ours.as_secs_f64();
         let theirs = peer.map(|(time, _)| time.as_secs_f64());
         if json {
-            let theirs = theirs.map_or_else(|| "null".into(), |time| time.to_string());
+            let [theirs, proof] =
+                [theirs, proof].map(|time| time.map_or_else(|| "null".into(), |time| time.to_string()));
             println!(
-                "{{\"name\":\"{}\",\"seconds\":{ours},\"crate_seconds\":{theirs},\"value\":{value}}}",
+                "{{\"name\":\"{}\",\"seconds\":{ours},\"crate_seconds\":{theirs},\"proof_seconds\":{proof},\"value\":{value}}}",
                 case.name
             );
         } else {
             let ratio = theirs.map_or_else(|| "-".into(), |theirs| format!("{:.0}x", theirs / ours));
-            let theirs = theirs.map_or_else(|| "-".into(), shown);
-            println!("{:34} {theirs:>12} {:>12} {ratio:>8}   {value:.6e}", case.name, shown(ours));
+            let [theirs, proof] = [theirs, proof].map(|time| time.map_or_else(|| "-".into(), shown));
+            println!(
+                "{:34} {theirs:>12} {:>12} {ratio:>8} {proof:>12}   {value:.6e}",
+                case.name,
+                shown(ours)
+            );
         }
     }
 }
@@ -151,12 +160,23 @@ fn searches() -> Vec<Case> {
     ]
 }
 
-fn run(case: &Case) -> f64 {
+fn plan(case: &Case) -> Plan {
     let workload = Workload::distribution(case.points.iter().copied()).unwrap();
-    let plan = match case.load_max {
+    match case.load_max {
         Some(load) => Plan::minimise(Objective::Latency, workload).max_load(load),
         None => Plan::minimise(Objective::Load, workload),
-    };
+    }
+}
+
+/// Solves a case and proves it.
+fn prove(case: &Case, system: &ReadWriteQuorumSystem) -> f64 {
+    let solution = system.optimise(&case.cluster, &plan(case)).unwrap();
+    assert!(solution.prove().unwrap().is_feasible());
+    solution.value()
+}
+
+fn run(case: &Case) -> f64 {
+    let plan = plan(case);
     match &case.reads {
         Some(system) => system.optimise(&case.cluster, &plan).unwrap().value(),
         None => search(&case.cluster, &plan, case.resilience, &mut |_| true).unwrap().value,

@@ -7,11 +7,12 @@
 //! prices of the right-hand sides sum to a bound for every strategy (weak duality). If the two agree, the value is proved;
 //! for an infeasible plan the bound exceeds zero though it leaves the objective out (Farkas), which no strategy could do.
 
+use crate::exact;
 use crate::number::{Number, decimal};
 use crate::plan::Plan;
 use crate::problem::{Problem, Scale, Side};
 use crate::program::{Column, Program, Room};
-use crate::simplex::Ended;
+use crate::simplex::{self, Ended};
 use crate::{Cluster, Error, NodeSet, Objective, ReadWriteQuorumSystem, Result, Workload};
 use num_rational::BigRational;
 use num_traits::Signed;
@@ -34,7 +35,18 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    pub(crate) fn new(problem: &Problem, ended: &Ended<BigRational>) -> Self {
+    /// The proof for the basis that a run ended with, if it is exactly optimal or exactly infeasible; if floating point
+    /// was wrong about that, the proof for where rational arithmetic ends from there.
+    pub(crate) fn near(problem: &Problem, near: &Ended<f64>) -> Result<Self> {
+        let program = Program::<BigRational>::new(problem, Scale::NONE);
+        let at_basis = exact::at_basis(&program, near).map(|ended| Self::new(problem, &ended));
+        match at_basis.filter(|proof| proof.check_for(problem, &program).is_ok()) {
+            Some(proof) => Ok(proof),
+            None => Ok(Self::new(problem, &simplex::resume(&program, near)?)),
+        }
+    }
+
+    fn new(problem: &Problem, ended: &Ended<BigRational>) -> Self {
         let side = |side| {
             let chosen = |(column, x): (&Column, &BigRational)| match column {
                 Column::Set(family, candidate)
@@ -81,14 +93,17 @@ impl Certificate {
     /// The first thing that does not hold.
     pub fn check(&self, system: &ReadWriteQuorumSystem, cluster: &Cluster, plan: &Plan) -> Result<()> {
         let problem = plan.problem(system, cluster)?;
-        let program = Program::<BigRational>::new(&problem, Scale::NONE);
-        let bound = self.bound(&program)?;
+        self.check_for(&problem, &Program::new(&problem, Scale::NONE))
+    }
+
+    fn check_for(&self, problem: &Problem, program: &Program<'_, BigRational>) -> Result<()> {
+        let bound = self.bound(program)?;
         if !self.feasible {
             return holds(bound.is_positive(), || {
                 format!("the prices prove nothing: their bound is {bound}")
             });
         }
-        let value = self.exact_value(&problem)?;
+        let value = self.exact_value(problem)?;
         holds(value == self.value, || format!("the strategy is worth {value}, not {}", self.value))?;
         holds(bound == self.value, || format!("the prices prove {bound}, not {}", self.value))
     }
@@ -105,9 +120,9 @@ impl Certificate {
         }
         let mut room = Room::new(program);
         program.price(program.priced(y), self.feasible, &mut room);
-        for family in 0..program.families() {
+        for (family, own) in y.iter().enumerate().take(program.families()) {
             let cheapest = program.cheapest(family, &mut room);
-            let cost = cheapest.map_or_else(BigRational::zero, |(cost, _)| cost - &y[family]);
+            let cost = cheapest.map_or_else(BigRational::zero, |(cost, _)| cost - own);
             holds(!cost.is_negative(), || format!("a set of family {family} has the reduced cost {cost}"))?;
         }
         let mut bound = BigRational::zero();
@@ -246,5 +261,36 @@ mod weights {
                 .ok_or_else(|| serde::de::Error::custom("a node is no index"))
         };
         sets.into_iter().map(|(nodes, weight)| Ok((set(nodes)?, super::ratio::parse(&weight)?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::attempt;
+    use crate::{Attributes, Expr};
+
+    /// Lifting gives what the simplex method gives in rational arithmetic, which is far slower, and it is exactly optimal.
+    #[test]
+    fn a_basis_of_floating_point_is_optimal_exactly() {
+        let mut cluster = Cluster::new();
+        for i in 0..9_u32 {
+            let node = Attributes::capacities(f64::from(i * 37 % 11 + 5), f64::from(i * 53 % 7 + 3));
+            cluster.add(format!("n{i}"), node.latency(f64::from(i * 29 % 13 + 1))).unwrap();
+        }
+        let system = ReadWriteQuorumSystem::reads(Expr::majority(cluster.nodes()).unwrap());
+        let load = Plan::minimise(Objective::Load, Workload::reads(0.5).unwrap());
+        let latency = load.with_objective(Objective::Latency);
+        for (plan, feasible) in
+            [(load, true), (latency.clone().max_load(0.13), true), (latency.max_load(0.01), false)]
+        {
+            let problem = plan.problem(&system, &cluster).unwrap();
+            let program = Program::<BigRational>::new(&problem, Scale::NONE);
+            let (_, near) = attempt(&problem).unwrap();
+            let lifted = Certificate::new(&problem, &exact::at_basis(&program, &near).unwrap());
+            assert_eq!(lifted.check_for(&problem, &program), Ok(()));
+            assert_eq!(lifted.feasible, feasible);
+            assert_eq!(lifted, Certificate::new(&problem, &simplex::resume(&program, &near).unwrap()));
+        }
     }
 }

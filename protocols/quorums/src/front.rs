@@ -79,11 +79,11 @@ impl Solution {
         let scaled = solved.value * solved.scale.of(problem.objective);
         let share = |amount: f64| if scaled > 0.0 { amount / scaled } else { 0.0 };
         let mut nodes = vec![0.0; problem.capacities.len()];
-        for (column, level) in solved.basis.iter().zip(&solved.x) {
+        for (column, level) in solved.ended.basis.iter().zip(&solved.ended.x) {
             let Column::Variable(variable) = column else { continue };
             for row in program.variables[*variable].rows.clone() {
                 if let Some(node) = program.loaded_node(row) {
-                    nodes[node] -= solved.y[row] * level;
+                    nodes[node] -= solved.ended.y[row] * level;
                 }
             }
         }
@@ -93,7 +93,7 @@ impl Solution {
         nodes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let mut limits: Vec<(Objective, f64)> = Vec::new();
         for row in program.families()..program.rows() {
-            let amount = share(-solved.y[row] * program.bound(row));
+            let amount = share(-solved.ended.y[row] * program.bound(row));
             if let Some(metric) = program.limited(row).filter(|_| amount > 1e-9) {
                 limits.push((metric, amount));
             }

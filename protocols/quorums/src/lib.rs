@@ -14,6 +14,7 @@ mod certificate;
 mod cluster;
 pub mod constructions;
 mod error;
+mod exact;
 mod expr;
 mod front;
 mod node_set;

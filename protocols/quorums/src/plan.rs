@@ -185,21 +185,18 @@ impl ReadWriteQuorumSystem {
     /// As [`ReadWriteQuorumSystem::optimise`], but for limits that cannot be kept.
     pub fn certify(&self, cluster: &Cluster, plan: &Plan) -> Result<Certificate> {
         let problem = plan.problem(self, cluster)?;
-        let program = Program::<BigRational>::new(&problem, Scale::NONE);
         let (_, ended) = attempt(&problem)?;
-        Ok(Certificate::new(&problem, &simplex::resume(&program, &ended.basis, &ended.tight)?))
+        Certificate::near(&problem, &ended)
     }
 }
 
-/// The end of a run in floating point, in the problem's own units.
+/// An optimum found in floating point.
 #[derive(Clone, Debug)]
 pub(crate) struct Solved {
+    /// In the problem's own units.
     pub(crate) value: f64,
-    pub(crate) basis: Vec<Column>,
-    pub(crate) tight: Vec<usize>,
-    /// Values of the basic columns and prices of the rows, in the scale of the solver.
-    pub(crate) x: Vec<f64>,
-    pub(crate) y: Vec<f64>,
+    /// In the scale of the solver.
+    pub(crate) ended: Ended<f64>,
     pub(crate) scale: Scale,
 }
 
@@ -207,8 +204,7 @@ pub(crate) struct Solved {
 pub(crate) fn solve(problem: &Problem) -> Result<Solved> {
     let (scale, ended) = attempt(problem)?;
     if ended.feasible {
-        let value = ended.value / scale.of(problem.objective);
-        Ok(Solved { value, basis: ended.basis, tight: ended.tight, x: ended.x, y: ended.y, scale })
+        Ok(Solved { value: ended.value / scale.of(problem.objective), ended, scale })
     } else {
         Err(infeasible(problem, &ended))
     }
@@ -236,7 +232,7 @@ pub(crate) fn attempt(problem: &Problem) -> Result<(Scale, Ended<f64>)> {
 fn exactly(problem: &Problem, near: Option<&Ended<f64>>) -> Result<(Scale, Ended<f64>)> {
     let program = Program::<BigRational>::new(problem, Scale::NONE);
     let ended = match near {
-        Some(near) => simplex::resume(&program, &near.basis, &near.tight)?,
+        Some(near) => simplex::resume(&program, near)?,
         None => simplex::solve(&program)?,
     };
     let rounded = Ended {

@@ -93,15 +93,10 @@ pub(crate) fn solve<T: Number>(program: &Program<'_, T>) -> Result<Ended<T>> {
     simplex.run()
 }
 
-/// Solves from the basis and the tight rows that another run ended with, if they are a feasible basis here; from the
-/// ordinary first basis otherwise.
-pub(crate) fn resume<T: Number>(
-    program: &Program<'_, T>,
-    basis: &[Column],
-    tight: &[usize],
-) -> Result<Ended<T>> {
+/// Solves from where another run ended, if that is a feasible basis here; from the ordinary first basis otherwise.
+pub(crate) fn resume<T: Number, U>(program: &Program<'_, T>, near: &Ended<U>) -> Result<Ended<T>> {
     let mut simplex = Simplex::new(program);
-    if simplex.install(basis, tight) {
+    if simplex.install(&near.basis, &near.tight) {
         return simplex.run();
     }
     solve(program)
@@ -111,7 +106,7 @@ impl<'a, T: Number> Simplex<'a, T> {
     /// All rows are loose, those of families too, until their first set enters.
     fn new(program: &'a Program<'a, T>) -> Self {
         let (rows, variables) = (program.rows(), program.variables.len());
-        let room = program.families() + variables + 16;
+        let room = rows.min(program.families() + variables + 16);
         Self {
             program,
             basis: Vec::with_capacity(room),

@@ -3,11 +3,9 @@
 use crate::Result;
 use crate::certificate::Certificate;
 use crate::plan::Solved;
-use crate::problem::{Problem, Scale, Side};
-use crate::program::{Column, Program};
-use crate::simplex;
+use crate::problem::{Problem, Side};
+use crate::program::Column;
 use crate::strategy::{Choice, Strategy};
-use num_rational::BigRational;
 use std::ops::Range;
 
 /// An optimal strategy, found in floating point.
@@ -42,14 +40,12 @@ impl Solution {
             .expect("the probabilities of an optimum are positive and sum to one")
     }
 
-    /// Solves again in rational arithmetic from where floating point ended, and returns the exact optimum with its proof.
+    /// The exact optimum with its proof, from where floating point ended.
     ///
     /// # Errors
     /// When the solver does not end.
     pub fn prove(&self) -> Result<Certificate> {
-        let program = Program::<BigRational>::new(&self.problem, Scale::NONE);
-        let ended = simplex::resume(&program, &self.solved.basis, &self.solved.tight)?;
-        Ok(Certificate::new(&self.problem, &ended))
+        Certificate::near(&self.problem, &self.solved.ended)
     }
 }
 
@@ -65,5 +61,5 @@ pub(crate) fn choices(problem: &Problem, solved: &Solved, side: Side, families: 
         }
         _ => None,
     };
-    solved.basis.iter().zip(&solved.x).filter_map(chosen).collect()
+    solved.ended.basis.iter().zip(&solved.ended.x).filter_map(chosen).collect()
 }

@@ -30,6 +30,8 @@ pub(crate) struct Tree {
     members: Vec<(u32, Tree)>,
     /// Has every member one vote?
     unit: bool,
+    /// The number of members, leaves included.
+    size: usize,
 }
 
 /// What a set must have besides being a quorum.
@@ -74,11 +76,12 @@ impl Tree {
                 child => members.push((*votes, Self::new(child))),
             }
         }
-        Self { threshold: gate.threshold(), leaves, members, unit: gate.is_unit() }
+        let size = gate.children().len();
+        Self { threshold: gate.threshold(), leaves, members, unit: gate.is_unit(), size }
     }
 
     fn leaf(node: usize) -> Self {
-        Self { threshold: 1, leaves: NodeSet::single(node), members: Vec::new(), unit: true }
+        Self { threshold: 1, leaves: NodeSet::single(node), members: Vec::new(), unit: true, size: 1 }
     }
 
     /// Does the set contain a quorum?
@@ -119,20 +122,31 @@ impl Tree {
         stack: &mut Vec<Priced<T>>,
     ) -> Option<Priced<T>> {
         let first = stack.len();
+        let threshold = self.threshold as usize;
         let leaf = |node: usize| (prices[node].clone(), NodeSet::single(node));
+        // Sums and products of nodes, which most gates are, need no list.
+        if self.unit && self.members.is_empty() && threshold == self.size {
+            let all = self.leaves.iter().map(|node| &prices[node]);
+            let cost = || all.fold(T::zero(), |sum, price| sum.add(price));
+            return self.leaves.is_subset(allowed).then(|| (cost(), self.leaves));
+        }
+        if self.unit && self.members.is_empty() && threshold == 1 {
+            let cheaper = |best: usize, node| if prices[node] < prices[best] { node } else { best };
+            return self.leaves.intersection(allowed).iter().reduce(cheaper).map(leaf);
+        }
         if !self.unit {
             let leaves = self.leaves.intersection(allowed).iter().map(|node| (1, leaf(node)));
             let members = self.members.iter().filter_map(|(votes, member)| {
                 Some((*votes, member.cheapest_quorum(prices, allowed, stack)?))
             });
-            return knapsack(self.threshold as usize, leaves.chain(members));
+            return knapsack(threshold, leaves.chain(members));
         }
         stack.extend(self.leaves.intersection(allowed).iter().map(leaf));
         for (_, member) in &self.members {
             let cheapest = member.cheapest_quorum(prices, allowed, stack);
             stack.extend(cheapest);
         }
-        let cheapest = cheapest_members(self.threshold as usize, &mut stack[first..]);
+        let cheapest = cheapest_members(threshold, &mut stack[first..]);
         stack.truncate(first);
         cheapest
     }

@@ -70,8 +70,13 @@ fn stacks(given: &Given, kind: Kind) -> Result<String, Error> {
     Ok(bars(&Frame { title, subtitle: &subtitle, x: "node", y }, &all))
 }
 
-/// The load of every node against the read fraction, and the envelope, which is the load of the system.
+/// The load of every node against the read fraction, and the envelope, which is the load of the system. Of several systems
+/// only the envelopes.
 fn fractions(given: &Given) -> Result<String, Error> {
+    if given.some()?.len() > 1 {
+        let frame = ("Load against the read fraction", "load (seconds per command)");
+        return against_fraction(given, frame, Strategy::load_at);
+    }
     let strategy = strategy(given)?;
     let mut drawn: Vec<(Vec<&str>, [f64; 2])> = Vec::new();
     for node in given.cluster.nodes() {
@@ -113,27 +118,30 @@ fn fractions(given: &Given) -> Result<String, Error> {
 
 /// The capacity of every system's strategy against the read fraction.
 fn capacities(given: &Given) -> Result<String, Error> {
+    let frame = ("Capacity against the read fraction", "commands per second");
+    against_fraction(given, frame, |strategy, read| 1.0 / strategy.load_at(read))
+}
+
+/// A value of every system's strategy against the read fraction.
+fn against_fraction(
+    given: &Given,
+    (title, y): (&str, &str),
+    value: impl Fn(&Strategy, f64) -> f64,
+) -> Result<String, Error> {
     let mut all = Vec::new();
     for (name, system) in given.some()? {
         let strategy = system.optimise(&given.cluster, &given.plan).map_err(usage)?.strategy();
-        let points =
-            (0..=STEPS).map(|i| f64::from(i) / f64::from(STEPS)).map(|f| (f, 1.0 / strategy.load_at(f)));
+        let points = (0..=STEPS).map(|i| f64::from(i) / f64::from(STEPS));
         all.push(Line {
             name: name.clone(),
-            points: points.collect(),
+            points: points.map(|read| (read, value(&strategy, read))).collect(),
             strong: false,
             dashed: false,
             markers: true,
         });
     }
     let subtitle = format!("one strategy per system: {}", goal(&given.cluster, &given.plan));
-    let frame = Frame {
-        title: "Capacity against the read fraction",
-        subtitle: &subtitle,
-        x: "read fraction",
-        y: "commands per second",
-    };
-    Ok(lines(&frame, &all))
+    Ok(lines(&Frame { title, subtitle: &subtitle, x: "read fraction", y }, &all))
 }
 
 /// The fronts of several systems.

@@ -13,8 +13,9 @@ use std::path::Path;
 pub(super) struct File {
     pub(super) nodes: BTreeMap<String, NodeEntry>,
     pub(super) systems: BTreeMap<String, SystemEntry>,
-    /// Weights by read fraction.
-    pub(super) workload: BTreeMap<String, f64>,
+    /// Weights by read fraction; half of the commands are reads if there is no such table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) workload: Option<BTreeMap<String, f64>>,
     pub(super) goal: Goal,
     /// The probability that each zone is up.
     pub(super) zones: BTreeMap<String, f64>,
@@ -243,7 +244,7 @@ fn add_workload(file: &mut File, flags: &[String]) -> Result<(), Error> {
             .map_err(|_| Error::Usage(format!("--read-fraction: {text:?} is no number")))
     };
     if !flags.is_empty() {
-        file.workload.clear();
+        file.workload = None;
         file.goal.worst = None;
     }
     for flag in flags {
@@ -251,10 +252,11 @@ fn add_workload(file: &mut File, flags: &[String]) -> Result<(), Error> {
             file.goal.worst = Some((number(least)?, number(most)?));
         } else {
             let (fraction, weight) = flag.split_once('=').unwrap_or((flag, "1"));
-            file.workload.insert(fraction.trim().into(), number(weight)?);
+            let weights = file.workload.get_or_insert_default();
+            weights.insert(fraction.trim().into(), number(weight)?);
         }
     }
-    if file.goal.worst.is_some() && !file.workload.is_empty() {
+    if file.goal.worst.is_some() && file.workload.is_some() {
         return Err(Error::Usage("give read fractions or a range of them, not both".into()));
     }
     Ok(())
@@ -268,10 +270,17 @@ fn plan(file: &File, cluster: &Cluster) -> Result<Plan, Error> {
             .map(|f| (f, *weight))
             .map_err(|_| Error::Usage(format!("workload: {text:?} is no read fraction")))
     };
-    let workload = match goal.worst {
-        Some((least, most)) => Workload::worst(least, most),
-        None if file.workload.is_empty() => Workload::reads(0.5),
-        None => Workload::distribution(file.workload.iter().map(fraction).collect::<Result<Vec<_>, _>>()?),
+    let workload = match (goal.worst, &file.workload) {
+        (Some((least, most)), _) => Workload::worst(least, most),
+        (None, None) => Workload::reads(0.5),
+        // Whoever opens a table means to fill it.
+        (None, Some(weights)) if weights.is_empty() => {
+            let message = "workload: no read fraction is given; write \"0.5\" = 1, or leave the table out";
+            return Err(Error::Usage(message.into()));
+        }
+        (None, Some(weights)) => {
+            Workload::distribution(weights.iter().map(fraction).collect::<Result<Vec<_>, _>>()?)
+        }
     };
     let metrics = [Objective::Load, Objective::Network, Objective::Latency];
     let objective = match &goal.minimise {

@@ -186,7 +186,7 @@ enum Kind {
     Utilization,
     /// The commands per second of every node at capacity, stacked by quorum.
     Throughput,
-    /// The load of every node against the read fraction, for one system.
+    /// The load of every node against the read fraction, for one system; the load of each of several systems.
     Fraction,
     /// The capacity of every system against the read fraction.
     Capacity,
@@ -225,8 +225,13 @@ impl Metric {
     }
 }
 
-/// An error of the library is a mistake in what was given.
+/// An error of the library is a mistake in what was given, unless it says that there is no answer.
 #[allow(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
 fn usage(error: parthood_quorums::Error) -> Error {
-    Error::Usage(error.to_string())
+    if has_no_answer(&error) { Error::Impossible(error.to_string()) } else { Error::Usage(error.to_string()) }
+}
+
+fn has_no_answer(error: &parthood_quorums::Error) -> bool {
+    use parthood_quorums::Error::{Infeasible, NoResilientSet, NothingFound};
+    matches!(error, Infeasible { .. } | NoResilientSet { .. } | NothingFound { .. })
 }

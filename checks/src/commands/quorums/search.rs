@@ -34,9 +34,11 @@ pub(super) fn run(
             .map_err(|error| Error::Environment(error.to_string()))?,
     );
     let begin = Instant::now();
+    let mut pace = Pace::default();
     let result = search(&given.cluster, &given.plan, resilience, &mut |progress| {
         let elapsed = begin.elapsed();
-        bar.set_message(describe(progress, budget.map(|budget| budget.saturating_sub(elapsed))));
+        let left = [pace.left(progress.open, elapsed), budget.map(|budget| budget.saturating_sub(elapsed))];
+        bar.set_message(describe(progress, left.into_iter().flatten().min()));
         bar.tick();
         !interrupted.load(Ordering::Relaxed) && budget.is_none_or(|budget| elapsed < budget)
     });
@@ -44,7 +46,12 @@ pub(super) fn run(
     let found = match result {
         Ok(found) => found,
         Err(error @ parthood_quorums::Error::NothingFound { .. }) => {
-            console.line(console.paint(Tone::Bad, &error.to_string()))?;
+            let reason = error.to_string();
+            if given.json {
+                console.json(&json!({"schema": "parthood.quorums.infeasible/1", "reason": reason}))?;
+            } else {
+                console.line(console.paint(Tone::Bad, &reason))?;
+            }
             let stopped =
                 interrupted.load(Ordering::Relaxed) || budget.is_some_and(|budget| begin.elapsed() >= budget);
             return Ok(if stopped { Status::Inconclusive } else { Status::Violated });
@@ -55,9 +62,29 @@ pub(super) fn run(
     Ok(if found.proved { Status::Done } else { Status::Inconclusive })
 }
 
+/// How fast candidates are closed.
+#[derive(Default)]
+struct Pace {
+    /// When they were listed, and how many there were.
+    listed: Option<(Duration, usize)>,
+}
+
+impl Pace {
+    /// What is left at the pace since they were listed, if any was closed.
+    fn left(&mut self, open: usize, elapsed: Duration) -> Option<Duration> {
+        let (since, all) = *self.listed.get_or_insert((elapsed, open));
+        if open > all {
+            self.listed = Some((elapsed, open));
+            return None;
+        }
+        let closed = u32::try_from(all - open).ok().filter(|closed| *closed > 0)?;
+        elapsed.saturating_sub(since).checked_mul(u32::try_from(open).ok()?)?.checked_div(closed)
+    }
+}
+
 fn describe(progress: &Progress, left: Option<Duration>) -> String {
     let best = progress.best.map_or_else(|| "none yet".into(), number);
-    let left = left.map_or_else(String::new, |left| format!(", {:.0} s left", left.as_secs_f64()));
+    let left = left.map_or_else(String::new, |left| format!(", about {:.0} s left", left.as_secs_f64()));
     format!(
         "best {best}, bound {}, {} of {} candidates open, {} solved{left}",
         number(progress.bound),
@@ -97,4 +124,19 @@ fn print(console: &Console, given: &Given, found: &Found, took: Duration) -> Res
         console.paint(Tone::Open, &text)
     };
     console.line(format_args!("  {proof} ({:.2} s)", took.as_secs_f64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_follows_from_the_pace_since_all_were_listed() {
+        let mut pace = Pace::default();
+        let second = Duration::from_secs;
+        assert_eq!(pace.left(0, second(1)), None);
+        assert_eq!(pace.left(100, second(2)), None);
+        assert_eq!(pace.left(75, second(3)), Some(second(3)));
+        assert_eq!(pace.left(0, second(5)), Some(second(0)));
+    }
 }

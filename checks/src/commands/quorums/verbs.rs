@@ -3,7 +3,7 @@
 use super::figures;
 use super::input::{File, Given};
 use super::report::{goal, metric, number, table, time};
-use super::{Kind, usage};
+use super::{Kind, has_no_answer, usage};
 use crate::commands::{Console, Tone};
 use crate::error::{Error, Status};
 use crate::files;
@@ -17,8 +17,9 @@ use std::path::Path;
 
 /// So many minimal quorums are listed.
 const LISTED: usize = 12;
-/// The form of a stored result.
+/// The forms of a stored result: an optimum, and the proof that there is none.
 const SOLUTION: &str = "parthood.quorums.solution/1";
+const INFEASIBLE: &str = "parthood.quorums.infeasible/1";
 
 pub(super) fn analyze(console: &Console, given: &Given) -> Result<Status, Error> {
     for (name, system) in given.some()? {
@@ -95,18 +96,7 @@ pub(super) fn optimize(console: &Console, given: &Given, prove: bool) -> Result<
     let (name, system) = given.one()?;
     let solution = match system.optimise(&given.cluster, &given.plan) {
         Ok(solution) => solution,
-        Err(
-            error @ (parthood_quorums::Error::Infeasible { .. }
-            | parthood_quorums::Error::NoResilientSet { .. }),
-        ) => {
-            let line = if given.json {
-                json!({"schema": "parthood.quorums.infeasible/1", "reason": error.to_string()}).to_string()
-            } else {
-                console.paint(Tone::Bad, &error.to_string())
-            };
-            console.line(line)?;
-            return Ok(Status::Violated);
-        }
+        Err(error) if has_no_answer(&error) => return refuse(console, given, prove, &error),
         Err(error) => return Err(usage(error)),
     };
     let proof = if prove { Some(solution.prove().map_err(usage)?) } else { None };
@@ -118,16 +108,7 @@ pub(super) fn optimize(console: &Console, given: &Given, prove: bool) -> Result<
         let summary = summary(given, &strategy, solution.value());
         let value = match proof {
             None => json!({"schema": "parthood.quorums.strategy/1", "system": name, "summary": summary}),
-            Some(certificate) => {
-                let stored = Stored {
-                    schema: SOLUTION.into(),
-                    problem: given.file.clone(),
-                    system: name.clone(),
-                    certificate,
-                    summary,
-                };
-                serde_json::to_value(stored).map_err(|error| Error::Environment(error.to_string()))?
-            }
+            Some(certificate) => stored(SOLUTION, given, name, certificate, summary)?,
         };
         console.json(&value)?;
         return Ok(Status::Done);
@@ -154,6 +135,46 @@ pub(super) fn optimize(console: &Console, given: &Given, prove: bool) -> Result<
     nodes(console, given, &strategy)?;
     explanation(console, given, &solution)?;
     Ok(Status::Done)
+}
+
+/// Says why there is no strategy, with the proof if limits exclude each other.
+fn refuse(
+    console: &Console,
+    given: &Given,
+    prove: bool,
+    error: &parthood_quorums::Error,
+) -> Result<Status, Error> {
+    let (name, system) = given.one()?;
+    let reason = error.to_string();
+    let provable = prove && matches!(error, parthood_quorums::Error::Infeasible { .. });
+    let proof = provable.then(|| system.certify(&given.cluster, &given.plan)).transpose().map_err(usage)?;
+    if let Some(proof) = &proof {
+        proof.check(system, &given.cluster, &given.plan).map_err(usage)?;
+    }
+    if !given.json {
+        let proved = if proof.is_some() { " (proved by prices)" } else { "" };
+        console.line(format_args!("{}{proved}", console.paint(Tone::Bad, &reason)))?;
+        return Ok(Status::Violated);
+    }
+    let mut value = match proof {
+        None => json!({"schema": INFEASIBLE}),
+        Some(certificate) => stored(INFEASIBLE, given, name, certificate, Value::Null)?,
+    };
+    value["reason"] = json!(reason);
+    console.json(&value)?;
+    Ok(Status::Violated)
+}
+
+fn stored(
+    schema: &str,
+    given: &Given,
+    system: &str,
+    certificate: Certificate,
+    summary: Value,
+) -> Result<Value, Error> {
+    let (schema, system, problem) = (schema.into(), system.into(), given.file.clone());
+    serde_json::to_value(Stored { schema, problem, system, certificate, summary })
+        .map_err(|error| Error::Environment(error.to_string()))
 }
 
 fn summary(given: &Given, strategy: &Strategy, value: f64) -> Value {
@@ -371,8 +392,8 @@ pub(super) fn verify(console: &Console, path: &Path) -> Result<Status, Error> {
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
     let wrong = |message: String| Error::Usage(format!("{}: {message}", path.display()));
     let stored: Stored = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if stored.schema != SOLUTION {
-        return Err(wrong(format!("the schema is {:?}, not {SOLUTION:?}", stored.schema)));
+    if ![SOLUTION, INFEASIBLE].contains(&stored.schema.as_str()) {
+        return Err(wrong(format!("the schema is {:?}, not {SOLUTION:?} or {INFEASIBLE:?}", stored.schema)));
     }
     let given = Given::of_file(stored.problem, false)?;
     let system = given.systems.iter().find(|(name, _)| *name == stored.system);

@@ -49,15 +49,21 @@ impl Prices {
         Self::new(vec![source::Prices::none(nodes), source::Prices::none(nodes)], &[], 0.0, None)
     }
 
-    /// Raises the bounds of these candidates.
-    pub(super) fn raise(&self, arena: &Arena, candidates: &mut [(u32, f64)]) {
+    /// Raises the bounds of these candidates, or leaves them if `go_on`, asked now and then, says so.
+    pub(super) fn raise(
+        &self,
+        arena: &Arena,
+        candidates: &mut [(u32, f64)],
+        go_on: &mut dyn FnMut() -> bool,
+    ) {
         if candidates.len() * 16 < arena.trees.len() {
             for (tree, bound) in candidates {
                 *bound = bound.max(self.bound(arena, *tree));
             }
             return;
         }
-        let [reads, writes] = [0, 1].map(|side| self.table(arena, side));
+        let mut table = |side| self.table(arena, side, go_on);
+        let (Some(reads), Some(writes)) = (table(0), table(1)) else { return };
         for (tree, bound) in candidates {
             *bound = bound.max(self.conclude(reads[*tree as usize] + writes[*tree as usize]));
         }
@@ -81,15 +87,18 @@ impl Prices {
         }
     }
 
-    /// The cost of the cheapest quorum of one side, for every tree.
-    fn table(&self, arena: &Arena, side: usize) -> Vec<f64> {
+    /// The cost of the cheapest quorum of one side, for every tree; none if stopped.
+    fn table(&self, arena: &Arena, side: usize, go_on: &mut dyn FnMut() -> bool) -> Option<Vec<f64>> {
         let mut cheapest = vec![f64::INFINITY; arena.trees.len()];
         for (price, leaf) in &self.sides[side] {
+            if !go_on() {
+                return None;
+            }
             for (cheapest, least) in cheapest.iter_mut().zip(arena.least(leaf, side == 1)) {
                 *cheapest = cheapest.min(price + least);
             }
         }
-        cheapest
+        Some(cheapest)
     }
 }
 

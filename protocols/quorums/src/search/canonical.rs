@@ -31,10 +31,34 @@ pub(super) struct Arena {
     pub(super) complete: Vec<u32>,
 }
 
+/// Asks whether to go on, once in so many trees.
+struct Patience<'a> {
+    asked: usize,
+    go_on: &'a mut dyn FnMut() -> bool,
+}
+
+impl Patience<'_> {
+    const TREES: usize = 1 << 13;
+
+    fn lasts(&mut self, trees: usize) -> bool {
+        if trees < self.asked + Self::TREES {
+            return true;
+        }
+        self.asked = trees;
+        (self.go_on)()
+    }
+}
+
 impl Arena {
-    /// The trees over `n` nodes, `n` between 1 and [`MAX_ENUMERATED`].
-    pub(super) fn new(n: usize) -> Self {
+    /// All trees over `n` nodes, however long it takes.
+    pub(super) fn whole(n: usize) -> Self {
+        Self::new(n, &mut || true).expect("nobody stops it")
+    }
+
+    /// The trees over `n` nodes, `n` between 1 and [`MAX_ENUMERATED`]; none if `go_on`, asked now and then, says so.
+    pub(super) fn new(n: usize, go_on: &mut dyn FnMut() -> bool) -> Option<Self> {
         let mut arena = Self { trees: Vec::new(), members: Vec::new(), complete: Vec::new() };
+        let mut patience = Patience { asked: 0, go_on };
         let all = (1_usize << n) - 1;
         // Ascending masks: every subset of a mask comes before it.
         let mut by_mask: Vec<Vec<u32>> = vec![Vec::new(); all + 1];
@@ -44,31 +68,38 @@ impl Arena {
                 let node = u8::try_from(mask.trailing_zeros()).expect("a mask has at most 64 bits");
                 found.push(arena.push(Tree::Leaf(node)));
             } else {
-                arena.split(mask, &mut Vec::new(), &by_mask, &mut found);
+                arena.split(mask, &mut Vec::new(), &by_mask, &mut found, &mut patience)?;
             }
             by_mask[mask] = found;
         }
         arena.complete = by_mask.swap_remove(all);
-        arena
+        Some(arena)
     }
 
-    /// Adds all trees whose members are `blocks` and then a partition of `rest`.
-    fn split(&mut self, rest: usize, blocks: &mut Vec<usize>, by_mask: &[Vec<u32>], found: &mut Vec<u32>) {
+    /// Adds all trees whose members are `blocks` and then a partition of `rest`; none if stopped.
+    fn split(
+        &mut self,
+        rest: usize,
+        blocks: &mut Vec<usize>,
+        by_mask: &[Vec<u32>],
+        found: &mut Vec<u32>,
+        patience: &mut Patience<'_>,
+    ) -> Option<()> {
         if rest == 0 {
             if blocks.len() > 1 {
                 self.combine(blocks, &mut Vec::new(), by_mask, found);
             }
-            return;
+            return patience.lasts(self.trees.len()).then_some(());
         }
         let lowest = rest & rest.wrapping_neg();
         let others = rest ^ lowest;
         let mut subset = others;
         loop {
             blocks.push(subset | lowest);
-            self.split(others ^ subset, blocks, by_mask, found);
+            self.split(others ^ subset, blocks, by_mask, found, patience)?;
             blocks.pop();
             if subset == 0 {
-                return;
+                return Some(());
             }
             subset = (subset - 1) & others;
         }
@@ -193,7 +224,7 @@ pub fn duplicate_free(nodes: &[Node]) -> crate::Result<Vec<Expr>> {
         let (size, limit) = (nodes.len() as u64, MAX_ENUMERATED as u64);
         return Err(crate::Error::TooLarge { what: "nodes to enumerate systems of", size, limit });
     }
-    let arena = Arena::new(nodes.len());
+    let arena = Arena::whole(nodes.len());
     Ok(arena.complete.iter().map(|&tree| arena.expr(tree, nodes)).collect())
 }
 
@@ -205,7 +236,7 @@ mod tests {
     #[test]
     fn there_are_as_many_systems_as_distinct_functions() {
         for (n, expected) in [(1, 1), (2, 2), (3, 9), (4, 74), (5, 885), (6, 13_684)] {
-            assert_eq!(Arena::new(n).complete.len(), expected, "{n} nodes");
+            assert_eq!(Arena::whole(n).complete.len(), expected, "{n} nodes");
         }
     }
 
@@ -219,7 +250,7 @@ mod tests {
 
     #[test]
     fn shapes_forget_which_of_equal_nodes_stands_where() {
-        let arena = Arena::new(5);
+        let arena = Arena::whole(5);
         let shapes: BTreeSet<_> = arena.complete.iter().map(|&tree| arena.shape(tree, &[0; 5])).collect();
         assert_eq!(shapes.len(), 53);
         let shapes: BTreeSet<_> =

@@ -11,6 +11,9 @@
 //! nodes the search climbs from known constructions instead, and proves nothing but the bound of section 5.2 of the
 //! specification.
 //!
+//! The majority is solved before anything else, so that there is an answer however early the search is stopped: if any
+//! system survives so many crashes, the majority does.
+//!
 //! The answer does not depend on the number of threads: candidates are solved in batches of fixed size.
 
 mod bounds;
@@ -32,7 +35,9 @@ const BATCH: usize = 2;
 /// So many batches are taken by least bound, with all bounds raised after each; the others by sweeping.
 const PASSES: usize = 32;
 /// Candidates are swept in blocks of this size.
-const BLOCK: usize = 4096;
+const BLOCK: usize = 1024;
+/// Whether to go on is asked once in so many shapes.
+const SHAPES: usize = 4096;
 /// So many price vectors are kept.
 const POOL: usize = 256;
 /// A candidate must be better by more than this share to count as better.
@@ -90,7 +95,7 @@ pub fn search(
     let nodes: Vec<Node> = cluster.nodes().collect();
     match nodes.len() {
         0 => Err(Error::Empty { what: "a search" }),
-        1..=MAX_ENUMERATED => Exhaustive::new(cluster, plan, resilience, nodes).run(go_on),
+        1..=MAX_ENUMERATED => Exhaustive::new(cluster, plan, nodes).run(resilience, go_on),
         _ => climb::climb(cluster, plan, resilience, go_on),
     }
 }
@@ -122,90 +127,116 @@ struct Exhaustive<'a> {
     cluster: &'a Cluster,
     plan: &'a Plan,
     nodes: Vec<Node>,
-    arena: Arena,
+    /// No candidate is better than this.
+    floor: f64,
     /// Candidates that may be better than the best, with their bounds.
     open: Vec<(u32, f64)>,
     candidates: usize,
     solved: usize,
-    best: Option<(f64, u32)>,
+    best: Option<(f64, Expr)>,
     /// Price vectors of earlier solutions, the newest last.
     pool: Vec<Prices>,
 }
 
 impl<'a> Exhaustive<'a> {
-    fn new(cluster: &'a Cluster, plan: &'a Plan, resilience: usize, nodes: Vec<Node>) -> Self {
-        let arena = Arena::new(nodes.len());
-        let ones = vec![1.0; nodes.len()];
+    fn new(cluster: &'a Cluster, plan: &'a Plan, nodes: Vec<Node>) -> Self {
+        Self {
+            floor: universal_bound(cluster, plan),
+            open: Vec::new(),
+            candidates: 0,
+            solved: 0,
+            best: None,
+            pool: Vec::new(),
+            cluster,
+            plan,
+            nodes,
+        }
+    }
+
+    fn run(mut self, resilience: usize, go_on: &mut dyn FnMut(&Progress) -> bool) -> Result<Found> {
+        let majority = Expr::majority(self.nodes.iter().copied())?;
+        if majority.resilience()?.min(majority.dual().resilience()?) >= resilience {
+            let tried = self.try_one(majority.clone())?;
+            self.learn(majority, tried);
+        }
+        let proved = match self.enumerate(resilience, go_on) {
+            Some(arena) => self.close(&arena, go_on)?,
+            None => false,
+        };
+        let progress = self.progress();
+        let Some((value, reads)) = self.best else {
+            return Err(Error::NothingFound { candidates: self.solved });
+        };
+        let (system, bound) = (ReadWriteQuorumSystem::reads(reads), progress.bound.min(value));
+        Ok(Found { system, value, bound, proved, progress })
+    }
+
+    /// Lists the candidates, one of each shape; none if stopped.
+    fn enumerate(&mut self, resilience: usize, go_on: &mut dyn FnMut(&Progress) -> bool) -> Option<Arena> {
+        let progress = self.progress();
+        let mut go_on = || go_on(&progress);
+        let arena = go_on().then(|| Arena::new(self.nodes.len(), &mut go_on))??;
+        let ones = vec![1.0; self.nodes.len()];
         // The fewest crashes that stop reads are the smallest write quorum, and the other way round.
         let needed = crate::number::count(resilience + 1);
         let kills = [arena.least(&ones, true), arena.least(&ones, false)];
         let survives = |tree: &u32| kills.iter().all(|kills| kills[*tree as usize] >= needed);
         let mut open: Vec<u32> = arena.complete.iter().copied().filter(survives).collect();
-        let color = colors(cluster, plan);
+        let color = colors(self.cluster, self.plan);
         if color.iter().collect::<BTreeSet<_>>().len() < color.len() {
             let mut seen = BTreeSet::new();
-            open.retain(|tree| seen.insert(arena.shape(*tree, &color)));
+            let mut shapes = Vec::new();
+            for block in open.chunks(SHAPES) {
+                shapes.extend(block.iter().copied().filter(|tree| seen.insert(arena.shape(*tree, &color))));
+                go_on().then_some(())?;
+            }
+            open = shapes;
         }
-        Self {
-            pool: Vec::new(),
-            candidates: open.len(),
-            open: open.into_iter().map(|tree| (tree, 0.0)).collect(),
-            cluster,
-            plan,
-            nodes,
-            arena,
-            solved: 0,
-            best: None,
-        }
+        self.candidates = open.len();
+        self.open = open.into_iter().map(|tree| (tree, 0.0)).collect();
+        Some(arena)
     }
 
-    fn run(mut self, go_on: &mut dyn FnMut(&Progress) -> bool) -> Result<Found> {
-        let floor = universal_bound(self.cluster, self.plan);
-        let mut going = true;
-        for pass in 0..PASSES {
-            // The first candidates are solved whatever the time, so that there is an answer.
-            going = pass == 0 || go_on(&self.progress(floor));
-            if !going || self.open.is_empty() {
-                break;
+    /// Solves or rejects all candidates; false if stopped.
+    fn close(&mut self, arena: &Arena, go_on: &mut dyn FnMut(&Progress) -> bool) -> Result<bool> {
+        let mut fresh = 0;
+        for _ in 0..PASSES {
+            let progress = self.progress();
+            let mut going = go_on(&progress);
+            for prices in self.pool.iter().skip(fresh) {
+                prices.raise(arena, &mut self.open, &mut || {
+                    going = going && go_on(&progress);
+                    going
+                });
             }
-            let batch = self.least_bounds();
-            self.solve(&batch)?;
-            let fresh = self.pool.len() - batch.len().min(self.pool.len());
-            for prices in &self.pool[fresh..] {
-                // A pass over all candidates takes time too.
-                going = going && go_on(&self.progress(floor));
-                if going {
-                    prices.raise(&self.arena, &mut self.open);
-                }
+            if !going {
+                return Ok(false);
             }
             let best = self.to_beat();
             self.open.retain(|(_, bound)| *bound < best);
+            if self.open.is_empty() {
+                return Ok(true);
+            }
+            let batch = self.least_bounds();
+            fresh = self.pool.len();
+            self.solve(arena, &batch)?;
+            fresh = fresh.min(self.pool.len() - batch.len().min(self.pool.len()));
         }
-        if going {
-            self.open.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+        self.open.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+        while !self.open.is_empty() {
+            if !self.sweep(arena, go_on)? {
+                return Ok(false);
+            }
         }
-        while going && !self.open.is_empty() {
-            going = self.sweep(floor, go_on)?;
-        }
-        let progress = self.progress(floor);
-        let Some((value, tree)) = self.best else {
-            return Err(Error::NothingFound { candidates: self.solved });
-        };
-        Ok(Found {
-            system: ReadWriteQuorumSystem::reads(self.arena.expr(tree, &self.nodes)),
-            value,
-            bound: progress.bound.min(value),
-            proved: self.open.is_empty(),
-            progress,
-        })
+        Ok(true)
     }
 
     /// Closes the next candidates in ascending order of their bounds: by the pool of prices, or else by solving them.
-    fn sweep(&mut self, floor: f64, go_on: &mut dyn FnMut(&Progress) -> bool) -> Result<bool> {
+    fn sweep(&mut self, arena: &Arena, go_on: &mut dyn FnMut(&Progress) -> bool) -> Result<bool> {
         let first = self.open.len() - self.open.len().min(BLOCK);
         let (best, half) = (self.to_beat(), (self.open.len() - first) / 2);
         let (slower, faster) = self.open[first..].split_at(half);
-        let filter = |block: &[(u32, f64)]| bounds::survivors(&self.arena, &self.pool, block, best);
+        let filter = |block: &[(u32, f64)]| bounds::survivors(arena, &self.pool, block, best);
         let survivors: Vec<(u32, f64)> = if self.open.len() < BLOCK {
             [filter(slower), filter(faster)].concat()
         } else {
@@ -219,7 +250,7 @@ impl<'a> Exhaustive<'a> {
         self.open.extend(survivors);
         let known = self.solved;
         while self.open.len() > first {
-            if !go_on(&self.progress(floor)) {
+            if !go_on(&self.progress()) {
                 return Ok(false);
             }
             let (best, fresh) = (self.to_beat(), self.solved - known);
@@ -227,39 +258,45 @@ impl<'a> Exhaustive<'a> {
             let mut batch = Vec::with_capacity(BATCH);
             while batch.len() < BATCH && self.open.len() > first {
                 let next = self.open.pop().into_iter().collect::<Vec<_>>();
-                batch.extend(
-                    bounds::survivors(&self.arena, &self.pool[fresh..], &next, best).iter().map(|c| c.0),
-                );
+                batch.extend(bounds::survivors(arena, &self.pool[fresh..], &next, best).iter().map(|c| c.0));
             }
-            self.solve(&batch)?;
+            self.solve(arena, &batch)?;
         }
         Ok(true)
     }
 
     /// Solves candidates and keeps the best value and the prices.
-    fn solve(&mut self, batch: &[u32]) -> Result<()> {
-        for (tree, tried) in batch.iter().zip(self.try_all(batch)?) {
-            self.solved += 1;
-            if let Some(value) = tried.value.filter(|value| *value < self.to_beat()) {
-                self.best = Some((value, *tree));
-            }
-            self.pool.push(tried.prices);
+    fn solve(&mut self, arena: &Arena, batch: &[u32]) -> Result<()> {
+        let candidates: Vec<Expr> = batch.iter().map(|tree| arena.expr(*tree, &self.nodes)).collect();
+        let tried = self.try_all(&candidates)?;
+        for (reads, tried) in candidates.into_iter().zip(tried) {
+            self.learn(reads, tried);
         }
         let excess = self.pool.len().saturating_sub(POOL);
         self.pool.drain(..excess);
         Ok(())
     }
 
-    /// A candidate must be below this to be better than the best.
-    fn to_beat(&self) -> f64 {
-        self.best.map_or(f64::INFINITY, |(value, _)| value * (1.0 - TIE))
+    fn learn(&mut self, reads: Expr, tried: Tried) {
+        self.solved += 1;
+        if let Some(value) = tried.value.filter(|value| *value < self.to_beat()) {
+            self.best = Some((value, reads));
+        }
+        self.pool.push(tried.prices);
     }
 
-    fn progress(&self, floor: f64) -> Progress {
-        let best = self.best.map(|(value, _)| value);
+    /// A candidate must be below this to be better than the best.
+    fn to_beat(&self) -> f64 {
+        self.best.as_ref().map_or(f64::INFINITY, |(value, _)| value * (1.0 - TIE))
+    }
+
+    fn progress(&self) -> Progress {
+        let best = self.best.as_ref().map(|(value, _)| *value);
         let least = self.open.iter().map(|(_, bound)| *bound).fold(f64::INFINITY, f64::min);
-        let bound = least.min(best.unwrap_or(f64::INFINITY)).max(floor);
-        let bound = if bound.is_finite() { bound } else { floor };
+        // Before the candidates are listed nothing is known of them.
+        let listed = if self.candidates == 0 { self.floor } else { f64::INFINITY };
+        let bound = least.min(best.unwrap_or(f64::INFINITY)).min(listed).max(self.floor);
+        let bound = if bound.is_finite() { bound } else { self.floor };
         Progress { candidates: self.candidates, open: self.open.len(), solved: self.solved, best, bound }
     }
 
@@ -273,15 +310,15 @@ impl<'a> Exhaustive<'a> {
         batch
     }
 
-    fn try_all(&self, batch: &[u32]) -> Result<Vec<Tried>> {
+    fn try_all(&self, batch: &[Expr]) -> Result<Vec<Tried>> {
         // A thread costs more than a small program.
         if self.nodes.len() < 6 || batch.len() < 2 {
-            return batch.iter().map(|tree| self.try_one(*tree)).collect();
+            return batch.iter().map(|reads| self.try_one(reads.clone())).collect();
         }
         std::thread::scope(|scope| {
             let others: Vec<_> =
-                batch[1..].iter().map(|&tree| scope.spawn(move || self.try_one(tree))).collect();
-            let mut tried = vec![self.try_one(batch[0])?];
+                batch[1..].iter().map(|reads| scope.spawn(|| self.try_one(reads.clone()))).collect();
+            let mut tried = vec![self.try_one(batch[0].clone())?];
             for other in others {
                 tried.push(other.join().expect("solving a candidate does not panic")?);
             }
@@ -289,8 +326,7 @@ impl<'a> Exhaustive<'a> {
         })
     }
 
-    fn try_one(&self, tree: u32) -> Result<Tried> {
-        let reads = self.arena.expr(tree, &self.nodes);
+    fn try_one(&self, reads: Expr) -> Result<Tried> {
         match problem(self.cluster, self.plan, reads) {
             Ok(problem) => bounding_prices(&problem),
             // Without a resilient set there is nothing to price, and nothing to learn.
