@@ -355,9 +355,6 @@ fn input_that_makes_no_sense_has_one_message_that_names_it() {
     refused(folder, &["optimize", "study.toml"], 2, &["choose one of any, majority with --system"]);
     refused(folder, &["optimize", "study.toml", "--system", "majorty"], 2, &["did you mean `majority`?"]);
     refused(folder, &["analyze", "absent.toml"], 4, &["cannot read absent.toml"]);
-    file("[systems.s]\nreads = 'a'\n[workload]\n");
-    refused(folder, &["optimize", "wrong.toml"], 2, &["workload: no read fraction is given"]);
-    words(folder, &["optimize", "wrong.toml", "--read-fraction", "1"]);
     file("[nodes.a]\ncapcity = 2\n");
     refused(folder, &["analyze", "wrong.toml"], 2, &["wrong.toml: ", "line 2", "unknown field `capcity`"]);
     file("[nodes.a]\n[systems.s]\nreads = 'a'\n[goal]\nminimise = 'cost'\n");
@@ -411,4 +408,18 @@ fn what_the_reference_refuses_is_refused() {
     }
     // A file without a workload has one: half of the commands are reads. The library refuses an empty one.
     assert_eq!(without, ["empty distribution"]);
+}
+
+#[test]
+fn a_workload_without_a_read_fraction_is_no_workload() {
+    let folder = folder();
+    let folder = folder.path();
+    for (name, text) in [
+        ("empty.toml", "[systems.s]\nreads = 'a'\n[workload]\n"),
+        ("empty.json", r#"{"systems": {"s": {"reads": "a"}}, "workload": {}}"#),
+    ] {
+        fs::write(folder.join(name), text).unwrap();
+        refused(folder, &["optimize", name], 2, &["workload: no read fraction is given; write \"0.5\" = 1"]);
+        words(folder, &["optimize", name, "--read-fraction", "1"]);
+    }
 }

@@ -46,17 +46,20 @@ pub(super) struct Segment {
     pub(super) height: f64,
     pub(super) label: String,
     pub(super) color: String,
+    /// The colour of the label, which stands on the other.
+    pub(super) ink: &'static str,
 }
 
-/// A shade of red or blue, `at` between 0 (dark) and 1 (light).
-pub(super) fn shade(red: bool, at: f64) -> String {
+/// A shade of red or blue, `at` between 0 (dark) and 1 (light), and the colour of text on it.
+pub(super) fn shade(red: bool, at: f64) -> (String, &'static str) {
     let (dark, light) = if red {
         ([165.0, 15.0, 21.0], [252.0, 174.0, 145.0])
     } else {
         ([8.0, 81.0, 156.0], [158.0, 202.0, 225.0])
     };
     let mix = |i: usize| dark[i] + (light[i] - dark[i]) * at;
-    format!("rgb({:.0},{:.0},{:.0})", mix(0), mix(1), mix(2))
+    let ink = if at < 0.6 { "#ffffff" } else { INK };
+    (format!("rgb({:.0},{:.0},{:.0})", mix(0), mix(1), mix(2)), ink)
 }
 
 /// Lines over linear axes.
@@ -70,7 +73,7 @@ pub(super) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
     let x = Axis::new(bounds(all().map(|(x, _)| *x).collect()), LEFT, WIDTH - RIGHT - LEGEND);
     let (_, high) = bounds(all().map(|(_, y)| *y).collect());
     let y = Axis::new((0.0, high), HEIGHT - BOTTOM, TOP);
-    let mut svg = Svg::new(frame);
+    let mut svg = Svg::new(frame, WIDTH - RIGHT - LEGEND);
     svg.y_axis(&y, WIDTH - RIGHT - LEGEND);
     svg.x_axis(&x);
     for (i, line) in lines.iter().enumerate() {
@@ -84,7 +87,8 @@ pub(super) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"{width}\"{dash}/>",
             path.join(" ")
         ));
-        let every = line.points.len().div_ceil(8).max(1);
+        // Eight steps, so that a number of points which they divide ends with a marker.
+        let every = (line.points.len().saturating_sub(1) / 8).max(1);
         for (px, py) in line.points.iter().step_by(every).filter(|_| line.markers).map(at) {
             svg.line(format_args!("<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3.2\" fill=\"{color}\"/>"));
         }
@@ -99,7 +103,7 @@ pub(super) fn bars(frame: &Frame<'_>, bars: &[Bar]) -> String {
         bar.segments.iter().map(|segment| segment.height).sum::<f64>().max(bar.limit.unwrap_or(0.0))
     });
     let y = Axis::new((0.0, heights.fold(0.0, f64::max)), HEIGHT - BOTTOM, TOP);
-    let mut svg = Svg::new(frame);
+    let mut svg = Svg::new(frame, WIDTH - RIGHT);
     svg.y_axis(&y, WIDTH - RIGHT);
     let slot = (WIDTH - RIGHT - LEFT) / f64::from(u32::try_from(bars.len().max(1)).unwrap_or(u32::MAX));
     let width = (slot * 0.72).min(96.0);
@@ -117,14 +121,8 @@ pub(super) fn bars(frame: &Frame<'_>, bars: &[Bar]) -> String {
             let fits =
                 f64::from(u32::try_from(segment.label.chars().count()).unwrap_or(u32::MAX)) * 6.2 < width;
             if low - high >= 13.0 && fits {
-                svg.text(
-                    (center, f64::midpoint(low, high) + 3.8),
-                    10.5,
-                    "#ffffff",
-                    "middle",
-                    HALO,
-                    &segment.label,
-                );
+                let middle = (center, f64::midpoint(low, high) + 3.8);
+                svg.text(middle, 11.0, segment.ink, "middle", "", &segment.label);
             }
         }
         if let Some(limit) = bar.limit {
@@ -139,8 +137,6 @@ pub(super) fn bars(frame: &Frame<'_>, bars: &[Bar]) -> String {
     }
     svg.finish()
 }
-
-const HALO: &str = "stroke=\"#000000\" stroke-opacity=\"0.35\" stroke-width=\"2\" paint-order=\"stroke\"";
 
 /// A linear scale with round ticks.
 struct Axis {
@@ -180,7 +176,9 @@ impl Axis {
             return "0".into();
         }
         if !(1e-4..1e7).contains(&self.step) {
-            return format!("{value:.2e}");
+            let text = format!("{value:.2e}");
+            let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+            return format!("{}e{power}", digits.trim_end_matches('0').trim_end_matches('.'));
         }
         let decimals = (0..8).find(|&places| {
             let scaled = self.step * 10_f64.powi(places);
@@ -193,7 +191,8 @@ impl Axis {
 struct Svg(String);
 
 impl Svg {
-    fn new(frame: &Frame<'_>) -> Self {
+    /// `right` is where the axes end.
+    fn new(frame: &Frame<'_>, right: f64) -> Self {
         let mut svg = Self(String::with_capacity(8192));
         svg.line(format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
@@ -203,7 +202,7 @@ impl Svg {
         svg.line("<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>");
         svg.text((LEFT, 30.0), 17.0, INK, "start", "font-weight=\"600\"", frame.title);
         svg.text((LEFT, 50.0), 12.0, FAINT, "start", "", frame.subtitle);
-        svg.text((f64::midpoint(LEFT, WIDTH - RIGHT), HEIGHT - 12.0), 12.0, INK, "middle", "", frame.x);
+        svg.text((f64::midpoint(LEFT, right), HEIGHT - 12.0), 12.0, INK, "middle", "", frame.x);
         let middle = f64::midpoint(TOP, HEIGHT - BOTTOM);
         svg.text(
             (0.0, 0.0),
@@ -301,6 +300,9 @@ mod tests {
         assert_eq!(labels, ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         let axis = Axis::new((0.0, 4200.0), 0.0, 100.0);
         assert_eq!(axis.ticks().map(|tick| axis.label(tick)).collect::<Vec<_>>().last().unwrap(), "5000");
+        let axis = Axis::new((0.0, 2.4e-4), 0.0, 100.0);
+        let labels: Vec<String> = axis.ticks().map(|tick| axis.label(tick)).collect();
+        assert_eq!(labels, ["0", "5e-5", "1e-4", "1.5e-4", "2e-4", "2.5e-4"]);
         assert!(Axis::new((f64::INFINITY, f64::NEG_INFINITY), 0.0, 1.0).at(0.5).is_finite());
     }
 

@@ -39,10 +39,10 @@ fn stacks(given: &Given, kind: Kind) -> Result<String, Error> {
             _ => capacity,
         };
         let last = f64::from(u32::try_from(choices.len().max(2) - 1).unwrap_or(u32::MAX));
-        let of = |(i, choice): (usize, &Choice)| Segment {
-            height: fraction * choice.probability * scale,
-            label: given.cluster.show_set(choice.nodes),
-            color: shade(reads, f64::from(u32::try_from(i).unwrap_or(0)) / last),
+        let of = |(i, choice): (usize, &Choice)| {
+            let (color, ink) = shade(reads, f64::from(u32::try_from(i).unwrap_or(0)) / last);
+            let height = fraction * choice.probability * scale;
+            Segment { height, label: given.cluster.show_set(choice.nodes), color, ink }
         };
         let contains = |(_, choice): &(usize, &Choice)| choice.nodes.contains(node.index());
         choices.iter().enumerate().filter(contains).map(of).filter(|segment| segment.height > 0.0).collect()
@@ -57,8 +57,9 @@ fn stacks(given: &Given, kind: Kind) -> Result<String, Error> {
         Bar { name: given.cluster.name(node).to_owned(), segments, limit }
     };
     let all: Vec<Bar> = given.cluster.nodes().map(bar).collect();
+    let limit = if kind == Kind::Throughput { "; lines: a node's own limit" } else { "" };
     let subtitle = format!(
-        "{}; capacity {}/s; reads red, writes blue",
+        "{}; capacity {}/s; reads red, writes blue{limit}",
         goal(&given.cluster, &given.plan),
         number(capacity)
     );
