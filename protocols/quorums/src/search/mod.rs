@@ -199,6 +199,7 @@ impl<'a> Exhaustive<'a> {
 
     /// Solves or rejects all candidates; false if stopped.
     fn close(&mut self, arena: &Arena, go_on: &mut dyn FnMut(&Progress) -> bool) -> Result<bool> {
+        // So few passes leave all prices in the pool.
         let mut fresh = 0;
         for _ in 0..PASSES {
             let progress = self.progress();
@@ -220,7 +221,6 @@ impl<'a> Exhaustive<'a> {
             let batch = self.least_bounds();
             fresh = self.pool.len();
             self.solve(arena, &batch)?;
-            fresh = fresh.min(self.pool.len() - batch.len().min(self.pool.len()));
         }
         self.open.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
         while !self.open.is_empty() {
