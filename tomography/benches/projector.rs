@@ -63,7 +63,7 @@ fn measure(n: usize) {
         let data = Data { projector, images: &images };
         let run = |iterations: usize| {
             let mut silent = |_: Progress| ControlFlow::Continue(());
-            let mut run = Run { iterations, rows: &mut Whole, progress: &mut silent };
+            let mut run = Run { iterations, rows: &mut Whole, watch: &mut silent };
             sirt(data, volume.clone(), Sirt::default(), &mut run).expect("the shapes fit")
         };
         // Without the two sums of weights that a run starts with.

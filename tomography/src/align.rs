@@ -5,94 +5,143 @@
 //! reconstructed apart. What was outside of the camera becomes a value of the caller's choice.
 
 use crate::geometry::centre;
-use crate::{Error, Projections, Result, Stack};
+use crate::io::xf::Transform;
+use crate::{Error, Projections, Result, Shape, Stack};
 use serde::{Deserialize, Serialize};
 
-/// Where the aligned image lies on the camera.
+/// Where an aligned image lies on the camera: point p of it, from its centre, is `matrix p + shift` on the camera, from
+/// the camera's centre, as (x, y) in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// Rows of the matrix.
+    pub matrix: [[f64; 2]; 2],
+    /// The shift, in pixels.
+    pub shift: [f64; 2],
+}
+
+impl Place {
+    /// The place of an image whose tilt axis leans from +y towards +x by an angle in degrees: point (x, y) lies at
+    /// `(x cos + y sin, y cos - x sin)` plus the shift.
+    pub fn leaning(axis_angle_deg: f64, shift: [f64; 2]) -> Self {
+        let (sin, cos) = axis_angle_deg.to_radians().sin_cos();
+        Self { matrix: [[cos, sin], [-sin, cos]], shift }
+    }
+}
+
+impl Place {
+    /// The aligned image's value at a (row, column), from the pixels of a raw one of the same extent, line by line; none
+    /// where a pixel that it needs is beyond the camera.
+    pub(crate) fn value(&self, raw: &[f32], shape: Shape, at: [usize; 2]) -> Option<f32> {
+        self.interpolate(|row, column| raw[row * shape.columns + column], shape, at)
+    }
+
+    fn interpolate(
+        &self,
+        pixel: impl Fn(usize, usize) -> f32,
+        shape: Shape,
+        [row, column]: [usize; 2],
+    ) -> Option<f32> {
+        let Self { matrix: [along_x, along_y], shift } = self;
+        let extents = [shape.rows, shape.columns];
+        let [y_centre, x_centre] = extents.map(centre);
+        let (x, y) = (column as f64 - x_centre, row as f64 - y_centre);
+        let at = |row: &[f64; 2], shift: f64, centre: f64| x * row[0] + y * row[1] + shift + centre;
+        let place = [at(along_y, shift[1], y_centre), at(along_x, shift[0], x_centre)];
+        let mut corners = [[(0, 0.0); 2]; 2];
+        for axis in 0..2 {
+            let low = place[axis].floor();
+            let far = place[axis] - low;
+            for (corner, (index, weight)) in [(low, 1.0 - far), (low + 1.0, far)].into_iter().enumerate() {
+                if weight > 0.0 && !(0.0..extents[axis] as f64).contains(&index) {
+                    return None;
+                }
+                // A corner without weight may lie outside: any pixel will do for it.
+                corners[axis][corner] = (if weight > 0.0 { index as usize } else { 0 }, weight);
+            }
+        }
+        let mut value = 0.0;
+        for (row, row_weight) in corners[0] {
+            for (column, column_weight) in corners[1] {
+                value += row_weight * column_weight * f64::from(pixel(row, column));
+            }
+        }
+        Some(value as f32)
+    }
+}
+
+impl From<Transform> for Place {
+    /// A transform of IMOD leads from the camera to the aligned image; this is the way back.
+    fn from(Transform { matrix: [[a, b], [c, d]], shift: [x, y] }: Transform) -> Self {
+        let determinant = a * d - b * c;
+        let matrix = [[d / determinant, -b / determinant], [-c / determinant, a / determinant]];
+        let back = |row: [f64; 2]| -(row[0] * x + row[1] * y);
+        Self { matrix, shift: matrix.map(back) }
+    }
+}
+
+/// Where the aligned images lie on the camera.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alignment {
-    /// By how much the tilt axis leans on the camera from +y towards +x, in degrees.
-    pub axis_angle_deg: f64,
-    /// Where the aligned images' centres lie on the camera, from its centre, as (x, y) in pixels: one per image, or none
-    /// for no shift.
-    pub shifts_px: Vec<[f64; 2]>,
+    /// One place per image, or none if images are aligned already.
+    pub places: Vec<Place>,
 }
 
 impl Alignment {
-    /// The aligned images, of the size of the raw ones.
-    ///
-    /// Point (x, y) of the aligned image, from its centre, is `(x cos + y sin, y cos - x sin)` plus the shift on the camera.
-    /// An alignment by nothing changes no bit.
+    /// Fails unless there is a place for each of so many images, or none, and all are made of finite numbers.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for numbers that are not finite, and for shifts that are not one per image.
+    /// [`Error::Parameter`].
+    pub fn check(&self, images: usize) -> Result<()> {
+        if !self.places.is_empty() && self.places.len() != images {
+            let expected = "that of the images, or 0";
+            return Err(Error::parameter("number of alignments", self.places.len(), expected));
+        }
+        let is_finite = |place: &Place| {
+            place.matrix.iter().flatten().chain(&place.shift).all(|number| number.is_finite())
+        };
+        match self.places.iter().find(|place| !is_finite(place)) {
+            Some(place) => Err(Error::parameter("alignment", format!("{place:?}"), "made of finite numbers")),
+            None => Ok(()),
+        }
+    }
+
+    /// The aligned images, of the size of the raw ones. An alignment by nothing changes no bit.
+    ///
+    /// # Errors
+    /// As [`Alignment::check`].
     pub fn apply(&self, raw: &Projections, outside: f32) -> Result<Projections> {
         let shape = raw.shape();
-        if !self.shifts_px.is_empty() && self.shifts_px.len() != shape.planes {
-            return Err(Error::parameter(
-                "number of shifts",
-                self.shifts_px.len(),
-                "that of the images, or 0",
-            ));
+        self.check(shape.planes)?;
+        if self.places.is_empty() {
+            return Ok(raw.clone());
         }
-        if !self.axis_angle_deg.is_finite() || self.shifts_px.iter().flatten().any(|shift| !shift.is_finite())
-        {
-            return Err(Error::parameter("alignment", format!("{self:?}"), "made of finite numbers"));
-        }
-        let (sin, cos) = self.axis_angle_deg.to_radians().sin_cos();
-        let (x_centre, y_centre) = (centre(shape.columns), centre(shape.rows));
         Ok(Stack::from_fn(shape, |image, row, column| {
-            let shift = self.shifts_px.get(image).copied().unwrap_or_default();
-            let (x, y) = (column as f64 - x_centre, row as f64 - y_centre);
-            let place = [y * cos - x * sin + shift[1] + y_centre, x * cos + y * sin + shift[0] + x_centre];
-            interpolate(raw, image, place).unwrap_or(outside)
+            let pixel = |row, column| raw.at(image, row, column);
+            self.places[image].interpolate(pixel, shape, [row, column]).unwrap_or(outside)
         }))
     }
-}
-
-/// The value at a (row, column) between pixels; none where a pixel that it needs is beyond the image.
-fn interpolate(images: &Projections, image: usize, place: [f64; 2]) -> Option<f32> {
-    let extents = [images.shape().rows, images.shape().columns];
-    let mut corners = [[(0, 0.0); 2]; 2];
-    for axis in 0..2 {
-        let low = place[axis].floor();
-        let far = place[axis] - low;
-        for (corner, (index, weight)) in [(low, 1.0 - far), (low + 1.0, far)].into_iter().enumerate() {
-            if weight > 0.0 && !(0.0..extents[axis] as f64).contains(&index) {
-                return None;
-            }
-            // A corner without weight may lie outside: any pixel will do for it.
-            corners[axis][corner] = (if weight > 0.0 { index as usize } else { 0 }, weight);
-        }
-    }
-    let mut value = 0.0;
-    for (row, row_weight) in corners[0] {
-        for (column, column_weight) in corners[1] {
-            value += row_weight * column_weight * f64::from(images.at(image, row, column));
-        }
-    }
-    Some(value as f32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Shape;
     use crate::testing::noise;
 
     #[test]
     fn nothing_changes_nothing_and_whole_pixels_are_exact() {
         let raw = noise(Shape::new(2, 20, 9).unwrap(), 3);
         assert_eq!(Alignment::default().apply(&raw, 0.0).unwrap(), raw);
-        let alignment = Alignment { axis_angle_deg: 0.0, shifts_px: vec![[2.0, -1.0], [0.0, 3.0]] };
+        let places = [[2.0, -1.0], [0.0, 3.0]].map(|shift| Place::leaning(0.0, shift));
+        let alignment = Alignment { places: places.to_vec() };
         let aligned = alignment.apply(&raw, 7.0).unwrap();
         assert_eq!(aligned.at(0, 5, 4), raw.at(0, 4, 6));
         assert_eq!(aligned.at(1, 5, 4), raw.at(1, 8, 4));
         assert_eq!((aligned.at(0, 0, 4), aligned.at(0, 5, 8), aligned.at(1, 17, 0)), (7.0, 7.0, 7.0));
-        let wrong = Alignment { axis_angle_deg: 0.0, shifts_px: vec![[0.0, 0.0]] };
+        assert!(Alignment { places: places[..1].to_vec() }.apply(&raw, 0.0).is_err());
+        let wrong = Alignment { places: vec![Place::leaning(f64::NAN, [0.0; 2]); 2] };
         assert!(wrong.apply(&raw, 0.0).is_err());
-        assert!(Alignment { axis_angle_deg: f64::NAN, shifts_px: vec![] }.apply(&raw, 0.0).is_err());
     }
 
     #[test]
@@ -105,10 +154,23 @@ mod tests {
             let distance = x * angle.cos() - y * angle.sin();
             (-distance * distance / 4.0).exp() as f32
         });
-        let aligned = Alignment { axis_angle_deg: 20.0, shifts_px: vec![] }.apply(&raw, 0.0).unwrap();
+        let alignment = Alignment { places: vec![Place::leaning(20.0, [0.0; 2])] };
+        let aligned = alignment.apply(&raw, 0.0).unwrap();
         for row in 8..33 {
             assert!((aligned.at(0, row, 20) - 1.0).abs() < 0.1, "row {row}: {}", aligned.at(0, row, 20));
             assert!(aligned.at(0, row, 26) < 1e-3 && aligned.at(0, row, 14) < 1e-3);
         }
+    }
+    #[test]
+    fn a_transform_of_imod_is_undone() {
+        let transform = Transform { matrix: [[0.9, 0.2], [-0.3, 1.1]], shift: [4.0, -7.0] };
+        let place = Place::from(transform);
+        let point = [3.0, -2.0];
+        let forth = |rows: [[f64; 2]; 2], shift: [f64; 2], at: [f64; 2]| {
+            [0, 1].map(|axis| rows[axis][0] * at[0] + rows[axis][1] * at[1] + shift[axis])
+        };
+        let aligned = forth(transform.matrix, transform.shift, point);
+        let back = forth(place.matrix, place.shift, aligned);
+        assert!((back[0] - 3.0).abs() < 1e-12 && (back[1] + 2.0).abs() < 1e-12, "{back:?}");
     }
 }

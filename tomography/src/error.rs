@@ -115,6 +115,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether what was given is at fault: a parameter, a plan, the content of a file. Otherwise the machine is.
+    pub const fn is_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Shape { .. }
+                | Self::Parameter { .. }
+                | Self::NotFinite { .. }
+                | Self::Plan { .. }
+                | Self::Content { .. }
+        )
+    }
+
     /// A parameter outside of its range.
     pub fn parameter(name: &'static str, value: impl std::fmt::Display, expected: &'static str) -> Self {
         Self::Parameter { name, value: value.to_string(), expected }

@@ -12,6 +12,8 @@
 //! comm       messages between workers           decompose  rows, columns, and tasks at workers, equal to the whole
 //! align      the tilt axis along the columns      io  MRC files, tilt angles, alignments
 //! plan       all that bits depend on, in a file  stitch     blocks put together     phantom  made-up samples
+//! job        from files to files, with checkpoints
+//! compare    how far two volumes are apart         view       pictures, and a page to scroll through a volume
 //! ```
 //!
 //! Source: Ren, Whittaker, Ophus, Waller, "Electron tomography by parts" (arXiv:2110.07857) and its predecessor,
@@ -37,10 +39,12 @@
 
 pub mod align;
 pub mod comm;
+pub mod compare;
 pub mod decompose;
 pub mod error;
 pub mod geometry;
 pub mod io;
+pub mod job;
 pub mod phantom;
 pub mod plan;
 pub mod project;
@@ -50,6 +54,7 @@ pub mod stitch;
 pub mod sum;
 #[cfg(test)]
 mod testing;
+pub mod view;
 pub mod wave;
 
 pub use error::{Error, Result};

@@ -25,6 +25,20 @@ pub struct Lanes(pub [f32; LANES]);
 impl Lanes {
     /// Sixteen zeros.
     pub const ZERO: Self = Self([0.0; LANES]);
+
+    /// Appends the bytes of some lanes, each value least significant byte first.
+    pub(crate) fn write(lanes: &[Self], bytes: &mut Vec<u8>) {
+        bytes.reserve(size_of_val(lanes));
+        bytes.extend(lanes.iter().flat_map(|lanes| &lanes.0).flat_map(|value| value.to_le_bytes()));
+    }
+
+    /// Takes lanes from as many bytes.
+    pub(crate) fn read(lanes: &mut [Self], bytes: &[u8]) {
+        let (values, _) = bytes.as_chunks::<4>();
+        for (value, bytes) in lanes.iter_mut().flat_map(|lanes| &mut lanes.0).zip(values) {
+            *value = f32::from_le_bytes(*bytes);
+        }
+    }
 }
 
 /// Sixteen consecutive rows of a stack, `[plane][column]`.

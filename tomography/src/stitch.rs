@@ -173,7 +173,8 @@ pub fn disagreements(plan: &Plan, volumes: &[Volume]) -> Result<Vec<Disagreement
 mod tests {
     use super::*;
     use crate::Shape;
-    use crate::plan::{Solver, Spec};
+    use crate::align::Alignment;
+    use crate::plan::{Contrast, Model, Solver, Spec};
     use crate::solve::{Filter, Prior};
     use crate::testing::{noise, tilts};
     use proptest::prelude::*;
@@ -185,6 +186,9 @@ mod tests {
             voxel_angstrom: 2.0,
             pixels: columns,
             tilts: tilts(&[-20.0, 20.0]),
+            alignment: Alignment::default(),
+            contrast: Contrast::Projection,
+            model: Model::Linear,
             solver: Solver::Wbp { filter: Filter::RamLak },
             prior: Prior::default(),
             iterations: 0,
@@ -213,6 +217,7 @@ mod tests {
                 core: [rows.0, columns.0],
                 halo: [rows.1, columns.1],
                 ramp: [rows.2, columns.2],
+                exterior: 1,
             };
             ([3, rows.3, columns.3], mode)
         })
@@ -253,7 +258,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_blended_across_the_border_and_nowhere_else() {
-        let plan = plan([2, 24, 4], Mode::Patch { core: [12, 4], halo: [5, 0], ramp: [3, 0] });
+        let plan = plan([2, 24, 4], Mode::Patch { core: [12, 4], halo: [5, 0], ramp: [3, 0], exterior: 1 });
         let level = |block: &Block| {
             let shape = plan.spec.volume.with_rows(block.rows.len());
             Stack::from_fn(shape, |_, _, _| block.id as f32)

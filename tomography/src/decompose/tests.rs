@@ -43,7 +43,7 @@ fn solved(
     let joseph = joseph();
     let start = Stack::zeros(joseph.volume_shape(images.shape().rows));
     let mut progress = |_: Progress| ControlFlow::Continue(());
-    solve(Data { projector: &joseph, images }, start, &mut Run { iterations, rows, progress: &mut progress })
+    solve(Data { projector: &joseph, images }, start, &mut Run { iterations, rows, watch: &mut progress })
 }
 
 fn by_sirt(images: &Projections, rows: &mut dyn Rows) -> Result<Volume> {
@@ -287,7 +287,7 @@ fn across(workers: usize, lost_after: [Option<usize>; 5], seed: u64, images: &Pr
         let columns = Columns::new(&blocked, Storm::new(comm, seed, 30), wishes[seed as usize % 3])?;
         let start = Stack::zeros(blocked.volume_shape(images.shape().rows));
         let mut progress = |_: Progress| ControlFlow::Continue(());
-        let mut run = Run { iterations: 4, rows: &mut Whole, progress: &mut progress };
+        let mut run = Run { iterations: 4, rows: &mut Whole, watch: &mut progress };
         sirt(Data { projector: &columns, images }, start, Sirt::default(), &mut run).map(Some)
     });
     results.swap_remove(0).map(Option::unwrap)
@@ -297,7 +297,7 @@ fn whole_across(images: &Projections) -> Volume {
     let blocked = blocked();
     let start = Stack::zeros(blocked.volume_shape(images.shape().rows));
     let mut progress = |_: Progress| ControlFlow::Continue(());
-    let mut run = Run { iterations: 4, rows: &mut Whole, progress: &mut progress };
+    let mut run = Run { iterations: 4, rows: &mut Whole, watch: &mut progress };
     sirt(Data { projector: &blocked, images }, start, Sirt::default(), &mut run).unwrap()
 }
 

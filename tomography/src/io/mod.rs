@@ -9,9 +9,11 @@
 //! angles   one tilt angle per line (.tlt, .rawtlt)
 //! xf       one alignment of an image per line (.xf)
 //! mdoc     what SerialEM notes of each image
+//! checkpoint  what a solver needs to go on after an interruption
 //! ```
 
 pub mod angles;
+pub mod checkpoint;
 pub mod mdoc;
 pub mod mrc;
 pub mod xf;
@@ -75,6 +77,17 @@ pub fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()
     temporary.renamed = true;
     let folder = temporary.path.parent().unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused(path, "sync the folder"))
+}
+
+/// Fails if a file of this name could not be written: before the work, and not after it.
+///
+/// # Errors
+/// [`Error::File`] if the system refuses a file in its folder.
+pub fn check_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(content(path, "the name", "that of a folder", "that of a file"));
+    }
+    temporary(path).map(drop)
 }
 
 /// A new file beside a path, under a name that no other writer has.

@@ -59,7 +59,7 @@ fn ranges(extent: usize, core: usize, halo: usize) -> Vec<[Range<usize>; 2]> {
 /// The blocks of a spec.
 pub(super) fn blocks(spec: &Spec) -> Result<Vec<Block>> {
     let extents = [spec.volume.rows, spec.volume.columns];
-    let Mode::Patch { core, halo, ramp } = spec.mode else {
+    let Mode::Patch { core, halo, ramp, .. } = spec.mode else {
         return Ok(vec![block(spec, 0, [0..extents[0], 0..extents[0]], [0..extents[1], 0..extents[1]])]);
     };
     for axis in 0..2 {
@@ -119,20 +119,32 @@ fn block(
     Block { id, core_rows, core_columns, rows, columns, window_columns, windows }
 }
 
-/// The images of a block: its rows, and its window of each image. Where a window leaves the image it has `outside`.
+/// The images of a block: its rows, and its window of each image. Where a window leaves the image it has `outside`. The
+/// images of a tilt, one for each focus, follow each other and have the same window.
 ///
 /// # Errors
-/// [`Error::Parameter`] if the block has not a window for each image or its rows are not among the images'.
+/// [`Error::Parameter`] if the block has not a window for each tilt or its rows are not among the images'.
 pub fn crop(images: &Projections, block: &Block, outside: f32) -> Result<Projections> {
-    if block.windows.len() != images.shape().planes {
-        return Err(Error::parameter("number of windows", block.windows.len(), "that of the images"));
+    crop_columns(images.rows(block.rows.clone())?, block, outside)
+}
+
+/// The same for images that have only the block's rows. Windows that are the images change nothing.
+///
+/// # Errors
+/// [`Error::Parameter`] if the block has not a window for each tilt.
+pub fn crop_columns(images: Projections, block: &Block, outside: f32) -> Result<Projections> {
+    let (tilts, mut shape) = (block.windows.len(), images.shape());
+    if tilts == 0 || shape.planes % tilts != 0 {
+        return Err(Error::parameter("number of windows", tilts, "that of the tilts"));
     }
-    let rows = images.rows(block.rows.clone())?;
-    let mut shape = rows.shape();
+    let columns = shape.columns as i64;
+    if shape.columns == block.window_columns && block.windows.iter().all(|window| window.first_column == 0) {
+        return Ok(images);
+    }
+    let per_tilt = shape.planes / tilts;
     shape.columns = block.window_columns;
-    let columns = images.shape().columns as i64;
     Ok(Stack::from_fn(shape, |image, row, column| {
-        let from = block.windows[image].first_column + column as i64;
-        if (0..columns).contains(&from) { rows.at(image, row, from as usize) } else { outside }
+        let from = block.windows[image / per_tilt].first_column + column as i64;
+        if (0..columns).contains(&from) { images.at(image, row, from as usize) } else { outside }
     }))
 }

@@ -9,16 +9,20 @@
 
 mod block;
 mod estimate;
+mod exterior;
+mod model;
 mod run;
 #[cfg(test)]
 mod tests;
 
-pub use block::{Block, Window, crop};
-pub use estimate::{Estimate, Speed};
+pub use block::{Block, Window, crop, crop_columns};
+pub use estimate::{BASE, Estimate, Speed};
+pub use model::{Contrast, Model, Multislice};
 
+use crate::align::Alignment;
 use crate::project::Joseph;
 use crate::solve::{Filter, Momentum, Prior, interleaved, lipschitz};
-use crate::{Error, Result, Shape, Tilt};
+use crate::{Error, Projections, Result, Shape, Tilt};
 use serde::{Deserialize, Serialize};
 
 /// The format of plans that this version reads and writes.
@@ -74,6 +78,9 @@ pub enum Mode {
         halo: [usize; 2],
         /// Rows and columns on each side of a border over which neighbours are blended; 0 cuts.
         ramp: [usize; 2],
+        /// Voxels along a side of the coarse voxels by which each job finds out what lies beside its columns, to take it out
+        /// of its images; 1 leaves it in. For straight rays.
+        exterior: usize,
     },
 }
 
@@ -89,6 +96,12 @@ pub struct Spec {
     pub pixels: usize,
     /// The tilts, in the order of the images, signs applied.
     pub tilts: Vec<Tilt>,
+    /// Where the aligned images lie on the camera.
+    pub alignment: Alignment,
+    /// What stands in the pixels.
+    pub contrast: Contrast,
+    /// How images come from the volume.
+    pub model: Model,
     /// How to solve.
     pub solver: Solver,
     /// What is known of the volume.
@@ -114,6 +127,8 @@ pub struct Plan {
     pub processor: String,
     /// What was chosen.
     pub spec: Spec,
+    /// The series that this plan was made for ([`crate::job::fingerprint`]); none for any series of its extent.
+    pub series: Option<String>,
     /// L of all images, or the largest of the subsets; 1 for solvers without one.
     pub lipschitz: f64,
     /// The blocks in the order in which they are stitched: rows of blocks, then columns. One block in exact mode.
@@ -133,6 +148,7 @@ impl Plan {
             processor: processor_level().to_owned(),
             lipschitz: spec.lipschitz()?,
             blocks: block::blocks(&spec)?,
+            series: None,
             spec,
         })
     }
@@ -155,6 +171,14 @@ impl Plan {
             serde_json::from_str(text).map_err(|error| Error::Plan { why: error.to_string() })?;
         if plan.format != FORMAT {
             let why = format!("it has format {}, this program reads format {FORMAT}", plan.format);
+            return Err(Error::Plan { why });
+        }
+        if plan.version != env!("CARGO_PKG_VERSION") {
+            let why = format!(
+                "it was made by version {}, this is version {}, and bits may differ; plan again",
+                plan.version,
+                env!("CARGO_PKG_VERSION")
+            );
             return Err(Error::Plan { why });
         }
         plan.spec.check()?;
@@ -187,6 +211,8 @@ impl Spec {
         if self.tilts.is_empty() {
             return Err(Error::parameter("number of tilts", 0, "at least 1"));
         }
+        self.alignment.check(self.images())?;
+        self.model.check(self)?;
         self.prior.check()?;
         if matches!(self.solver, Solver::Wbp { .. } | Solver::Cgls {}) && self.prior != Prior::default() {
             return Err(Error::parameter("prior", "given", "left out: this solver has no place for it"));
@@ -202,6 +228,46 @@ impl Spec {
         }
     }
 
+    /// Model, solver, iterations and prior in a few words.
+    pub fn summary(&self) -> String {
+        let model = match self.model {
+            Model::Linear => "linear",
+            Model::Multislice(_) => "multislice",
+        };
+        let solver = match self.solver {
+            Solver::Wbp { .. } => return format!("{model}, back projection"),
+            Solver::Sirt { .. } => "SIRT",
+            Solver::Cgls {} => "CGLS",
+            Solver::Proximal { momentum: Momentum::None } => "gradient steps",
+            Solver::Proximal { .. } => "FISTA",
+            Solver::OrderedSubsets { .. } => "ordered subsets",
+        };
+        let variation = self.prior.tv.map_or(String::new(), |tv| format!(", variation {} V", tv.weight));
+        format!("{model}, {solver}, {} iterations{variation}", self.iterations)
+    }
+
+    /// The number of images.
+    pub fn images(&self) -> usize {
+        self.tilts.len() * self.model.images_per_tilt()
+    }
+
+    /// What the model predicts, from images as the camera gave them: aligned, and in its unit.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if there are not as many images as the spec has, and as [`Contrast::convert`].
+    pub fn prepare(&self, raw: Projections) -> Result<Projections> {
+        if raw.shape().planes != self.images() {
+            return Err(Error::parameter("number of images", raw.shape().planes, "that of the plan"));
+        }
+        let mut images = if self.alignment.places.is_empty() {
+            raw
+        } else {
+            self.alignment.apply(&raw, self.contrast.bare_beam())?
+        };
+        self.contrast.convert(&mut images)?;
+        Ok(images)
+    }
+
     /// The tilts of each subset, as indices; one subset of all for solvers without subsets.
     pub fn subsets(&self) -> Vec<Vec<usize>> {
         match self.solver {
@@ -213,6 +279,9 @@ impl Spec {
     fn lipschitz(&self) -> Result<f64> {
         if !matches!(self.solver, Solver::Proximal { .. } | Solver::OrderedSubsets { .. }) {
             return Ok(1.0);
+        }
+        if let Model::Multislice(model) = &self.model {
+            return model.lipschitz(self);
         }
         let Shape { planes, columns, .. } = self.volume;
         let mut largest = 0.0_f64;

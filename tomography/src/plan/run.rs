@@ -1,54 +1,73 @@
 //! Carrying out a plan: the one place where a solver is called for it, for the whole, for a part, and for a patch.
 
-use super::{Block, Plan, Solver, crop};
+use super::{Block, Mode, Model, Plan, Solver, crop_columns, exterior};
+use crate::comm::{Comm, threads};
+use crate::decompose::{Part, partition};
 use crate::project::Joseph;
 use crate::solve::{
-    Data, OrderedSubsets, Progress, Proximal, Rows, Run, Sirt, cgls, ordered_subsets, proximal, sirt, wbp,
+    Data, Objective, OrderedSubsets, Progress, Proximal, Rows, Run, Sirt, Watch, Whole, cgls,
+    ordered_subsets, proximal, sirt, wbp,
 };
-use crate::{Error, Projections, Result, Stack, Tilt, Volume};
+use crate::wave::{Here, Pooled, Scattering, Series, Tilts, serve_tilts};
+use crate::{Error, Projections, Result, Shape, Stack, Tilt, Volume};
 use std::ops::ControlFlow;
+use std::sync::Mutex;
 
 impl Plan {
     /// Reconstructs a block from its images, or the rows of it that these images have.
     ///
     /// In exact mode there is one block; a worker gives the images of its rows and tells through `rows` of the others.
-    /// In patch mode a block is reconstructed apart, from the images of [`crop`], with `rows` the [`crate::solve::Whole`].
+    /// Waves need all rows in one place. In patch mode a block is reconstructed apart, from [`Plan::images_of`] it, with
+    /// `rows` the [`crate::solve::Whole`].
     ///
     /// # Errors
     /// [`Error::Parameter`] for a block that there is not, [`Error::Shape`] if the images are not a block's, and the errors
-    /// of the rows.
+    /// of the rows and of the watch.
     pub fn reconstruct(
         &self,
         block: usize,
         images: &Projections,
         rows: &mut dyn Rows,
-        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+        watch: &mut dyn Watch,
     ) -> Result<Volume> {
         let Some(block) = self.blocks.get(block) else {
             return Err(Error::parameter("block", block, "one of the plan's"));
         };
+        let Shape { planes, .. } = self.spec.volume;
+        let shape = Shape { planes, rows: images.shape().rows, columns: block.columns.len() };
+        let mut run = Run { iterations: self.spec.iterations, rows, watch };
+        match &self.spec.model {
+            Model::Linear => self.by_rays(block, images, shape, &mut run),
+            Model::Multislice(model) => {
+                let series = Series::new(model.setup(&self.spec, block), images, None)?;
+                self.by_waves(&series, Here, &mut run)
+            }
+        }
+    }
+
+    fn by_rays(
+        &self,
+        block: &Block,
+        images: &Projections,
+        shape: Shape,
+        run: &mut Run<'_>,
+    ) -> Result<Volume> {
         let tilts: Vec<Tilt> = block.windows.iter().map(|window| window.tilt).collect();
         let joseph = |tilts: &[Tilt]| {
             Joseph::new(self.spec.volume.planes, block.columns.len(), block.window_columns, tilts)
         };
         let projector = joseph(&tilts)?;
-        let start = || {
-            let shape = self.spec.volume.with_rows(images.shape().rows);
-            Stack::zeros(crate::Shape { columns: block.columns.len(), ..shape })
-        };
+        let start = || Stack::zeros(shape);
         let data = Data { projector: &projector, images };
-        let (lipschitz, prior) = (self.lipschitz, self.spec.prior);
-        let mut run = Run { iterations: self.spec.iterations, rows, progress };
         match self.spec.solver {
             Solver::Wbp { filter } => wbp(&projector, &tilts, images, filter),
             Solver::Sirt { relaxation } => {
-                sirt(data, start(), Sirt { relaxation, positive: prior.positive }, &mut run)
+                let positive = self.spec.prior.positive;
+                sirt(data, start(), Sirt { relaxation, positive }, run)
             }
-            Solver::Cgls {} => cgls(data, start(), &mut run),
-            Solver::Proximal { momentum } => {
-                proximal(&data, start(), Proximal { lipschitz, momentum, prior }, &mut run)
-            }
-            Solver::OrderedSubsets { relaxation, momentum_max, .. } => {
+            Solver::Cgls {} => cgls(data, start(), run),
+            Solver::Proximal { .. } => self.by_steps(&[data], start(), run),
+            Solver::OrderedSubsets { .. } => {
                 let part = |subset: Vec<usize>| {
                     let tilts: Vec<Tilt> = subset.iter().map(|index| tilts[*index]).collect();
                     Ok((joseph(&tilts)?, images.planes(&subset)?))
@@ -56,20 +75,101 @@ impl Plan {
                 let parts = self.spec.subsets().into_iter().map(part).collect::<Result<Vec<_>>>()?;
                 let subsets: Vec<Data<'_>> =
                     parts.iter().map(|(projector, images)| Data { projector, images }).collect();
-                let options = OrderedSubsets { lipschitz, relaxation, momentum_max, prior };
-                ordered_subsets(&subsets, start(), options, &mut run)
+                self.by_steps(&subsets, start(), run)
             }
         }
     }
 
-    /// The images of a block of this plan.
+    fn by_waves<T: Tilts>(&self, series: &Series, tilts: T, run: &mut Run<'_>) -> Result<Volume> {
+        let tilts = Mutex::new(tilts);
+        let subsets = self.spec.subsets().into_iter();
+        let subsets =
+            subsets.map(|shots| Scattering::new(series, shots, &tilts)).collect::<Result<Vec<_>>>()?;
+        self.by_steps(&subsets, Stack::zeros(series.setup().volume), run)
+    }
+
+    /// Reconstructs the whole by workers in this process that exchange messages and nothing else: rows of a linear model,
+    /// tilts of waves. Equal to [`Plan::reconstruct`] in every bit, for any number of workers.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a block that there is not, and as [`crop`].
+    /// [`Error::Plan`] unless the plan is in exact mode, and as [`Plan::reconstruct`].
+    pub fn reconstruct_by_workers(&self, images: &Projections, workers: usize) -> Result<Volume> {
+        let (Mode::Exact {}, [block]) = (self.spec.mode, &self.blocks[..]) else {
+            return Err(Error::Plan { why: "workers share a whole, and this plan has blocks".to_owned() });
+        };
+        let silent = || |_: Progress| ControlFlow::Continue(());
+        let results = match &self.spec.model {
+            Model::Linear => {
+                let ranges = partition(images.shape().rows, workers);
+                threads::run(ranges.len(), |comm| {
+                    let mut part = Part::new(comm, ranges.clone())?;
+                    let own = images.rows(part.range())?;
+                    let own = self.reconstruct(0, &own, &mut part, &mut silent())?;
+                    part.gather(&own)
+                })
+            }
+            Model::Multislice(model) => {
+                let series = Series::new(model.setup(&self.spec, block), images, None)?;
+                threads::run(workers.max(1) + 1, |mut comm| {
+                    if comm.rank() > 0 {
+                        return serve_tilts(&series, &mut comm).map(|()| None);
+                    }
+                    let tilts = Pooled::new(comm, |_, _| None)?;
+                    let mut watch = silent();
+                    let iterations = self.spec.iterations;
+                    let mut run = Run { iterations, rows: &mut Whole, watch: &mut watch };
+                    self.by_waves(&series, tilts, &mut run).map(Some)
+                })
+            }
+        };
+        let mut found = None;
+        for result in results {
+            found = found.or(result?);
+        }
+        found.ok_or(Error::Lost { rank: 0 })
+    }
+
+    /// The solvers that need no more than gradients; of one subset, or of several.
+    fn by_steps(&self, subsets: &[impl Objective], start: Volume, run: &mut Run<'_>) -> Result<Volume> {
+        let (lipschitz, prior) = (self.lipschitz, self.spec.prior);
+        match (self.spec.solver, subsets) {
+            (Solver::OrderedSubsets { relaxation, momentum_max, .. }, _) => {
+                let options = OrderedSubsets { lipschitz, relaxation, momentum_max, prior };
+                ordered_subsets(subsets, start, options, run)
+            }
+            (Solver::Proximal { momentum }, [whole]) => {
+                proximal(whole, start, Proximal { lipschitz, momentum, prior }, run)
+            }
+            (solver, _) => {
+                let expected = "one of gradient steps or ordered subsets";
+                Err(Error::parameter("solver", format!("{solver:?}"), expected))
+            }
+        }
+    }
+
+    /// The images of a block of this plan, from prepared ones of the whole.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a block that there is not, and as [`Plan::windows_of`].
     pub fn images_of(&self, block: usize, images: &Projections) -> Result<(&Block, Projections)> {
         let Some(block) = self.blocks.get(block) else {
             return Err(Error::parameter("block", block, "one of the plan's"));
         };
-        Ok((block, crop(images, block, 0.0)?))
+        Ok((block, self.windows_of(block, images.rows(block.rows.clone())?)?))
+    }
+
+    /// The windows of a block, from the prepared images of its rows: without what lies beside its columns as far as the
+    /// plan says so, and cropped.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::Parameter`] if the images are not of the block's rows.
+    pub fn windows_of(&self, block: &Block, mut rows: Projections) -> Result<Projections> {
+        if let Mode::Patch { exterior: bin, .. } = self.spec.mode
+            && bin > 1
+            && block.columns.len() < self.spec.volume.columns
+        {
+            exterior::subtract(self, block, &mut rows, bin)?;
+        }
+        crop_columns(rows, block, self.spec.contrast.outside())
     }
 }

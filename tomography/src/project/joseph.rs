@@ -137,7 +137,7 @@ impl Joseph {
                 volume.iter().map(|_| Slab::zeros(self.columns, self.planes)).collect();
             back_project_rays(&self.flat, images, &mut turned);
             for (slab, turned) in volume.iter_mut().zip(&turned) {
-                *slab = transposed(turned);
+                transpose(turned, slab);
             }
         }
         back_project_rays(&self.upright, images, volume);
@@ -183,9 +183,15 @@ fn back_project_rays(rays: &[Rays], images: &[Slab], volume: &mut [Slab]) {
 
 /// The slab with planes and columns exchanged.
 fn transposed(slab: &Slab) -> Slab {
+    let mut turned = Slab::zeros(slab.columns, slab.planes());
+    transpose(slab, &mut turned);
+    turned
+}
+
+/// Overwrites a slab with another one, planes and columns exchanged.
+fn transpose(slab: &Slab, turned: &mut Slab) {
     const TILE: usize = 8;
     let (planes, columns) = (slab.planes(), slab.columns);
-    let mut turned = Slab::zeros(columns, planes);
     for plane_tile in (0..planes).step_by(TILE) {
         for column in 0..columns {
             for plane in plane_tile..planes.min(plane_tile + TILE) {
@@ -193,5 +199,4 @@ fn transposed(slab: &Slab) -> Slab {
             }
         }
     }
-    turned
 }

@@ -34,7 +34,8 @@ fn adjoint_gap(projector: &impl Projector, terms: usize, seed: u64) -> f64 {
     let left = tree_sum(&projected(projector, &volume).row_dots(&images));
     let right = tree_sum(&volume.row_dots(&back_projected(projector, &images)));
     let scale = tree_sum(&projected(projector, &absolute(&volume)).row_dots(&absolute(&images)));
-    (left - right).abs() / (2.0 * gamma(terms) * scale)
+    // Where all rays miss the volume, all is 0.
+    if left == right { 0.0 } else { (left - right).abs() / (2.0 * gamma(terms) * scale) }
 }
 
 fn sizes() -> impl Strategy<Value = (usize, usize, usize)> {

@@ -14,16 +14,16 @@ use crate::{Result, Stack, Volume};
 /// [`crate::Error::Shape`] if data and start do not fit, and the errors of the projector and of the rows.
 pub fn cgls(data: Data<'_>, start: Volume, run: &mut Run<'_>) -> Result<Volume> {
     check_data(data, &start)?;
-    let mut volume = start;
     let mut residual = Stack::zeros(data.images.shape());
-    misfit(data, &volume, &mut residual)?;
+    misfit(data, &start, &mut residual)?;
     residual.update([], |value, []| -value);
-    let mut gradient = Stack::zeros(volume.shape());
+    let mut gradient = Stack::zeros(start.shape());
     data.projector.back_project(&residual, &mut gradient)?;
-    let mut direction = gradient.clone();
+    let length = run.rows.sum(&gradient.row_dots(&gradient))?;
+    let fresh = [start, gradient.clone(), residual];
+    let (first, [mut length], [mut volume, mut direction, mut residual]) = run.begin([length], fresh)?;
     let mut projected = Stack::zeros(data.images.shape());
-    let mut length = run.rows.sum(&gradient.row_dots(&gradient))?;
-    for iteration in 0..run.iterations {
+    for iteration in first..run.iterations {
         if run.report(iteration, &residual)?.1.is_break() || length == 0.0 {
             break;
         }
@@ -40,6 +40,7 @@ pub fn cgls(data: Data<'_>, start: Volume, run: &mut Run<'_>) -> Result<Volume> 
         let turn = (next / length) as f32;
         direction.update([&gradient], |direction, [gradient]| gradient + turn * direction);
         length = next;
+        run.watch.keep(iteration + 1, &[length], &[&volume, &direction, &residual])?;
     }
     Ok(volume)
 }

@@ -21,13 +21,16 @@ mod sirt;
 #[cfg(test)]
 mod tests;
 mod tv;
+mod watch;
 mod wbp;
 
 pub use cgls::cgls;
 pub use power::lipschitz;
+pub(crate) use proximal::{Iterate, step_of};
 pub use proximal::{Momentum, OrderedSubsets, Proximal, interleaved, ordered_subsets, proximal};
 pub use sirt::{Sirt, sirt};
 pub use tv::{Prior, Tv};
+pub use watch::{Progress, State, Watch};
 pub use wbp::{Filter, wbp};
 
 use crate::project::{Projector, check};
@@ -102,31 +105,21 @@ impl Objective for Data<'_> {
     }
 }
 
-/// How far a solver has come.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Progress {
-    /// Iterations done before this one.
-    pub iteration: usize,
-    /// The misfit over all rows, half the squares of a linear model's, of the volume from which this iteration starts.
-    pub loss: f64,
-}
-
 /// How long a solver runs, over which rows, and whom it tells.
 pub struct Run<'a> {
     /// Iterations at most.
     pub iterations: usize,
     /// The other rows.
     pub rows: &'a mut dyn Rows,
-    /// Called once in each iteration; may stop it. Where several workers hold the rows, all must answer alike, as they
-    /// do if the answer depends on the progress alone.
-    pub progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    /// Who is told of each iteration.
+    pub watch: &'a mut dyn Watch,
 }
 
 impl Run<'_> {
     /// Tells of the misfit `residual`, and gives it.
     fn report(&mut self, iteration: usize, residual: &Projections) -> Result<(f64, ControlFlow<()>)> {
         let loss = 0.5 * self.rows.sum(&residual.row_dots(residual))?;
-        Ok((loss, (self.progress)(Progress { iteration, loss })))
+        Ok((loss, self.watch.progress(Progress { iteration, loss })))
     }
 }
 

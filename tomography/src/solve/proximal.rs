@@ -46,19 +46,15 @@ pub struct OrderedSubsets {
 }
 
 /// The iterate, the one before, and the point where the next gradient is taken.
-struct Iterate {
-    volume: Volume,
-    ahead: Volume,
-    t: f64,
+pub(crate) struct Iterate {
+    pub(crate) volume: Volume,
+    pub(crate) ahead: Volume,
+    pub(crate) t: f64,
 }
 
 impl Iterate {
-    fn new(start: Volume) -> Self {
-        Self { ahead: start.clone(), volume: start, t: 1.0 }
-    }
-
     /// Takes a new volume, and the point ahead of it.
-    fn advance(&mut self, new: Volume, momentum: impl Fn(f64) -> f64) {
+    pub(crate) fn advance(&mut self, new: Volume, momentum: impl Fn(f64) -> f64) {
         let next = f64::midpoint(1.0, (1.0 + 4.0 * self.t * self.t).sqrt());
         let factor = momentum((self.t - 1.0) / next) as f32;
         let old = std::mem::replace(&mut self.volume, new);
@@ -67,7 +63,7 @@ impl Iterate {
     }
 }
 
-fn step_of(relaxation: f64, lipschitz: f64) -> Result<f32> {
+pub(crate) fn step_of(relaxation: f64, lipschitz: f64) -> Result<f32> {
     if !lipschitz.is_finite() || lipschitz <= 0.0 {
         return Err(Error::parameter("Lipschitz constant", lipschitz, "finite and above 0"));
     }
@@ -92,11 +88,12 @@ pub fn proximal(
     options.prior.check()?;
     let step = step_of(1.0, options.lipschitz)?;
     let mut gradient = Stack::zeros(start.shape());
-    let mut iterate = Iterate::new(start);
-    let mut last = f64::INFINITY;
-    for iteration in 0..run.iterations {
+    let fresh = [start.clone(), start];
+    let (first, [t, mut last], [volume, ahead]) = run.begin([1.0, f64::INFINITY], fresh)?;
+    let mut iterate = Iterate { volume, ahead, t };
+    for iteration in first..run.iterations {
         let loss = objective.gradient(&iterate.ahead, run.rows, &mut gradient)?;
-        if (run.progress)(Progress { iteration, loss }).is_break() {
+        if run.watch.progress(Progress { iteration, loss }).is_break() {
             break;
         }
         if options.momentum == Momentum::Restarted && loss > last {
@@ -108,6 +105,7 @@ pub fn proximal(
         let new = options.prior.apply(new, run.rows)?;
         let momentum = |full| if options.momentum == Momentum::None { 0.0 } else { full };
         iterate.advance(new, momentum);
+        run.watch.keep(iteration + 1, &[iterate.t, last], &[&iterate.volume, &iterate.ahead])?;
     }
     Ok(iterate.volume)
 }
@@ -136,8 +134,9 @@ pub fn ordered_subsets(
     options.prior.check()?;
     let step = step_of(options.relaxation, options.lipschitz)?;
     let mut gradient = Stack::zeros(start.shape());
-    let mut iterate = Iterate::new(start);
-    for iteration in 0..run.iterations {
+    let (first, [t], [volume, ahead]) = run.begin([1.0], [start.clone(), start])?;
+    let mut iterate = Iterate { volume, ahead, t };
+    for iteration in first..run.iterations {
         let mut loss = 0.0;
         for (index, objective) in subsets.iter().enumerate() {
             loss += objective.gradient(&iterate.ahead, run.rows, &mut gradient)?;
@@ -147,7 +146,8 @@ pub fn ordered_subsets(
             let prior = if is_last { options.prior } else { Prior { tv: None, ..options.prior } };
             iterate.advance(prior.apply(new, run.rows)?, |full| full.min(options.momentum_max));
         }
-        if (run.progress)(Progress { iteration, loss }).is_break() {
+        run.watch.keep(iteration + 1, &[iterate.t], &[&iterate.volume, &iterate.ahead])?;
+        if run.watch.progress(Progress { iteration, loss }).is_break() {
             break;
         }
     }

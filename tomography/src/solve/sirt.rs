@@ -40,9 +40,10 @@ pub fn sirt(data: Data<'_>, start: Volume, options: Sirt, run: &mut Run<'_>) -> 
         *weight *= -options.relaxation;
     }
     let floor = if options.positive { 0.0 } else { f32::NEG_INFINITY };
-    let (mut volume, mut step) = (start, Stack::zeros(data.projector.volume_shape(data.images.shape().rows)));
+    let (first, [], [mut volume]) = run.begin([], [start])?;
+    let mut step = Stack::zeros(volume.shape());
     let mut residual = Stack::zeros(data.images.shape());
-    for iteration in 0..run.iterations {
+    for iteration in first..run.iterations {
         misfit(data, &volume, &mut residual)?;
         if run.report(iteration, &residual)?.1.is_break() {
             break;
@@ -51,6 +52,7 @@ pub fn sirt(data: Data<'_>, start: Volume, options: Sirt, run: &mut Run<'_>) -> 
         data.projector.back_project(&residual, &mut step)?;
         step.weigh(&voxels);
         volume.update([&step], |value, [step]| (value + step).max(floor));
+        run.watch.keep(iteration + 1, &[], &[&volume])?;
     }
     Ok(volume)
 }

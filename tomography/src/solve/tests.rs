@@ -32,7 +32,7 @@ fn watched(iterations: usize, solve: impl FnOnce(&mut Run<'_>) -> Result<Volume>
         losses.push(progress.loss);
         ControlFlow::Continue(())
     };
-    let mut run = Run { iterations, rows: &mut Whole, progress: &mut progress };
+    let mut run = Run { iterations, rows: &mut Whole, watch: &mut progress };
     let volume = solve(&mut run).unwrap();
     (volume, losses)
 }
@@ -117,13 +117,18 @@ fn ordered_subsets_are_ahead_of_fista_after_a_few_passes() {
     println!("after 8 passes: subsets {:.4}, FISTA {:.4}", errors[0], errors[1]);
     assert!(errors[0] < errors[1]);
     assert!(
-        ordered_subsets(&[] as &[Data<'_>], zero(), options, &mut never(&mut Whole, &mut |_| unreachable!()))
-            .is_err()
+        ordered_subsets(
+            &[] as &[Data<'_>],
+            zero(),
+            options,
+            &mut never(&mut Whole, &mut |_: Progress| -> ControlFlow<()> { unreachable!() })
+        )
+        .is_err()
     );
 }
 
-fn never<'a>(rows: &'a mut Whole, progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>) -> Run<'a> {
-    Run { iterations: 1, rows, progress }
+fn never<'a>(rows: &'a mut Whole, watch: &'a mut dyn Watch) -> Run<'a> {
+    Run { iterations: 1, rows, watch }
 }
 
 #[test]
@@ -200,11 +205,11 @@ fn a_run_stops_when_told_and_refuses_what_makes_no_sense() {
         calls += 1;
         if calls == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let mut run = Run { iterations: 100, rows: &mut Whole, progress: &mut stop };
+    let mut run = Run { iterations: 100, rows: &mut Whole, watch: &mut stop };
     sirt(data, zero(), Sirt::default(), &mut run).unwrap();
     assert_eq!(calls, 3);
     let mut go = |_: Progress| ControlFlow::Continue(());
-    let mut run = Run { iterations: 1, rows: &mut Whole, progress: &mut go };
+    let mut run = Run { iterations: 1, rows: &mut Whole, watch: &mut go };
     let wrong = Stack::zeros(joseph.volume_shape(2));
     assert!(matches!(sirt(data, wrong, Sirt::default(), &mut run), Err(Error::Shape { .. })));
     assert!(sirt(data, zero(), Sirt { relaxation: 2.0, positive: true }, &mut run).is_err());
@@ -215,4 +220,92 @@ fn a_run_stops_when_told_and_refuses_what_makes_no_sense() {
     };
     assert!(proximal(&data, zero(), options(0.0, 1.0), &mut run).is_err());
     assert!(proximal(&data, zero(), options(1.0, f32::NAN), &mut run).is_err());
+}
+
+/// Keeps every state in memory, and begins with one of an earlier run.
+#[derive(Default)]
+struct Memory {
+    states: Vec<State>,
+    begin: Option<State>,
+    told: usize,
+}
+
+impl Watch for Memory {
+    fn progress(&mut self, _: Progress) -> ControlFlow<()> {
+        self.told += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn resume(&mut self) -> Result<Option<State>> {
+        Ok(self.begin.take())
+    }
+
+    fn keep(&mut self, iterations: usize, scalars: &[f64], stacks: &[&Stack]) -> Result<()> {
+        let stacks = stacks.iter().map(|stack| (*stack).clone()).collect();
+        self.states.push(State { iterations, scalars: scalars.to_vec(), stacks });
+        Ok(())
+    }
+}
+
+#[test]
+fn a_solver_that_was_interrupted_anywhere_ends_in_the_same_bits() {
+    const ITERATIONS: usize = 6;
+    let joseph = Joseph::new(14, 16, 18, &every(15, 60)).unwrap();
+    let mut images = measured(&joseph, &blob(&joseph, 20));
+    let grain = noise(images.shape(), 5);
+    images.update([&grain], |value, [grain]| value + grain);
+    let data = Data { projector: &joseph, images: &images };
+    let lipschitz = lipschitz(&joseph, 1, 10).unwrap();
+    let prior = Prior { positive: true, tv: Some(Tv { weight: 0.05, iterations: 3 }) };
+    let solve = |solver: usize, watch: &mut Memory| {
+        let start = Stack::zeros(joseph.volume_shape(20));
+        let run = &mut Run { iterations: ITERATIONS, rows: &mut Whole, watch };
+        let options = |momentum, factor| Proximal { lipschitz: lipschitz / factor, momentum, prior };
+        let subsets = OrderedSubsets { lipschitz, relaxation: 0.7, momentum_max: 0.9, prior };
+        match solver {
+            0 => sirt(data, start, Sirt::default(), run),
+            1 => cgls(data, start, run),
+            2 => proximal(&data, start, options(Momentum::Nesterov, 1.0), run),
+            // Too long a step, so that the loss rises and momentum starts anew.
+            3 => proximal(&data, start, options(Momentum::Restarted, 2.5), run),
+            _ => ordered_subsets(&[data, data], start, subsets, run),
+        }
+    };
+    for solver in 0..5 {
+        let mut memory = Memory::default();
+        let whole = solve(solver, &mut memory).unwrap();
+        assert_eq!(memory.states.len(), ITERATIONS);
+        let mut needed = vec![false; memory.states[0].stacks.len()];
+        let mut scalar_needed = memory.states[0].scalars.is_empty();
+        for state in &memory.states {
+            let mut again = Memory { begin: Some(state.clone()), ..Memory::default() };
+            assert_eq!(solve(solver, &mut again).unwrap(), whole, "{solver} after {}", state.iterations);
+            assert_eq!(again.told, ITERATIONS - state.iterations, "what was done is not done again");
+            // Each number and each stack that is kept is needed, if two iterations are left to show it. Positivity may hide
+            // the change of a voxel one way, or now and then.
+            if state.iterations < ITERATIONS - 1 {
+                let changes = |change: &dyn Fn(&mut State)| {
+                    let mut state = state.clone();
+                    change(&mut state);
+                    solve(solver, &mut Memory { begin: Some(state), ..Memory::default() }).unwrap() != whole
+                };
+                for (stack, needed) in needed.iter_mut().enumerate() {
+                    let shape = state.stacks[stack].shape();
+                    *needed |= [1.0, -1.0].into_iter().any(|change| {
+                        changes(&|state| {
+                            *state.stacks[stack].at_mut(shape.planes / 2, 3, shape.columns / 2) += change;
+                        })
+                    });
+                }
+                if let Some(first) = state.scalars.first() {
+                    scalar_needed |= changes(&|state| state.scalars[0] = first + 1.0);
+                }
+            }
+        }
+        assert!(needed.iter().all(|needed| *needed) && scalar_needed, "{solver}: {needed:?} {scalar_needed}");
+        let mut foreign = memory.states[0].clone();
+        foreign.stacks.pop();
+        let mut foreign = Memory { begin: Some(foreign), ..Memory::default() };
+        assert!(matches!(solve(solver, &mut foreign), Err(Error::Plan { .. })), "{solver}");
+    }
 }

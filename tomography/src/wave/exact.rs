@@ -259,9 +259,8 @@ impl<C: Comm> Tilts for Everywhere<C> {
 }
 
 fn write_slabs(slabs: &[Slab], bytes: &mut Vec<u8>) {
-    bytes.reserve(slabs.iter().map(|slab| slab.data.len() * size_of::<Lanes>()).sum());
-    for lanes in slabs.iter().flat_map(|slab| &slab.data) {
-        bytes.extend(lanes.0.iter().flat_map(|value| value.to_le_bytes()));
+    for slab in slabs {
+        Lanes::write(&slab.data, bytes);
     }
 }
 
@@ -273,12 +272,7 @@ fn read_slabs(series: &Series, shot: usize, count: usize, bytes: &[u8], rank: us
     }
     let slab = |bytes: &[u8]| {
         let mut slab = Slab::zeros(slices, columns);
-        let (values, _) = bytes.as_chunks::<4>();
-        for (lanes, values) in slab.data.iter_mut().zip(values.chunks_exact(LANES)) {
-            for (lane, value) in lanes.0.iter_mut().zip(values) {
-                *lane = f32::from_le_bytes(*value);
-            }
-        }
+        Lanes::read(&mut slab.data, bytes);
         slab
     };
     Ok(bytes.chunks_exact(size).map(slab).collect())

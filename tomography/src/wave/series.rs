@@ -93,7 +93,7 @@ impl Setup {
     }
 
     /// The slices of the volume turned to a tilt: as many as lose no voxel.
-    fn slices(&self, tilt: &Tilt) -> usize {
+    pub(crate) fn slices(&self, tilt: &Tilt) -> usize {
         let depth = Rotation::depth([self.volume.planes, self.volume.columns], tilt);
         let slices = depth.div_ceil(self.bin);
         // With the parity of the volume's planes, a turned plane at tilt 0 is a plane of the volume.
@@ -201,6 +201,14 @@ impl Series {
         Ok(Projections::from_fn(series.setup.images(), |plane, row, column| {
             images[(plane * grid.x + column) * grid.y + row]
         }))
+    }
+
+    /// Fails if a setup makes no sense.
+    ///
+    /// # Errors
+    /// As [`Series::new`].
+    pub fn check_setup(setup: Setup) -> Result<()> {
+        Self::without_images(setup).map(drop)
     }
 
     pub(super) fn without_images(setup: Setup) -> Result<Self> {
@@ -365,7 +373,7 @@ impl Series {
     }
 
     /// Slices and columns of a shot.
-    pub(super) fn slice_plane(&self, shot: usize) -> [usize; 2] {
+    pub fn slice_plane(&self, shot: usize) -> [usize; 2] {
         self.rotations[shot].slice_plane()
     }
 

@@ -143,6 +143,19 @@ impl<R: Read + Seek> Reader<R> {
         self.rows(order, 0..rows)
     }
 
+    /// Reads one section, line by line.
+    ///
+    /// # Errors
+    /// As [`Reader::rows`].
+    pub fn section(&mut self, section: usize, values: &mut [f32]) -> Result<()> {
+        let [_, lines, sections] = self.header.size;
+        if section >= sections {
+            return Err(Error::parameter("section", section, "one of the file's, from 0"));
+        }
+        let mut bytes = Vec::new();
+        self.lines(section, 0..lines, &mut bytes, values)
+    }
+
     /// Reads some rows of all planes.
     ///
     /// # Errors
@@ -159,20 +172,11 @@ impl<R: Read + Seek> Reader<R> {
             Order::Planes => (0..whole.planes, rows.clone()),
             Order::Rows => (rows.clone(), 0..whole.planes),
         };
-        let Header { size: [columns, file_lines, _], mode, endian, .. } = self.header;
-        let line_bytes = mode.row_bytes(columns as u128) as usize;
-        let mut bytes = vec![0; lines.len() * line_bytes];
-        let mut values = vec![0.0; columns];
+        let mut bytes = Vec::new();
+        let mut values = vec![0.0; lines.len() * whole.columns];
         for section in sections {
-            let at = self.data + ((section * file_lines + lines.start) * line_bytes) as u64;
-            self.source.seek(SeekFrom::Start(at)).map_err(refused(&self.path, "read"))?;
-            self.source.read_exact(&mut bytes).map_err(refused(&self.path, "read"))?;
-            for (line, bytes) in lines.clone().zip(bytes.chunks_exact(line_bytes)) {
-                mode.decode(endian, bytes, &mut values);
-                if let Some(column) = values.iter().position(|value| !value.is_finite()) {
-                    let place = format!("the value at section {section}, row {line}, column {column}");
-                    return Err(content(&self.path, place, values[column], "finite; mask or replace it"));
-                }
+            self.lines(section, lines.clone(), &mut bytes, &mut values)?;
+            for (line, values) in lines.clone().zip(values.chunks_exact(whole.columns)) {
                 let (plane, row) = match order {
                     Order::Planes => (section, line - rows.start),
                     Order::Rows => (line, section - rows.start),
@@ -183,6 +187,31 @@ impl<R: Read + Seek> Reader<R> {
             }
         }
         Ok(stack)
+    }
+
+    /// Reads some lines of a section, and fails for values that are no finite numbers.
+    fn lines(
+        &mut self,
+        section: usize,
+        lines: Range<usize>,
+        bytes: &mut Vec<u8>,
+        values: &mut [f32],
+    ) -> Result<()> {
+        let Header { size: [columns, file_lines, _], mode, endian, .. } = self.header;
+        let line_bytes = mode.row_bytes(columns as u128) as usize;
+        bytes.resize(lines.len() * line_bytes, 0);
+        let at = self.data + ((section * file_lines + lines.start) * line_bytes) as u64;
+        self.source.seek(SeekFrom::Start(at)).map_err(refused(&self.path, "read"))?;
+        self.source.read_exact(bytes).map_err(refused(&self.path, "read"))?;
+        let decoded = bytes.chunks_exact(line_bytes).zip(values.chunks_exact_mut(columns));
+        for (line, (bytes, values)) in lines.zip(decoded) {
+            mode.decode(endian, bytes, values);
+            if let Some(column) = values.iter().position(|value| !value.is_finite()) {
+                let place = format!("the value at section {section}, row {line}, column {column}");
+                return Err(content(&self.path, place, values[column], "finite; mask or replace it"));
+            }
+        }
+        Ok(())
     }
 
     /// The tilt angle of each section in degrees, if the extended header has them: those of `SerialEM` (`SERI`), or the
@@ -306,31 +335,60 @@ impl Output {
 /// [`Error::Parameter`] for an output that makes no sense, [`Error::Content`] for a value that the mode cannot hold,
 /// [`Error::File`] if the system refuses, as on a full disk.
 pub fn write(path: &Path, stack: &Stack, output: &Output) -> Result<()> {
-    let mut header = output.header(stack.shape())?;
-    replace(path, |file| encode(file, path, stack, output.order, &mut header))
+    write_sections(path, stack.shape(), output, &mut |section, values| {
+        section_of(stack, output.order, section, values);
+        Ok(())
+    })
+}
+
+/// Writes what is given section by section, in the order of the file, whole or not at all: the same file as [`write()`] of
+/// the whole stack. `fill(section, values)` overwrites the values of a section, line by line.
+///
+/// # Errors
+/// As [`write()`], and those of `fill`.
+pub fn write_sections(
+    path: &Path,
+    shape: Shape,
+    output: &Output,
+    fill: &mut dyn FnMut(usize, &mut [f32]) -> Result<()>,
+) -> Result<()> {
+    let mut header = output.header(shape)?;
+    replace(path, |file| encode(file, path, output.order, &mut header, fill))
+}
+
+/// A section of a stack, line by line.
+fn section_of(stack: &Stack, order: Order, section: usize, values: &mut [f32]) {
+    for (line, values) in values.chunks_exact_mut(stack.shape().columns).enumerate() {
+        let (plane, row) = if order == Order::Planes { (section, line) } else { (line, section) };
+        for (column, value) in values.iter_mut().enumerate() {
+            *value = stack.at(plane, row, column);
+        }
+    }
 }
 
 /// Writes headers and data. Statistics are known only at the end, so the header is written twice.
 fn encode(
     target: &mut (impl Write + Seek),
     path: &Path,
-    stack: &Stack,
     order: Order,
     header: &mut Header,
+    fill: &mut dyn FnMut(usize, &mut [f32]) -> Result<()>,
 ) -> Result<()> {
     let failed = refused(path, "write");
     target.write_all(&header.to_bytes()).map_err(&failed)?;
     target.write_all(&header.extended.bytes).map_err(&failed)?;
     let [columns, lines, sections] = header.size;
     let mut bytes = Vec::new();
+    let mut values = vec![0.0; lines * columns];
     let mut moments = Moments::default();
     for section in 0..sections {
-        for line in 0..lines {
-            let (plane, row) = if order == Order::Planes { (section, line) } else { (line, section) };
-            let values = (0..columns).map(|column| stack.at(plane, row, column));
+        fill(section, &mut values)?;
+        for (line, values) in values.chunks_exact(columns).enumerate() {
+            let values = values.iter().copied();
             bytes.clear();
             if let Err((column, value)) = header.mode.encode(header.endian, values, &mut moments, &mut bytes)
             {
+                let (plane, row) = if order == Order::Planes { (section, line) } else { (line, section) };
                 let place = format!("the value at plane {plane}, row {row}, column {column}");
                 return Err(content(path, place, value, header.mode.range()));
             }

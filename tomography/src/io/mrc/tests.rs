@@ -10,7 +10,10 @@ fn name() -> &'static Path {
 /// The bytes of a file.
 fn bytes_of(stack: &Stack, output: &Output) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
-    encode(&mut bytes, name(), stack, output.order, &mut output.header(stack.shape())?)?;
+    encode(&mut bytes, name(), output.order, &mut output.header(stack.shape())?, &mut |section, values| {
+        section_of(stack, output.order, section, values);
+        Ok(())
+    })?;
     Ok(bytes.into_inner())
 }
 
@@ -338,7 +341,11 @@ fn a_full_disk_is_an_error() {
     let room = bytes_of(&stack, &output).unwrap().len() as u64;
     let on = |room: u64| {
         let mut header = output.header(stack.shape()).unwrap();
-        encode(&mut Disk(Cursor::default(), room), name(), &stack, output.order, &mut header)
+        let fill = &mut |section, values: &mut [f32]| {
+            section_of(&stack, output.order, section, values);
+            Ok(())
+        };
+        encode(&mut Disk(Cursor::default(), room), name(), output.order, &mut header, fill)
     };
     assert_eq!(on(room), Ok(()));
     for room in [0, 1023, 1024, room - 1] {

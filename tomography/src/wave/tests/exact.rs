@@ -6,7 +6,7 @@ use crate::comm::storm::Storm;
 use crate::comm::threads;
 use crate::decompose::{Part, partition};
 use crate::solve::{
-    Momentum, Objective, OrderedSubsets, Prior, Progress, Proximal, Rows, Run, Tv, Whole, interleaved,
+    Momentum, Objective, OrderedSubsets, Prior, Progress, Proximal, Rows, Run, Tv, Watch, Whole, interleaved,
     ordered_subsets, proximal,
 };
 use crate::testing::{Mortal, difference};
@@ -36,12 +36,8 @@ fn all(series: &Series) -> (Vec<usize>, f64) {
     (shots, bound)
 }
 
-fn run<'a>(
-    iterations: usize,
-    rows: &'a mut dyn Rows,
-    progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Run<'a> {
-    Run { iterations, rows, progress }
+fn run<'a>(iterations: usize, rows: &'a mut dyn Rows, watch: &'a mut dyn Watch) -> Run<'a> {
+    Run { iterations, rows, watch }
 }
 
 /// FISTA with total variation on the rows held here; the losses and the volume.

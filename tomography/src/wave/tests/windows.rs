@@ -112,7 +112,7 @@ fn reconstruct(
     let options = Proximal { lipschitz, momentum: Momentum::Nesterov, prior };
     let mut progress = |_: Progress| ControlFlow::Continue(());
     let start = Volume::zeros(Shape::new(12, own, 12).unwrap());
-    proximal(objective, start, options, &mut Run { iterations: 12, rows, progress: &mut progress })
+    proximal(objective, start, options, &mut Run { iterations: 12, rows, watch: &mut progress })
 }
 
 struct Needle {

@@ -1,0 +1,429 @@
+//! More volume than memory: bands of rows, one after the other, from disk, to the same bits.
+//!
+//! The rows of a linear problem meet in few places: where total variation looks at its neighbours, and where a step
+//! depends on the loss over all rows. Two kinds of jobs follow.
+//!
+//! *Apart*: without such a place a band goes through all its iterations by itself, and its rows are done.
+//!
+//! *In step*: every iteration is done in two halves over all bands. The first reads a band's images and the point where
+//! the gradient is taken, and leaves the volume after the gradient step on disk; the sums of all rows give the loss. The
+//! second reads that volume with the neighbours' rows, applies the prior, and leaves the next iterate. It is the solver's
+//! arithmetic on the rows that are in memory, so its bits are the whole's.
+//!
+//! What is on disk lies in a folder beside the result: iterates twice, by even and odd steps, so that a step that is
+//! interrupted leaves the one before it, and a small file that says which of them counts, written last. The folder is
+//! removed with the last byte of the result in place.
+
+use super::Job;
+use super::spill::Spilled;
+use crate::io::checkpoint::Checkpoint;
+use crate::io::mrc::{self, Order, Reader};
+use crate::io::refused;
+use crate::plan::{Plan, Solver};
+use crate::project::Joseph;
+use crate::solve::{Data, Iterate, Momentum, Objective, Prior, Progress, Rows, State, Watch, Whole, step_of};
+use crate::sum::tree_sum;
+use crate::{Error, LANES, Projections, Result, Shape, Stack, Tilt};
+use std::ops::{ControlFlow, Range};
+use std::path::{Path, PathBuf};
+
+/// Bytes that are reckoned besides those that are counted: an allocator cannot use again all that is given back to it.
+/// The volume of a band comes on top for bands that are done one after the other (measured with glibc, which keeps freed
+/// blocks of up to 32 MiB).
+const KEPT_BACK: u64 = 16 << 20;
+
+/// How a job that is larger than memory is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bands {
+    /// Rows of a band; a multiple of sixteen.
+    pub rows: usize,
+    /// How many bands there are.
+    pub count: usize,
+    /// Bytes at the peak.
+    pub bytes: u64,
+    /// Bytes on disk, besides the result.
+    pub disk_bytes: u64,
+    /// Whether bands go through their iterations by themselves.
+    pub apart: bool,
+}
+
+/// How far a job in bands has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BandProgress {
+    /// The band that is being done, if each goes by itself.
+    pub band: Option<usize>,
+    /// The iteration, and the loss: of the band, or of all rows.
+    pub progress: Progress,
+}
+
+impl Plan {
+    /// How the whole is done within so many bytes on so many threads.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if not even sixteen rows fit, or this plan's solver needs all rows in memory.
+    pub fn bands(&self, bytes: u64, threads: usize) -> Result<Bands> {
+        let apart = self.rows_are_apart()?;
+        let whole = self.spec.volume.rows.div_ceil(LANES);
+        let need = |slabs: usize| {
+            let volume = 4 * self.spec.volume.with_rows(slabs * LANES).len() as u64;
+            let counted = self.band_bytes(slabs * LANES, threads, apart);
+            KEPT_BACK + if apart { counted + 2 * volume } else { counted + counted / 10 }
+        };
+        if need(1) > bytes {
+            let expected = "more: sixteen rows and what they need do not fit";
+            return Err(Error::parameter(
+                "memory in bytes",
+                format!("{bytes} ({} needed)", need(1)),
+                expected,
+            ));
+        }
+        // Memory grows with the rows.
+        let (mut fits, mut too_many) = (1, whole + 1);
+        while too_many - fits > 1 {
+            let middle = usize::midpoint(fits, too_many);
+            if need(middle) <= bytes { fits = middle } else { too_many = middle }
+        }
+        // As many bands, and all of about one size.
+        let count = whole.div_ceil(fits);
+        let slabs = whole.div_ceil(count);
+        let size = |shape: Shape| 4 * shape.with_rows(whole * LANES).len() as u64;
+        let (volume, images) = (size(self.spec.volume), size(self.images_shape()));
+        Ok(Bands {
+            rows: slabs * LANES,
+            count: whole.div_ceil(slabs),
+            bytes: need(slabs),
+            disk_bytes: if apart { volume } else { 5 * volume + images },
+            apart,
+        })
+    }
+
+    fn images_shape(&self) -> Shape {
+        Shape { planes: self.spec.images(), rows: self.spec.volume.rows, columns: self.spec.pixels }
+    }
+
+    /// Whether rows never meet.
+    fn rows_are_apart(&self) -> Result<bool> {
+        let refuse = |what: &'static str| {
+            Err(Error::parameter(what, "in need of all rows at once", "another, or take more memory"))
+        };
+        if self.spec.model != crate::plan::Model::Linear {
+            return refuse("model (waves)");
+        }
+        match self.spec.solver {
+            Solver::Cgls {} => refuse("solver (conjugate gradients)"),
+            Solver::Proximal { momentum: Momentum::Restarted } => Ok(false),
+            _ => Ok(self.spec.prior.tv.is_none()),
+        }
+    }
+}
+
+/// The rows of bands whose sums are over all bands: they are collected, and added later.
+#[derive(Default)]
+struct Leaves(Vec<f64>);
+
+impl Rows for Leaves {
+    fn sum(&mut self, leaves: &[f64]) -> Result<f64> {
+        self.0.extend(leaves);
+        Ok(0.0)
+    }
+
+    fn beside(&mut self, _: &Stack, _: usize) -> Result<[Option<Stack>; 2]> {
+        Ok([None, None])
+    }
+}
+
+/// The rows of a band whose neighbours are on disk.
+struct Beside<'a> {
+    all: &'a Spilled,
+    own: Range<usize>,
+}
+
+impl Rows for Beside<'_> {
+    fn sum(&mut self, leaves: &[f64]) -> Result<f64> {
+        Ok(tree_sum(leaves))
+    }
+
+    fn beside(&mut self, _: &Stack, reach: usize) -> Result<[Option<Stack>; 2]> {
+        let before = self.own.start.saturating_sub(reach)..self.own.start;
+        let after = self.own.end..(self.own.end + reach).min(self.all.shape().rows);
+        let read = |rows: Range<usize>| (!rows.is_empty()).then(|| self.all.rows(rows)).transpose();
+        Ok([read(before)?, read(after)?])
+    }
+}
+
+/// Tells of a band, and keeps its checkpoint.
+struct Told<'a> {
+    band: usize,
+    checkpoint: Checkpoint,
+    tell: &'a mut dyn FnMut(BandProgress),
+}
+
+impl Watch for Told<'_> {
+    fn progress(&mut self, progress: Progress) -> ControlFlow<()> {
+        (self.tell)(BandProgress { band: Some(self.band), progress });
+        ControlFlow::Continue(())
+    }
+
+    fn resume(&mut self) -> Result<Option<State>> {
+        self.checkpoint.load()
+    }
+
+    fn keep(&mut self, iterations: usize, scalars: &[f64], stacks: &[&Stack]) -> Result<()> {
+        self.checkpoint.save(iterations, scalars, stacks)
+    }
+}
+
+/// A folder of what does not fit into memory.
+pub struct OnDisk<'a, 'b> {
+    job: &'a Job<'b>,
+    bands: Bands,
+    folder: PathBuf,
+    state: Checkpoint,
+}
+
+impl<'a, 'b> OnDisk<'a, 'b> {
+    /// A job whose plan is in exact mode, done in bands, with what it needs on disk in a folder of its own.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the folder cannot be made or the series cannot be read.
+    pub fn new(job: &'a Job<'b>, bands: Bands, folder: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&folder).map_err(refused(&folder, "create the folder"))?;
+        let state = job.checkpoint_as(folder.join("state"), &format!("bands of {}", bands.rows))?;
+        Ok(Self { job, bands, folder, state })
+    }
+
+    /// Forgets what was kept of an earlier run.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the system refuses.
+    pub fn forget(&self) -> Result<()> {
+        self.state.remove()?;
+        (0..self.bands.count).try_for_each(|band| self.band_checkpoint(band)?.remove())
+    }
+
+    /// Reconstructs, going on from what an earlier run left, and writes the result.
+    ///
+    /// # Errors
+    /// Those of reading, solving and writing; what is on disk stays for another attempt.
+    pub fn reconstruct(&self, out: &Path, order: Order, told: &mut dyn FnMut(BandProgress)) -> Result<()> {
+        let volume = if self.bands.apart { self.apart(told)? } else { self.in_step(told)? };
+        let output = self.job.output(order);
+        let shape = volume.shape();
+        mrc::write_sections(out, shape, &output, &mut |section, values| match order {
+            Order::Planes => volume.plane(section, values),
+            Order::Rows => {
+                let row = volume.rows(section..section + 1)?;
+                for (plane, line) in values.chunks_exact_mut(shape.columns).enumerate() {
+                    line.iter_mut().enumerate().for_each(|(column, value)| *value = row.at(plane, 0, column));
+                }
+                Ok(())
+            }
+        })?;
+        std::fs::remove_dir_all(&self.folder).map_err(refused(&self.folder, "remove the folder"))
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (rows, step) = (self.job.plan.spec.volume.rows, self.bands.rows);
+        (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
+    }
+
+    fn band_checkpoint(&self, band: usize) -> Result<Checkpoint> {
+        self.job.checkpoint_as(self.folder.join("band"), &format!("band {band} of {}", self.bands.rows))
+    }
+
+    /// A stack of the folder; a new one unless an earlier run has left it.
+    fn spilled(&self, name: &str, shape: Shape, is_new: bool) -> Result<Spilled> {
+        let path = self.folder.join(name);
+        if is_new { Spilled::create(&path, shape) } else { Spilled::open(&path, shape) }
+    }
+
+    /// Bands one after the other, each through all iterations.
+    fn apart(&self, told: &mut dyn FnMut(BandProgress)) -> Result<Spilled> {
+        let plan = self.job.plan;
+        let kept = self.state.load()?;
+        let volume = self.spilled("volume", plan.spec.volume, kept.is_none())?;
+        let done = kept.map_or(0, |state| state.iterations);
+        for (band, rows) in self.ranges().enumerate().skip(done) {
+            let checkpoint = self.band_checkpoint(band)?;
+            let images = self.job.images_of(rows.clone())?;
+            let mut watch = Told { band, checkpoint, tell: &mut *told };
+            let part = plan.reconstruct(0, &images, &mut Whole, &mut watch)?;
+            volume.set_rows(rows.start, &part)?;
+            volume.sync()?;
+            // First what is done, then that it is done.
+            self.state.save(band + 1, &[], &[])?;
+            watch.checkpoint.remove()?;
+        }
+        Ok(volume)
+    }
+
+    /// All bands through one iteration after the other.
+    fn in_step(&self, told: &mut dyn FnMut(BandProgress)) -> Result<Spilled> {
+        let spec = &self.job.plan.spec;
+        let kept = self.state.load()?;
+        let is_new = kept.is_none();
+        let subsets = spec.subsets();
+        let steps = Steps::of(self.job.plan, &subsets)?;
+        let two = |name: &str| -> Result<[Spilled; 2]> {
+            let one = |side: usize| self.spilled(&format!("{name}.{side}"), spec.volume, is_new);
+            Ok([one(0)?, one(1)?])
+        };
+        let (volumes, aheads) = (two("volume")?, two("ahead")?);
+        let next = self.spilled("next", spec.volume, true)?;
+        let images = self.spill_images(&subsets, is_new)?;
+        let (mut done, mut numbers) = match kept.map(|state| (state.iterations, state.scalars)) {
+            Some((done, scalars)) => {
+                (done, <[f64; 3]>::try_from(scalars).unwrap_or([1.0, f64::INFINITY, 0.0]))
+            }
+            None => (0, [1.0, f64::INFINITY, 0.0]),
+        };
+        if is_new {
+            self.state.save(0, &numbers, &[])?;
+        }
+        // A step is one subset of one iteration; without subsets it is an iteration.
+        while done < spec.iterations * subsets.len() {
+            let (from, to, subset) = (done % 2, (done + 1) % 2, done % subsets.len());
+            let [mut t, last, sum] = numbers;
+            let iteration = done / subsets.len();
+            let mut leaves = Leaves::default();
+            for rows in self.ranges() {
+                let ahead = aheads[from].rows(rows.clone())?;
+                let measured = images[subset].rows(rows.clone())?;
+                let new = steps.gradient_step(subset, ahead, &measured, &mut leaves)?;
+                next.set_rows(rows.start, &new)?;
+            }
+            let loss = 0.5 * tree_sum(&leaves.0);
+            let total = if subset == 0 { loss } else { sum + loss };
+            let is_last = subset + 1 == subsets.len();
+            if is_last {
+                told(BandProgress { band: None, progress: Progress { iteration, loss: total } });
+            }
+            if steps.restarts && loss > last {
+                t = 1.0;
+            }
+            let mut after = t;
+            for rows in self.ranges() {
+                let mut beside = Beside { all: &next, own: rows.clone() };
+                let new = steps.prior(is_last).apply(next.rows(rows.clone())?, &mut beside)?;
+                let (volume, ahead) = (volumes[from].rows(rows.clone())?, aheads[from].rows(rows.clone())?);
+                let mut iterate = Iterate { volume, ahead, t };
+                iterate.advance(new, |full| steps.momentum(full));
+                volumes[to].set_rows(rows.start, &iterate.volume)?;
+                aheads[to].set_rows(rows.start, &iterate.ahead)?;
+                after = iterate.t;
+            }
+            volumes[to].sync()?;
+            aheads[to].sync()?;
+            done += 1;
+            numbers = [after, loss, total];
+            self.state.save(done, &numbers, &[])?;
+        }
+        let [even, odd] = volumes;
+        Ok(if done % 2 == 0 { even } else { odd })
+    }
+
+    /// The prepared images of each subset, in a file each.
+    fn spill_images(&self, subsets: &[Vec<usize>], is_new: bool) -> Result<Vec<Spilled>> {
+        let shape = self.job.plan.images_shape();
+        let of = |(subset, images): (usize, &Vec<usize>)| {
+            self.spilled(&format!("images.{subset}"), Shape { planes: images.len(), ..shape }, is_new)
+        };
+        let spilled = subsets.iter().enumerate().map(of).collect::<Result<Vec<_>>>()?;
+        if is_new {
+            for rows in self.ranges() {
+                let images = self.job.images_of(rows.clone())?;
+                for (spilled, subset) in spilled.iter().zip(subsets) {
+                    spilled.set_rows(rows.start, &images.planes(subset)?)?;
+                }
+            }
+            spilled.iter().try_for_each(Spilled::sync)?;
+        }
+        Ok(spilled)
+    }
+}
+
+/// The steps of a plan's solver, as its functions in memory take them.
+struct Steps<'a> {
+    plan: &'a Plan,
+    projectors: Vec<Joseph>,
+    step: f32,
+    restarts: bool,
+}
+
+impl<'a> Steps<'a> {
+    fn of(plan: &'a Plan, subsets: &[Vec<usize>]) -> Result<Self> {
+        let spec = &plan.spec;
+        let Shape { planes, columns, .. } = spec.volume;
+        let projector = |subset: &Vec<usize>| {
+            let tilts: Vec<Tilt> = subset.iter().map(|index| spec.tilts[*index]).collect();
+            Joseph::new(planes, columns, spec.pixels, &tilts)
+        };
+        let relaxation = match spec.solver {
+            Solver::OrderedSubsets { relaxation, .. } => relaxation,
+            _ => 1.0,
+        };
+        Ok(Self {
+            plan,
+            projectors: subsets.iter().map(projector).collect::<Result<_>>()?,
+            step: step_of(relaxation, plan.lipschitz)?,
+            restarts: spec.solver == Solver::Proximal { momentum: Momentum::Restarted },
+        })
+    }
+
+    /// A band after a gradient step, before the prior; the squares of its rows go to the leaves.
+    fn gradient_step(
+        &self,
+        subset: usize,
+        ahead: Stack,
+        images: &Projections,
+        leaves: &mut Leaves,
+    ) -> Result<Stack> {
+        let mut gradient = Stack::zeros(ahead.shape());
+        let data = Data { projector: &self.projectors[subset], images };
+        data.gradient(&ahead, leaves, &mut gradient)?;
+        let (step, mut new) = (self.step, ahead);
+        new.update([&gradient], |value, [gradient]| value - step * gradient);
+        Ok(new)
+    }
+
+    /// The prior of a step: total variation is imposed once per iteration.
+    fn prior(&self, is_last: bool) -> Prior {
+        let prior = self.plan.spec.prior;
+        if is_last { prior } else { Prior { tv: None, ..prior } }
+    }
+
+    fn momentum(&self, full: f64) -> f64 {
+        match self.plan.spec.solver {
+            Solver::Proximal { momentum: Momentum::None } => 0.0,
+            Solver::OrderedSubsets { momentum_max, .. } => full.min(momentum_max),
+            _ => full,
+        }
+    }
+}
+
+impl Job<'_> {
+    /// The prepared images of some rows of the whole. Images that are aligned already are read as far as needed; others
+    /// one at a time.
+    fn images_of(&self, rows: Range<usize>) -> Result<Projections> {
+        let spec = &self.plan.spec;
+        let mut reader = Reader::open(self.series)?;
+        if spec.alignment.places.is_empty() {
+            return spec.prepare(reader.rows(Order::Planes, rows)?);
+        }
+        let shape = self.plan.images_shape();
+        let mut images = Stack::zeros(shape.with_rows(rows.len()));
+        let mut values = vec![0.0; shape.rows * shape.columns];
+        for image in 0..shape.planes {
+            reader.section(image, &mut values)?;
+            let outside = spec.contrast.bare_beam();
+            for row in rows.clone() {
+                for column in 0..shape.columns {
+                    let value = spec.alignment.places[image].value(&values, shape, [row, column]);
+                    *images.at_mut(image, row - rows.start, column) = value.unwrap_or(outside);
+                }
+            }
+        }
+        spec.contrast.convert(&mut images)?;
+        Ok(images)
+    }
+}

@@ -1,0 +1,232 @@
+//! From files to files: carrying out a plan on a series.
+//!
+//! A job is a block of a plan and the series that the plan was made for. It reads the rows that it needs, prepares them,
+//! reconstructs, keeps a checkpoint after every iteration, and writes a volume that says in its labels where it comes
+//! from: program, plan and block. Labels have no date, so that the same job gives the same file, whenever it is run and
+//! however often it was interrupted.
+
+mod bands;
+mod spill;
+#[cfg(test)]
+mod tests;
+
+pub use bands::{BandProgress, Bands, OnDisk};
+
+use crate::io::checkpoint::Checkpoint;
+use crate::io::content;
+use crate::io::mrc::{self, Content, Order, Output, Reader};
+use crate::plan::{Mode, Plan};
+use crate::solve::{Progress, State, Watch, Whole};
+use crate::{Error, Lanes, Projections, Result, Stack, Volume};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// How a label begins that names the plan.
+const PLAN: &str = "plan ";
+/// How a label begins that names the block.
+const BLOCK: &str = "block ";
+
+/// A block of a plan, to be reconstructed from a series.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    plan: &'a Plan,
+    hash: String,
+    block: usize,
+    series: &'a Path,
+}
+
+/// What tells one series from another: the BLAKE3 hash of its header and of the middle line of each section. The header
+/// has the statistics of all pixels, and the lines have the order of the images, so other series are noticed without
+/// reading them whole.
+///
+/// # Errors
+/// As [`Reader::rows`].
+pub fn fingerprint(series: &Path) -> Result<String> {
+    let mut reader = Reader::open(series)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{:?}", reader.header()).as_bytes());
+    let middle = reader.shape(Order::Planes)?.rows / 2;
+    let lines = reader.rows(Order::Planes, middle..middle + 1)?;
+    let mut bytes = Vec::new();
+    for slab in lines.slabs() {
+        Lanes::write(&slab.data, &mut bytes);
+    }
+    hasher.update(&bytes);
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+impl<'a> Job<'a> {
+    /// A job. The series is compared with what the plan knows of it.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a block that there is not, [`Error::Plan`] for a series that the plan was not made for, and
+    /// [`Error::Content`] if it has not the extent that the plan says.
+    pub fn new(plan: &'a Plan, block: usize, series: &'a Path) -> Result<Self> {
+        if block >= plan.blocks.len() {
+            let expected = "one of the plan's, counted from 0";
+            return Err(Error::parameter("block", format!("{block} of {}", plan.blocks.len()), expected));
+        }
+        check_series(plan, series)?;
+        Ok(Self { plan, hash: plan.hash()?, block, series })
+    }
+
+    /// The checkpoint of this job, at a path.
+    ///
+    /// # Errors
+    /// As [`fingerprint`].
+    pub fn checkpoint(&self, path: PathBuf) -> Result<Checkpoint> {
+        self.checkpoint_as(path, "")
+    }
+
+    /// The checkpoint of a part of this job.
+    fn checkpoint_as(&self, path: PathBuf, part: &str) -> Result<Checkpoint> {
+        let identity = [self.hash.as_str(), &self.block.to_string(), &fingerprint(self.series)?, part];
+        Ok(Checkpoint::new(path, &identity))
+    }
+
+    /// The images of the block, as the model expects them.
+    ///
+    /// # Errors
+    /// As [`Reader::rows`] and [`crate::plan::Spec::prepare`].
+    pub fn images(&self) -> Result<Projections> {
+        let block = &self.plan.blocks[self.block];
+        let mut reader = Reader::open(self.series)?;
+        let spec = &self.plan.spec;
+        // Aligned rows come from other rows of the camera; images that are aligned already are read as far as needed.
+        let images = if spec.alignment.places.is_empty() {
+            spec.prepare(reader.rows(Order::Planes, block.rows.clone())?)?
+        } else {
+            let images = spec.prepare(reader.read(Order::Planes)?)?;
+            if block.rows.len() == images.shape().rows { images } else { images.rows(block.rows.clone())? }
+        };
+        self.plan.windows_of(block, images)
+    }
+
+    /// Reconstructs the block, going on from a checkpoint if there is one.
+    ///
+    /// # Errors
+    /// Those of reading, of the plan and of the checkpoint.
+    pub fn reconstruct(
+        &self,
+        checkpoint: Option<&Checkpoint>,
+        told: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Volume> {
+        let mut watch = Kept { checkpoint, told };
+        self.plan.reconstruct(self.block, &self.images()?, &mut Whole, &mut watch)
+    }
+
+    /// Writes the volume with its origin.
+    ///
+    /// # Errors
+    /// As [`mrc::write`].
+    pub fn write(&self, volume: &Volume, path: &Path, order: Order) -> Result<()> {
+        mrc::write(path, volume, &self.output(order))
+    }
+
+    fn output(&self, order: Order) -> Output {
+        let mut output = Output::new(Content::Volume, self.plan.spec.voxel_angstrom);
+        output.order = order;
+        output.labels = self.labels();
+        output
+    }
+
+    /// Whether a file is this job's result: its labels say so. Files appear whole or not at all.
+    pub fn is_done(&self, path: &Path) -> bool {
+        Reader::open(path).is_ok_and(|reader| reader.header().labels == self.labels())
+    }
+
+    /// Where the result comes from.
+    pub fn labels(&self) -> Vec<String> {
+        let mut labels = labels(self.plan, &self.hash);
+        if self.plan.spec.mode != (Mode::Exact {}) {
+            labels.push(format!("{BLOCK}{} of {}", self.block, self.plan.blocks.len()));
+        }
+        labels
+    }
+}
+
+fn labels(plan: &Plan, hash: &str) -> Vec<String> {
+    let what = format!("Parthood {} {}", plan.version, plan.spec.summary());
+    vec![what.chars().take(80).collect(), format!("{PLAN}{hash}")]
+}
+
+/// Fails unless a series is the one that a plan was made for.
+///
+/// # Errors
+/// [`Error::Plan`] for another one, [`Error::Content`] for one of another extent.
+pub fn check_series(plan: &Plan, series: &Path) -> Result<()> {
+    let shape = Reader::open(series)?.shape(Order::Planes)?;
+    let spec = &plan.spec;
+    for (what, found, expected) in [
+        ("the number of images", shape.planes, spec.images()),
+        ("the number of rows", shape.rows, spec.volume.rows),
+        ("the number of columns", shape.columns, spec.pixels),
+    ] {
+        if found != expected {
+            return Err(content(series, what, found, format!("{expected}, as the plan says")));
+        }
+    }
+    let found = fingerprint(series)?;
+    if plan.series.as_ref().is_some_and(|series| *series != found) {
+        let why = format!("it was made for another series than {}; plan again", series.display());
+        return Err(Error::Plan { why });
+    }
+    Ok(())
+}
+
+/// Reads the blocks of a plan: `path(block)` is where each lies.
+///
+/// # Errors
+/// [`Error::Content`] for a file that is not the block of this plan, and as [`Reader::read`].
+pub fn read_blocks(plan: &Plan, path: impl Fn(usize) -> PathBuf) -> Result<Vec<Volume>> {
+    let hash = plan.hash()?;
+    let read = |block: usize| {
+        let path = path(block);
+        let mut reader = Reader::open(&path)?;
+        let labels = &reader.header().labels;
+        for (what, begin, expected) in [
+            ("the plan that made it", PLAN, format!("{PLAN}{hash}")),
+            ("the block that it is", BLOCK, format!("{BLOCK}{block} of {}", plan.blocks.len())),
+        ] {
+            let found = labels.iter().find(|label| label.starts_with(begin));
+            if found != Some(&expected) {
+                let found = found.map_or("not named in its labels", String::as_str);
+                return Err(content(&path, what, found, format!("{expected}; run this block again")));
+            }
+        }
+        reader.read(Order::Planes)
+    };
+    (0..plan.blocks.len()).map(read).collect()
+}
+
+/// Writes what was stitched of the blocks of a plan.
+///
+/// # Errors
+/// As [`mrc::write`].
+pub fn write_stitched(plan: &Plan, volume: &Volume, path: &Path, order: Order) -> Result<()> {
+    let mut output = Output::new(Content::Volume, plan.spec.voxel_angstrom);
+    output.order = order;
+    output.labels = labels(plan, &plan.hash()?);
+    output.labels.push(format!("stitched of {} blocks", plan.blocks.len()));
+    mrc::write(path, volume, &output)
+}
+
+/// Tells of the progress and keeps a checkpoint.
+struct Kept<'a> {
+    checkpoint: Option<&'a Checkpoint>,
+    told: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+}
+
+impl Watch for Kept<'_> {
+    fn progress(&mut self, progress: Progress) -> ControlFlow<()> {
+        (self.told)(progress)
+    }
+
+    fn resume(&mut self) -> Result<Option<State>> {
+        self.checkpoint.map_or(Ok(None), Checkpoint::load)
+    }
+
+    fn keep(&mut self, iterations: usize, scalars: &[f64], stacks: &[&Stack]) -> Result<()> {
+        self.checkpoint.map_or(Ok(()), |checkpoint| checkpoint.save(iterations, scalars, stacks))
+    }
+}

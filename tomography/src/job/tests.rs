@@ -1,0 +1,175 @@
+//! Jobs in bands from disk are jobs in memory, in every bit, however often they are interrupted.
+
+use super::*;
+use crate::align::{Alignment, Place};
+use crate::io::mrc::Output;
+use crate::plan::{Contrast, Model, Solver, Spec};
+use crate::solve::{Filter, Momentum, Prior, Tv};
+use crate::testing::{absolute, noise, tilts};
+use crate::{LANES, Shape};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const TV: Prior = Prior { positive: true, tv: Some(Tv { weight: 0.02, iterations: 5 }) };
+const POSITIVE: Prior = Prior { positive: true, tv: None };
+const ITERATIONS: usize = 4;
+
+/// Solvers, and whether their bands go through all iterations by themselves.
+fn solvers() -> [(Solver, Prior, bool); 7] {
+    let proximal = |momentum| Solver::Proximal { momentum };
+    let subsets = Solver::OrderedSubsets { subsets: 3, relaxation: 0.7, momentum_max: 0.9 };
+    [
+        (Solver::Wbp { filter: Filter::Hann }, Prior::default(), true),
+        (Solver::Sirt { relaxation: 1.0 }, POSITIVE, true),
+        (proximal(Momentum::Nesterov), POSITIVE, true),
+        (subsets, POSITIVE, true),
+        (proximal(Momentum::None), TV, false),
+        (proximal(Momentum::Restarted), TV, false),
+        (subsets, TV, false),
+    ]
+}
+
+fn spec(solver: Solver, prior: Prior) -> Spec {
+    Spec {
+        volume: Shape { planes: 8, rows: 83, columns: 14 },
+        voxel_angstrom: 1.5,
+        pixels: 16,
+        tilts: tilts(&[-60.0, -41.0, -20.1, 0.0, 19.9, 33.0, 61.0]),
+        alignment: Alignment::default(),
+        contrast: Contrast::Projection,
+        model: Model::Linear,
+        solver,
+        prior,
+        iterations: ITERATIONS,
+        seed: 4,
+        mode: Mode::Exact {},
+    }
+}
+
+/// A folder with a series of noise.
+fn series() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("series.mrc");
+    let images = absolute(&noise(Shape::new(7, 83, 16).unwrap(), 2));
+    mrc::write(&path, &images, &Output::new(Content::Images, 1.5)).unwrap();
+    (folder, path)
+}
+
+/// Does a job in bands so small that there are several.
+fn in_bands(job: &Job<'_>, out: &Path, order: Order, told: &mut dyn FnMut(BandProgress)) -> Bands {
+    let plan = job.plan;
+    let apart = plan.bands(u64::MAX, 1).unwrap().apart;
+    let enough = |slabs: usize| 2 * plan.band_bytes(slabs * LANES, 1, apart) + (16 << 20);
+    let bands = (0..).map(|less| plan.bands(enough(2) - (less << 12), 1).unwrap());
+    let bands = bands.into_iter().find(|bands| bands.rows == 2 * LANES).unwrap();
+    assert_eq!(bands.rows, 2 * LANES);
+    assert_eq!(bands.count, 3);
+    let disk = OnDisk::new(job, bands, out.with_extension("parts")).unwrap();
+    disk.reconstruct(out, order, told).unwrap();
+    bands
+}
+
+#[test]
+fn bands_from_disk_give_the_file_that_memory_gives() {
+    let (folder, series) = series();
+    let [memory, disk] = ["memory.mrc", "disk.mrc"].map(|name| folder.path().join(name));
+    for (case, (solver, prior, apart)) in solvers().into_iter().enumerate() {
+        let mut spec = spec(solver, prior);
+        if case % 2 == 1 {
+            spec.alignment.places = vec![Place::leaning(4.0, [0.5, -1.0]); 7];
+        }
+        let order = if case % 3 == 0 { Order::Rows } else { Order::Planes };
+        let plan = Plan::new(spec).unwrap();
+        let job = Job::new(&plan, 0, &series).unwrap();
+        let mut losses = Vec::new();
+        let mut told = |progress: Progress| {
+            losses.push(progress.loss);
+            ControlFlow::Continue(())
+        };
+        job.write(&job.reconstruct(None, &mut told).unwrap(), &memory, order).unwrap();
+        let mut found = Vec::new();
+        let bands = in_bands(&job, &disk, order, &mut |progress| found.push(progress));
+        assert_eq!(bands.apart, apart, "{solver:?}");
+        assert!(std::fs::read(&memory).unwrap() == std::fs::read(&disk).unwrap(), "{solver:?}");
+        if !apart {
+            let found: Vec<f64> = found.iter().map(|told| told.progress.loss).collect();
+            assert_eq!(found, losses, "{solver:?}: the loss over all rows");
+        }
+        assert!(!disk.with_extension("parts").exists());
+    }
+}
+
+#[test]
+fn a_job_in_bands_that_breaks_off_goes_on_where_it_was() {
+    let (folder, series) = series();
+    let [memory, disk] = ["memory.mrc", "disk.mrc"].map(|name| folder.path().join(name));
+    for (solver, prior, apart) in solvers() {
+        let plan = Plan::new(spec(solver, prior)).unwrap();
+        let job = Job::new(&plan, 0, &series).unwrap();
+        let mut silent = |_: Progress| ControlFlow::Continue(());
+        job.write(&job.reconstruct(None, &mut silent).unwrap(), &memory, Order::Planes).unwrap();
+        let mut told = 0;
+        // Every attempt breaks off when it is told of its third step.
+        for attempt in 0.. {
+            let mut steps = 0;
+            let broken = catch_unwind(AssertUnwindSafe(|| {
+                in_bands(&job, &disk, Order::Planes, &mut |_| {
+                    (steps, told) = (steps + 1, told + 1);
+                    assert!(steps < 3, "broken off");
+                });
+            }));
+            if broken.is_ok() {
+                break;
+            }
+            assert!(!disk.exists() && attempt < 20, "{solver:?}");
+        }
+        assert!(std::fs::read(&memory).unwrap() == std::fs::read(&disk).unwrap(), "{solver:?}");
+        let needed = if matches!(solver, Solver::Wbp { .. }) {
+            0
+        } else if apart {
+            3 * ITERATIONS
+        } else {
+            ITERATIONS
+        };
+        // What was told of twice is what was broken off, and no more: one in three.
+        assert!(told >= needed && told <= needed * 3 / 2 + 1, "{solver:?}: {told} of {needed}");
+        std::fs::remove_file(&disk).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_done_in_bands_is_refused() {
+    let restarted = Plan::new(spec(Solver::Cgls {}, Prior::default())).unwrap();
+    assert!(restarted.bands(1 << 30, 1).unwrap_err().to_string().contains("conjugate gradients"));
+    let plan = Plan::new(spec(Solver::Sirt { relaxation: 1.0 }, POSITIVE)).unwrap();
+    assert!(plan.bands(1 << 20, 1).unwrap_err().to_string().contains("memory in bytes is 1048576"));
+    let all = plan.bands(1 << 30, 1).unwrap();
+    assert_eq!((all.count, all.rows), (1, 96));
+}
+
+#[test]
+fn labels_tell_where_a_volume_comes_from() {
+    let (folder, series) = series();
+    let (solver, prior, _) = solvers()[4];
+    let mut of_blocks = spec(solver, prior);
+    of_blocks.mode = Mode::Patch { core: [38, 14], halo: [4, 0], ramp: [2, 0], exterior: 1 };
+    let mut plan = Plan::new(of_blocks).unwrap();
+    plan.series = Some(fingerprint(&series).unwrap());
+    let path = |block: usize| folder.path().join(format!("{block}.mrc"));
+    for block in 0..3 {
+        let job = Job::new(&plan, block, &series).unwrap();
+        assert!(!job.is_done(&path(block)));
+        let volume = job.reconstruct(None, &mut |_| ControlFlow::Continue(())).unwrap();
+        job.write(&volume, &path(block), Order::Planes).unwrap();
+        assert!(job.is_done(&path(block)));
+        assert!(!Job::new(&plan, (block + 1) % 3, &series).unwrap().is_done(&path(block)));
+    }
+    assert_eq!(read_blocks(&plan, path).unwrap().len(), 3);
+    std::fs::rename(path(2), path(1)).unwrap();
+    let error = read_blocks(&plan, path).unwrap_err().to_string();
+    assert!(
+        error.contains("1.mrc: the block that it is is block 2 of 3; it must be block 1 of 3"),
+        "{error}"
+    );
+    plan.series = Some("another".to_owned());
+    assert!(matches!(Job::new(&plan, 0, &series), Err(Error::Plan { .. })));
+}
