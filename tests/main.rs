@@ -18,4 +18,5 @@ mod paxos;
 mod quorums;
 mod scenario;
 mod tidy;
+mod tomo;
 mod unreplicated;

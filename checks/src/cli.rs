@@ -1,6 +1,7 @@
 //! The command line: every verb and flag, documented once; help, completions and the parser come from here.
 
 use crate::commands::quorums::QuorumsArgs;
+use crate::commands::tomo::TomoArgs;
 use crate::manifest::Tier;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -31,10 +32,12 @@ pub enum Verb {
     Check(CheckArgs),
     /// Opens a claim in the Explorer, to step through its states in a browser.
     Explore(ExploreArgs),
-    /// Checks Paxos, breaks it and draws the counterexample, then runs a cluster through a crash.
+    /// Checks Paxos, breaks it and draws the counterexample, runs a cluster through a crash, and reconstructs a clay.
     Demo,
     /// Analyzes, optimises and searches read-write quorum systems.
     Quorums(QuorumsArgs),
+    /// Reconstructs volumes from tilt series of an electron microscope, whole or by parts.
+    Tomo(TomoArgs),
     /// Runs the deployed actors in a seeded simulator, through a storm of faults.
     Simulate(SimulateArgs),
     /// Replays or draws recorded runs.

@@ -8,6 +8,7 @@ mod list;
 pub mod quorums;
 mod run;
 mod simulate;
+pub mod tomo;
 mod trace;
 
 use crate::cli::{Cli, Verb};
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
         Verb::Demo => demo::run(),
         Verb::Quorums(args) => quorums::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
+        Verb::Tomo(args) => tomo::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Client(args) => client::run(&args),

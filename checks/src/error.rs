@@ -49,6 +49,9 @@ pub enum Error {
     /// A model cannot do what was asked of it.
     #[error(transparent)]
     Runtime(#[from] parthood_runtime::Error),
+    /// The tomography cannot do what was asked of it.
+    #[error(transparent)]
+    Tomography(#[from] parthood_tomography::Error),
 }
 
 /// What a command ends with. The numbers are the exit statuses.
@@ -73,7 +76,10 @@ impl Error {
         match self {
             Self::Impossible(_) => Status::Violated,
             Self::UnknownName { .. } | Self::Usage(_) | Self::Settings { .. } => Status::Usage,
-            Self::File { .. } | Self::Environment(_) | Self::Runtime(_) => Status::Environment,
+            Self::Tomography(error) if error.is_input() => Status::Usage,
+            Self::File { .. } | Self::Environment(_) | Self::Runtime(_) | Self::Tomography(_) => {
+                Status::Environment
+            }
         }
     }
 

@@ -1,0 +1,72 @@
+//! `parthood tomo phantom` and `project`: samples and images that are made up.
+
+use super::words::bytes;
+use super::{Kind, PhantomArgs, ProjectArgs};
+use crate::commands::Console;
+use crate::error::{Error, Status};
+use parthood_tomography::io::angles;
+use parthood_tomography::io::mrc::{Content, Order, Output, Reader, write};
+use parthood_tomography::plan::Model;
+use parthood_tomography::{Shape, phantom as samples};
+use serde_json::json;
+
+const PROGRAM: &str = concat!("Parthood ", env!("CARGO_PKG_VERSION"));
+
+pub(super) fn phantom(console: &Console, args: &PhantomArgs) -> Result<Status, Error> {
+    let [columns, rows, planes] = args.size;
+    let shape = Shape::new(planes, rows, columns)?;
+    let (volume, what) = match args.kind {
+        Kind::Clay => (samples::clay(shape, args.voxel, args.seed)?, format!("clay of seed {}", args.seed)),
+        Kind::Beads => (samples::two_beads(shape)?, "two beads".to_owned()),
+    };
+    let mut output = Output::new(Content::Volume, args.voxel);
+    output.labels = vec![format!("{PROGRAM} phantom, {what}")];
+    write(&args.out, &volume, &output)?;
+    if args.json {
+        console.json(&json!({
+            "schema": "parthood.tomo.phantom/1", "file": args.out, "shape": shape.to_array(),
+            "voxel_angstrom": args.voxel, "what": what,
+        }))?;
+    } else {
+        console.line(format_args!(
+            "{}: {what}, {columns} x {rows} x {planes} voxels (x, y, z) of {} \u{c5}, {}",
+            args.out.display(),
+            args.voxel,
+            bytes(4 * shape.len() as u64)
+        ))?;
+    }
+    Ok(Status::Done)
+}
+
+pub(super) fn project(console: &Console, args: &ProjectArgs) -> Result<Status, Error> {
+    let mut reader = Reader::open(&args.volume)?;
+    let pixel = args.pixel.map_or_else(|| reader.pixel_angstrom(), Ok)?;
+    let (noted, tilts) = args.tilts.angles()?;
+    let model = args.model.model(tilts.len(), &[], false)?;
+    let volume = reader.read(Order::Planes)?;
+    let images = args.machine.on_threads(|| model.images(&volume, pixel, &tilts))??;
+    let mut output = Output::new(Content::Images, pixel);
+    let what = match &model {
+        Model::Linear => "sums along rays".to_owned(),
+        _ => format!("intensities at {} foci", model.images_per_tilt()),
+    };
+    output.labels = vec![format!("{PROGRAM} projections, {what}")];
+    let tlt = args.out.with_extension("tlt");
+    // The angles first: a series without its angles would be taken for another's.
+    angles::write(&tlt, &noted)?;
+    write(&args.out, &images, &output)?;
+    let Shape { planes, rows, columns } = images.shape();
+    if args.machine.json {
+        console.json(&json!({
+            "schema": "parthood.tomo.projections/1", "file": args.out, "angles": tlt,
+            "images": planes, "tilts": tilts.len(), "shape": [planes, rows, columns], "pixel_angstrom": pixel,
+        }))?;
+    } else {
+        console.line(format_args!(
+            "{}: {what}, {planes} images of {columns} x {rows} pixels; angles in {}",
+            args.out.display(),
+            tlt.display()
+        ))?;
+    }
+    Ok(Status::Done)
+}

@@ -1,0 +1,421 @@
+//! `parthood tomo` as its users meet it: the whole way from a sample to a picture, interruptions, and bad input.
+
+use crate::harness::{Ended, command, finish, limited, parthood};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn tomo(folder: &Path, arguments: &[&str]) -> Ended {
+    parthood(folder, &[&["tomo"], arguments].concat())
+}
+
+/// What a verb says, which must succeed.
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let ended = tomo(folder, arguments);
+    assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{arguments:?}: {ended:?}");
+    ended.out
+}
+
+/// The last object that a verb prints with `--json`.
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let text = done(folder, &[arguments, &["--json"]].concat());
+    serde_json::from_str(text.lines().last().expect("it says something")).expect(&text)
+}
+
+/// Asserts that a verb is refused with this status and one message of one line that contains all of these, and that it
+/// leaves the folder as it was.
+fn refused(folder: &Path, arguments: &[&str], status: i32, parts: &[&str]) {
+    let before = names(folder);
+    let ended = tomo(folder, arguments);
+    assert_eq!((ended.status, ended.err.lines().count()), (status, 1), "{arguments:?}: {ended:?}");
+    for part in parts {
+        assert!(ended.err.contains(part), "{arguments:?}: no {part:?} in {ended:?}");
+    }
+    assert_eq!(names(folder), before, "{arguments:?} left something");
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// A folder with a small clay and its projections.
+fn clay() -> tempfile::TempDir {
+    let folder = folder();
+    done(folder.path(), &["phantom", "clay.mrc", "--size", "28,40,16", "--seed", "3"]);
+    done(folder.path(), &["project", "clay.mrc", "tilts.mrc", "--tilts=-60:60:6"]);
+    folder
+}
+
+const RECONSTRUCT: [&str; 8] =
+    ["reconstruct", "tilts.mrc", "-o", "rec.mrc", "--planes", "16", "--iterations", "8"];
+
+#[test]
+fn from_a_sample_to_a_picture() {
+    let folder = clay();
+    let folder = folder.path();
+    let said = done(folder, &[&RECONSTRUCT[..], &["--tv", "0.05"]].concat());
+    for part in [
+        "28 x 40 x 16 voxels (x, y, z) of 2 \u{c5}, from 21 tilts, 21 images",
+        "linear, FISTA, 8 iterations, variation 0.05 V",
+        "memory       about ",
+        "time         about ",
+        "rec.mrc: done in ",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    let compared = json(folder, &["compare", "clay.mrc", "rec.mrc", "--fsc", "fsc.csv"]);
+    let distance = compared["relative_l2"].as_f64().unwrap();
+    assert!(distance > 0.05 && distance < 0.6, "a wedge is missing, and no more: {distance}");
+    let csv = fs::read_to_string(folder.join("fsc.csv")).unwrap();
+    let correlation: f64 = csv.lines().nth(3).unwrap().split(',').nth(2).unwrap().parse().unwrap();
+    assert!(correlation > 0.5, "low frequencies are found: {csv}");
+    done(folder, &["view", "rec.mrc"]);
+    let png = fs::read(folder.join("rec.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG") && png.len() > 1000);
+    let page = fs::read_to_string(folder.join("rec.html")).unwrap();
+    assert!(
+        page.contains("linear, FISTA, 8 iterations") && !page.contains("http"),
+        "it has its origin, and needs no network"
+    );
+    assert_eq!(
+        names(folder),
+        ["clay.mrc", "fsc.csv", "rec.html", "rec.mrc", "rec.png", "tilts.mrc", "tilts.tlt"]
+    );
+}
+
+#[test]
+fn every_solver_runs_and_bits_do_not_depend_on_threads() {
+    let folder = clay();
+    let folder = folder.path();
+    for solver in ["wbp", "sirt", "cgls", "gradient", "fista", "subsets"] {
+        let solve = [&RECONSTRUCT[..], &["--solver", solver]].concat();
+        done(folder, &[&solve[..], &["--threads", "1"]].concat());
+        let one = fs::read(folder.join("rec.mrc")).unwrap();
+        done(folder, &[&solve[..], &["--threads", "3"]].concat());
+        assert!(fs::read(folder.join("rec.mrc")).unwrap() == one, "{solver}: the same file from 3 threads");
+        let compared = json(folder, &["compare", "clay.mrc", "rec.mrc", "--no-fsc"]);
+        assert!(compared["relative_l2"].as_f64().unwrap() < 0.75, "{solver}: {compared}");
+    }
+}
+
+#[test]
+fn waves_are_reconstructed_from_intensities() {
+    let folder = folder();
+    let folder = folder.path();
+    let optics = ["--kv", "300", "--underfocus", "1000,2000"];
+    done(folder, &["phantom", "clay.mrc", "--size", "24,32,16"]);
+    done(folder, &[&["project", "clay.mrc", "tilts.mrc", "--tilts=-60:60:12"], &optics[..]].concat());
+    let solve = [&["--solver", "subsets", "--subsets", "4"], &optics[..]].concat();
+    let said = done(folder, &[&RECONSTRUCT[..], &solve].concat());
+    assert!(
+        said.contains("from 11 tilts, 22 images") && said.contains("multislice, ordered subsets"),
+        "{said}"
+    );
+    let waves =
+        json(folder, &["compare", "clay.mrc", "rec.mrc", "--no-fsc"])["relative_l2"].as_f64().unwrap();
+    assert!(waves < 0.75, "{waves}");
+    // The other sign of defocus, or of the tilts, explains the images less well.
+    for wrong in [
+        &["--kv", "300", "--underfocus=-1000,-2000"][..],
+        &[&optics[..], &["--tilt-sign", "negative"]].concat(),
+    ] {
+        let solve = [&["--solver", "subsets", "--subsets", "4"], wrong].concat();
+        done(folder, &[&RECONSTRUCT[..], &solve].concat());
+        let found = json(folder, &["compare", "clay.mrc", "rec.mrc", "--no-fsc"]);
+        assert!(found["relative_l2"].as_f64().unwrap() > 1.1 * waves, "{wrong:?}: {found} beside {waves}");
+    }
+}
+
+#[test]
+fn signs_are_told_apart_by_two_beads() {
+    let folder = folder();
+    let folder = folder.path();
+    done(folder, &["phantom", "beads.mrc", "--kind", "beads", "--size", "40,24,32"]);
+    let distance = |tilts: &[&str], solve: &[&str]| {
+        done(folder, &[&["project", "beads.mrc", "tilts.mrc", "--tilts=-70:70:5"], tilts].concat());
+        let base = ["reconstruct", "tilts.mrc", "-o", "rec.mrc", "--planes", "32", "--iterations", "15"];
+        done(folder, &[&base[..], solve].concat());
+        json(folder, &["compare", "beads.mrc", "rec.mrc", "--no-fsc"])["relative_l2"].as_f64().unwrap()
+    };
+    let negative = ["--tilt-sign", "negative"];
+    assert!(distance(&[], &[]) < 0.3);
+    assert!(distance(&negative, &negative) < 0.3, "both of one convention");
+    assert!(distance(&negative, &[]) > 0.6 && distance(&[], &negative) > 0.6, "a wrong sign shows");
+    // The axis: images that lean are put upright again, and only by the right angle.
+    assert!(distance(&[], &["--axis-angle", "20"]) > 0.5);
+}
+
+#[test]
+fn blocks_of_an_array_of_jobs_are_stitched() {
+    let folder = clay();
+    let folder = folder.path();
+    let plan =
+        ["plan", "tilts.mrc", "-o", "plan.json", "--planes", "16", "--iterations", "8", "--mode", "patch"];
+    let blocks = ["--core", "16", "--tv", "0.05", "--tv-iterations", "4"];
+    let said = done(folder, &[&plan[..], &blocks].concat());
+    assert!(said.contains("3 of 16 rows and 28 columns, halo 8 and 0, blended over 4 and 0"), "{said}");
+    refused(
+        folder,
+        &["stitch", "plan.json", "-o", "rec.mrc"],
+        4,
+        &["plan.blocks/block-0000.mrc", "cannot open"],
+    );
+    for block in ["2", "0", "1"] {
+        done(folder, &["run", "plan.json", "tilts.mrc", "--block", block]);
+    }
+    let again = done(folder, &["run", "plan.json", "tilts.mrc", "--block", "1"]);
+    assert!(again.contains("is there already"), "{again}");
+    let said = done(folder, &["stitch", "plan.json", "-o", "rec.mrc"]);
+    assert!(said.contains("   0 and    1   ") && said.contains(" rms, "), "{said}");
+    let one_by_one = fs::read(folder.join("rec.mrc")).unwrap();
+    // The same in one process.
+    let whole = [&["reconstruct", "tilts.mrc", "-o", "rec.mrc"], &plan[4..], &blocks].concat();
+    done(folder, &whole);
+    assert!(fs::read(folder.join("rec.mrc")).unwrap() == one_by_one);
+    // And close to, but not equal to, the whole.
+    done(
+        folder,
+        &[
+            "reconstruct",
+            "tilts.mrc",
+            "-o",
+            "all.mrc",
+            "--planes",
+            "16",
+            "--iterations",
+            "8",
+            "--tv",
+            "0.05",
+            "--tv-iterations",
+            "4",
+        ],
+    );
+    let compared = json(folder, &["compare", "all.mrc", "rec.mrc", "--no-fsc", "--tolerance", "1e-2"]);
+    assert!(compared["bits_that_differ"].as_u64().unwrap() > 0, "{compared}");
+    let bits = tomo(folder, &["compare", "all.mrc", "rec.mrc", "--no-fsc", "--bits"]);
+    assert_eq!(bits.status, 1, "{bits:?}");
+    // Blocks of another plan are not taken.
+    done(folder, &[&plan[..], &blocks, &["--signed"]].concat());
+    refused(
+        folder,
+        &["stitch", "plan.json", "-o", "rec2.mrc"],
+        2,
+        &["block-0000.mrc", "the plan that made it", "run this block again"],
+    );
+    refused(folder, &["run", "plan.json", "tilts.mrc", "--block", "3"], 2, &["block is 3 of 3"]);
+    refused(folder, &["run", "plan.json", "clay.mrc", "--block", "0"], 2, &["the number of images is 16"]);
+    done(folder, &["project", "clay.mrc", "other.mrc", "--tilts=-60:60:6", "--tilt-sign", "negative"]);
+    refused(folder, &["run", "plan.json", "other.mrc", "--block", "0"], 2, &["made for another series"]);
+    let text = fs::read_to_string(folder.join("plan.json")).unwrap();
+    fs::write(folder.join("old.json"), text.replacen("\"version\": \"", "\"version\": \"0.0.", 1)).unwrap();
+    refused(
+        folder,
+        &["run", "old.json", "tilts.mrc", "--block", "0"],
+        2,
+        &["old.json", "version 0.0.", "plan again"],
+    );
+    fs::write(folder.join("old.json"), "{").unwrap();
+    refused(folder, &["stitch", "old.json", "-o", "rec2.mrc"], 2, &["old.json: the plan is not usable"]);
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_and_ends_in_the_same_bits() {
+    let folder = folder();
+    let folder = folder.path();
+    done(folder, &["phantom", "clay.mrc", "--size", "96,64,48"]);
+    done(folder, &["project", "clay.mrc", "tilts.mrc", "--tilts=-60:60:3"]);
+    let solve = |out: &'static str| {
+        [
+            "tomo",
+            "reconstruct",
+            "tilts.mrc",
+            "-o",
+            out,
+            "--planes",
+            "48",
+            "--iterations",
+            "40",
+            "--tv",
+            "0.05",
+        ]
+    };
+    assert_eq!(parthood(folder, &solve("whole.mrc")).status, 0);
+    let checkpoint = folder.join("rec.mrc.checkpoint");
+    for kills in 1..=3 {
+        let mut started = command(folder, &solve("rec.mrc")).stdout(Stdio::null()).spawn().unwrap();
+        let had = iterations(&checkpoint);
+        while iterations(&checkpoint) <= had + 2 {
+            assert!(started.try_wait().unwrap().is_none(), "it was to be killed before its end ({kills})");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        started.kill().unwrap();
+        started.wait().unwrap();
+        assert!(!folder.join("rec.mrc").exists(), "nothing has the final name before all is done");
+    }
+    let left = iterations(&checkpoint);
+    assert!(left > 6 && left < 40, "{left}");
+    // Another plan does not go on from it, and does not destroy it.
+    let other = [&solve("rec.mrc")[1..], &["--signed"]].concat();
+    refused(folder, &other, 2, &["rec.mrc.checkpoint", "the plan or the images are others"]);
+    assert_eq!(iterations(&checkpoint), left);
+    assert_eq!(parthood(folder, &solve("rec.mrc")).status, 0);
+    assert!(fs::read(folder.join("rec.mrc")).unwrap() == fs::read(folder.join("whole.mrc")).unwrap());
+    assert!(!checkpoint.exists());
+    done(folder, &["compare", "whole.mrc", "rec.mrc", "--bits", "--no-fsc"]);
+    let partial: Vec<String> = names(folder).into_iter().filter(|name| !name.ends_with(".partial")).collect();
+    assert_eq!(partial, ["clay.mrc", "rec.mrc", "tilts.mrc", "tilts.tlt", "whole.mrc"]);
+}
+
+/// How many iterations a checkpoint has: the number behind its mark and its identity.
+fn iterations(checkpoint: &Path) -> u64 {
+    let Ok(bytes) = fs::read(checkpoint) else { return 0 };
+    u64::from_le_bytes(bytes[48..56].try_into().unwrap())
+}
+
+#[test]
+fn more_volume_than_memory_is_done_from_disk_to_the_same_bits() {
+    let folder = folder();
+    let folder = folder.path();
+    done(folder, &["phantom", "clay.mrc", "--size", "160,640,64"]);
+    done(folder, &["project", "clay.mrc", "tilts.mrc", "--tilts=-60:60:8"]);
+    let (mib, limit) = (64, "64MiB");
+    for more in [&["--solver", "sirt"][..], &["--tv", "0.05"]] {
+        let solve = [&["reconstruct", "tilts.mrc", "--planes", "64", "--iterations", "2"], more].concat();
+        let memory = json(folder, &[&solve[..], &["-o", "memory.mrc"]].concat());
+        let disk = json(folder, &[&solve[..], &["-o", "disk.mrc", "--memory", limit]].concat());
+        let peak = |told: &Value| told["peak_bytes"].as_u64().unwrap();
+        assert!(peak(&memory) > (mib << 20), "it needs more than is given: {memory}");
+        assert!(peak(&disk) * 10 <= (mib << 20) * 11, "within a tenth of what is given: {disk}");
+        assert!(fs::read(folder.join("memory.mrc")).unwrap() == fs::read(folder.join("disk.mrc")).unwrap());
+        let said = done(folder, &[&solve[..], &["-o", "disk.mrc", "--memory", limit, "--dry-run"]].concat());
+        assert!(said.contains("from disk    ") && said.contains(" bands of "), "{said}");
+    }
+    assert_eq!(names(folder), ["clay.mrc", "disk.mrc", "memory.mrc", "tilts.mrc", "tilts.tlt"]);
+}
+
+#[test]
+fn bad_input_is_refused_by_name_before_any_work() {
+    let folder = clay();
+    let folder = folder.path();
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+    let whole = fs::read(folder.join("tilts.mrc")).unwrap();
+    let changed = |name: &str, at: usize, bytes: &[u8]| {
+        let mut copy = whole.clone();
+        copy[at..at + bytes.len()].copy_from_slice(bytes);
+        write(name, &copy);
+    };
+    let with = |series: &'static str, more: &[&'static str], status: i32, parts: &[&str]| {
+        let base = ["reconstruct", series, "-o", "rec.mrc", "--planes", "16"];
+        refused(folder, &[&base[..], more].concat(), status, parts);
+    };
+    let tilts = ["--tlt", "tilts.tlt"];
+    write("few.tlt", b"-60\n0\n60\n");
+    with(
+        "tilts.mrc",
+        &["--tlt", "few.tlt"],
+        2,
+        &["few.tlt", "the number of tilt angles is 3", "21, the number of images"],
+    );
+    write("wild.tlt", b"-60\n0\n95\n");
+    with("tilts.mrc", &["--tlt", "wild.tlt"], 2, &["wild.tlt: line 3 is 95", "between -90 and 90"]);
+    with("absent.mrc", &tilts, 4, &["absent.mrc: cannot open"]);
+    with("tilts.mrc", &["--tlt", "absent.tlt"], 4, &["absent.tlt: cannot open"]);
+    changed("nan.mrc", 1024 + 4 * (28 * 40 * 2 + 28 * 3 + 5), &f32::NAN.to_le_bytes());
+    with(
+        "nan.mrc",
+        &tilts,
+        2,
+        &["nan.mrc: the value at section 2, row 3, column 5 is NaN", "mask or replace it"],
+    );
+    write("short.mrc", &whole[..whole.len() - 100]);
+    with("short.mrc", &tilts, 2, &["short.mrc: the length of the file"]);
+    write("tiny.mrc", &whole[..300]);
+    with("tiny.mrc", &tilts, 2, &["tiny.mrc: the length of the file is 300 bytes"]);
+    changed("lying.mrc", 8, &2_000_000_i32.to_le_bytes());
+    with("lying.mrc", &tilts, 2, &["lying.mrc: the length of the file"]);
+    changed("bare.mrc", 40, &0_f32.to_le_bytes());
+    with("bare.mrc", &tilts, 2, &["bare.mrc: the pixel size", "give it by hand"]);
+    done(
+        folder,
+        &[
+            "reconstruct",
+            "bare.mrc",
+            "-o",
+            "by-hand.mrc",
+            "--planes",
+            "16",
+            "--tlt",
+            "tilts.tlt",
+            "--pixel",
+            "2",
+        ],
+    );
+    fs::remove_file(folder.join("by-hand.mrc")).unwrap();
+    with("bare.mrc", &["--tlt", "tilts.tlt", "--pixel", "0"], 2, &["voxel size in Angstrom is 0"]);
+}
+
+#[test]
+fn arguments_that_do_not_go_together_are_refused_by_name() {
+    let folder = clay();
+    let folder = folder.path();
+    let with = |more: &[&'static str], status: i32, parts: &[&str]| {
+        let base = ["reconstruct", "tilts.mrc", "-o", "rec.mrc", "--planes", "16"];
+        refused(folder, &[&base[..], more].concat(), status, parts);
+    };
+    fs::rename(folder.join("tilts.tlt"), folder.join("away.tlt")).unwrap();
+    with(&[], 2, &["no tilt angles are known", "--tlt FILE"]);
+    fs::rename(folder.join("away.tlt"), folder.join("tilts.tlt")).unwrap();
+    with(&["--kv", "300"], 2, &["--underfocus"]);
+    with(&["--kv", "300000", "--underfocus", "1000"], 2, &["accelerating voltage is 300000000"]);
+    with(&["--kv", "300", "--underfocus", "1", "--solver", "sirt"], 2, &["solver is Sirt"]);
+    with(&["--solver", "cgls", "--tv", "1"], 2, &["prior is given"]);
+    with(&["--mode", "patch"], 2, &["--mode patch needs --core"]);
+    with(&["--core", "8"], 2, &["--core, --halo and --ramp are for --mode patch"]);
+    with(&["--memory", "1MB"], 2, &["this needs about ", "977 KiB are given", "cannot be done from disk"]);
+    refused(
+        folder,
+        &["reconstruct", "tilts.mrc", "-o", "tilts.mrc", "--planes", "16"],
+        2,
+        &["tilts.mrc is the input"],
+    );
+    refused(
+        folder,
+        &["reconstruct", "tilts.mrc", "-o", "no/rec.mrc", "--planes", "16"],
+        4,
+        &["no/rec.mrc: cannot create"],
+    );
+    refused(
+        folder,
+        &["compare", "clay.mrc", "tilts.mrc"],
+        2,
+        &["volume to compare", "[16, 40, 28]", "[21, 40, 28]"],
+    );
+    refused(folder, &["view", "clay.mrc", "--at", "28,0,0"], 2, &["column is 28"]);
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_under_a_final_name() {
+    let folder = clay();
+    let folder = folder.path();
+    let before = names(folder);
+    let reconstruct = [&["tomo"], &RECONSTRUCT[..], &["--no-checkpoints"]].concat();
+    let ended = finish(&mut limited(folder, &reconstruct, 20));
+    assert_eq!((ended.status, ended.err.lines().count()), (4, 1), "{ended:?}");
+    assert!(ended.err.contains("rec.mrc: cannot write: File too large"), "{ended:?}");
+    assert_eq!(names(folder), before);
+    let ended = finish(&mut limited(folder, &[&["tomo"], &RECONSTRUCT[..]].concat(), 20));
+    assert_eq!(ended.status, 4, "{ended:?}");
+    assert!(ended.err.contains("rec.mrc.checkpoint: cannot write"), "{ended:?}");
+    assert_eq!(names(folder), before);
+}
