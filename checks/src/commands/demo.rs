@@ -1,5 +1,7 @@
 //! `parthood demo`: the whole of it in less than a minute.
 
+mod tomogram;
+
 use super::check::table;
 use super::{Console, Tone, grouped};
 use crate::bench::{self, HistoryVerdict, Load};
@@ -42,8 +44,9 @@ pub(super) fn run() -> Result<Status, Error> {
     status = status.max(broken(&console, &rows, &folder)?);
     title(&console, "3. The same kind of actors as a replicated key-value store, on real sockets and disks")?;
     status = status.max(deployed(&console, &folder)?);
+    status = status.max(tomogram::reconstructed(&console, &folder)?);
     console.line(format_args!(
-        "\n{} {:.0} s; see {}/: counterexample.svg, failover.svg and the traces",
+        "\n{} {:.0} s; see {}/: counterexample.svg, failover.svg, the traces, tomogram.png and tomogram.html",
         if status == Status::Done { "done in" } else { "failed after" },
         started.elapsed().as_secs_f64(),
         folder.display()
