@@ -54,6 +54,9 @@ pub trait Deployable: 'static {
     /// The role of the nodes that vote, over which the quorum systems are; none where nobody votes.
     const VOTERS: Option<&'static str>;
 
+    /// Does it contact one quorum where one is enough, as a strategy says?
+    const THRIFTY: bool = false;
+
     /// Can a node that has lost what it saved come back?
     const REJOINS: bool;
 

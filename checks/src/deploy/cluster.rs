@@ -242,6 +242,8 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
 struct Roles {
     all: &'static [&'static str],
     voters: Option<&'static str>,
+    /// Does it contact one quorum where one is enough?
+    thrifty: bool,
 }
 
 struct RolesOf;
@@ -250,7 +252,7 @@ impl Visit for RolesOf {
     type Output = Roles;
 
     fn visit<D: Deployable>(self) -> Roles {
-        Roles { all: D::ROLES, voters: D::VOTERS }
+        Roles { all: D::ROLES, voters: D::VOTERS, thrifty: D::THRIFTY }
     }
 }
 

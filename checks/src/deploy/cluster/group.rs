@@ -1,4 +1,4 @@
-//! The quorum systems of a cluster file.
+//! The quorum systems of a cluster file, and how often each quorum is contacted.
 
 use super::{Member, Roles};
 use crate::settings::{Fields, Placed, Problems};
@@ -7,12 +7,18 @@ use std::sync::Arc;
 
 /// A quorum system over the nodes that vote, numbered from 0.
 #[derive(Clone, Debug)]
-pub struct Group(Arc<dyn QuorumSystem>);
+pub struct Group {
+    system: Arc<dyn QuorumSystem>,
+    /// What share of the reads contacts which read quorum; empty if nothing is said.
+    pub reads: Vec<(NodeSet, f64)>,
+    /// What share of the writes contacts which write quorum; empty if nothing is said.
+    pub writes: Vec<(NodeSet, f64)>,
+}
 
 impl Group {
     /// The system.
     pub fn system(&self) -> Arc<dyn QuorumSystem> {
-        self.0.clone()
+        self.system.clone()
     }
 }
 
@@ -32,22 +38,71 @@ pub(super) fn groups(
     let voters = members.iter().filter(|member| role.flatten().is_none_or(|role| role == member.role));
     let voters: Vec<String> = voters.map(|member| member.name.clone()).collect();
     if tables.is_empty() {
-        return vec![Group(Arc::new(Majority::new(voters.len().clamp(1, NodeSet::CAPACITY))))];
+        let system = Arc::new(Majority::new(voters.len().clamp(1, NodeSet::CAPACITY)));
+        return vec![Group { system, reads: vec![], writes: vec![] }];
     }
     let nodes = Nodes::named(voters);
+    let thrifty = roles.is_none_or(|roles| roles.thrifty);
     let mut groups = Vec::new();
     for mut table in tables {
         let place = table.place();
         let reads = table.optional::<String>("reads", problems);
         let writes = table.optional::<String>("writes", problems);
+        let mut shares = |key| table.tables(key, problems);
+        let (read_shares, write_shares) = (shares("read_strategy"), shares("write_strategy"));
         table.finish(problems);
+        let given = !read_shares.is_empty() || !write_shares.is_empty();
+        if given && !thrifty {
+            problems.note(&place, "this protocol contacts all nodes that vote: it has no use for a strategy");
+        }
         let place = reads.as_ref().or(writes.as_ref()).map_or(place, |text| text.place.clone());
         let Ok(nodes) = &nodes else { continue };
         let text = |text: &Option<Placed<String>>| text.as_ref().map(|text| text.value.clone());
         match ReadWriteQuorumSystem::parse(nodes, text(&reads).as_deref(), text(&writes).as_deref()) {
-            Ok(system) => groups.push(Group(Arc::new(system))),
+            Ok(system) => {
+                let reads = strategy(nodes, read_shares, |set| system.is_read_quorum(set), "read", problems);
+                let writes =
+                    strategy(nodes, write_shares, |set| system.is_write_quorum(set), "write", problems);
+                groups.push(Group { system: Arc::new(system), reads, writes });
+            }
             Err(error) => problems.note(&place, error.to_string()),
         }
     }
     groups
+}
+
+/// Which quorum is contacted how often: `[{ nodes = ["a", "b"], share = 0.5 }, ..]`.
+fn strategy(
+    nodes: &Nodes,
+    tables: Vec<Fields<'_>>,
+    is_quorum: impl Fn(NodeSet) -> bool,
+    side: &str,
+    problems: &mut Problems<'_>,
+) -> Vec<(NodeSet, f64)> {
+    /// What shares written in decimals may miss 1 by.
+    const TOLERANCE: f64 = 1e-6;
+    let Some(first) = tables.first().map(Fields::place) else { return vec![] };
+    let mut strategy = Vec::new();
+    for mut table in tables {
+        let names = table.required::<Vec<String>>("nodes", problems);
+        let share = table.required::<f64>("share", problems);
+        table.finish(problems);
+        let (Some(names), Some(share)) = (names, share) else { continue };
+        if !(share.value > 0.0 && share.value <= 1.0) {
+            problems.note(&share.place, format!("a share is above 0 and at most 1, not {}", share.value));
+        }
+        match nodes.set_of(names.value.iter().map(String::as_str)) {
+            Ok(set) if is_quorum(set) => strategy.push((set, share.value)),
+            Ok(_) => {
+                let what = format!("{} is no {side} quorum", names.value.join(", "));
+                problems.note(&names.place, what);
+            }
+            Err(error) => problems.note(&names.place, error.to_string()),
+        }
+    }
+    let sum: f64 = strategy.iter().map(|(_, share)| share).sum();
+    if (sum - 1.0).abs() > TOLERANCE {
+        problems.note(&first, format!("the shares of the {side} strategy sum to {sum}, not to 1"));
+    }
+    strategy
 }
