@@ -1,7 +1,8 @@
 //! `MultiPaxos` in parts, beyond the exhaustive rows: storms over all roles at once, and the message law.
 
-use parthood::simulate::{self, Storm};
-use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
+use itertools::Itertools as _;
+use parthood::simulate::{self, ClientHistory, Storm};
+use parthood_models::linearizability::{self, Linearizability, StepLimit};
 use parthood_models::sequential::EachKey;
 use parthood_protocols::client::Client;
 use parthood_protocols::compartmentalized::{
@@ -9,15 +10,15 @@ use parthood_protocols::compartmentalized::{
     Role, State, Timing,
 };
 use parthood_protocols::faults::Mutated;
+use parthood_protocols::log::ReplicaState;
 use parthood_protocols::schedule::Schedule;
-use parthood_protocols::sessions::Answer;
-use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput, StateMachine};
+use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine};
 use parthood_quorums::{Cluster, NodeSet, ReadWriteQuorumSystem};
 use parthood_runtime::sim::{Budget, Schedule as Faults, Settings, Sim, Span, Stop};
-use parthood_runtime::{Cause, Observer, Step, Wants};
+use parthood_runtime::{Observer, Step, Wants};
 use stateright::actor::{Actor as _, Command, Id, Out};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,13 +108,8 @@ fn client(config: &Arc<Settled>, number: usize, known: bool, commands: Vec<KeyVa
 }
 
 /// What the clients asked and were told.
-struct History {
-    first_client: usize,
-    scripts: Vec<Vec<KeyValueCommand>>,
-    operations: Vec<Operation<KeyValueCommand, KeyValueOutput>>,
-    /// By client: how many questions it has asked, and the operation that is open.
-    open: BTreeMap<u64, (usize, Option<usize>)>,
-}
+#[derive(Default)]
+struct History(ClientHistory);
 
 impl Observer<Actor> for History {
     fn wants(&self) -> Wants {
@@ -121,34 +117,25 @@ impl Observer<Actor> for History {
     }
 
     fn on_step(&mut self, step: &Step<'_, Actor>) {
-        let now = u64::try_from(step.at.as_nanos()).expect("a simulated run is shorter than 500 years");
-        let (id, State::Client(after)) = (usize::from(step.id), step.after) else { return };
-        let client = id as u64;
-        let (asked, open) = self.open.entry(client).or_default();
-        if let Cause::Deliver { msg: Msg::Reply(reply), .. } = step.cause
-            && let Answer::Output(output) = &reply.answer
-            && reply.id.seq == *asked as u64
-            && let Some(index) = open.take()
-        {
-            self.operations[index].returned = Some(Return { at: now, output: output.clone() });
-        }
-        if after.asked > *asked {
-            *asked = after.asked;
-            *open = Some(self.operations.len());
-            let op = self.scripts[id - self.first_client][after.asked - 1].clone();
-            self.operations.push(Operation { client, op, invoked: now, returned: None });
+        let outstanding: fn(&State<KeyValue>) -> Option<(u64, &KeyValueCommand)> = |state| match state {
+            State::Client(client) => client.outstanding(0),
+            _ => None,
+        };
+        if matches!(step.after, State::Client(_)) {
+            self.0.observe(step, outstanding, Msg::output);
         }
     }
 }
 
-fn replica<O: Observer<Actor>>(
+/// The replicas that are up.
+fn replicas<O: Observer<Actor>>(
     sim: &Sim<Actor, O>,
-    id: Id,
-) -> Option<&parthood_protocols::log::ReplicaState<KeyValue>> {
-    match sim.state(id) {
+    layout: Layout,
+) -> impl Iterator<Item = &ReplicaState<KeyValue>> {
+    layout.ids(Role::Replica).filter_map(|id| match sim.state(id) {
         Some(State::Replica(node)) => Some(&node.replica),
         _ => None,
-    }
+    })
 }
 
 /// Runs until all clients are done, and says what is wrong.
@@ -162,37 +149,31 @@ fn storm(
     const COMMANDS: usize = 60;
     let config = config(layout, groups, limits, mutant);
     let nodes_count = layout.nodes();
-    let scripts: Vec<_> = (0..CLIENTS).map(|number| simulate::script(seed, number, COMMANDS)).collect();
-    let clients = scripts.iter().enumerate();
-    let clients = clients.map(|(number, script)| client(&config, number, false, script.clone()));
+    let script = |number| simulate::script(seed, number, COMMANDS);
+    let clients = (0..CLIENTS).map(|number| client(&config, number, false, script(number)));
     let actors: Vec<Actor> = nodes(&config).chain(clients).collect();
     let storm = Storm { crashes: 12, ..Storm::default() };
     let budget = Budget { down_at_most: 1, ..simulate::budget(&storm, nodes_count) };
     let sync = Span::new(millis(0), millis(8));
     let settings = Settings { seed, network: budget.storm, sync, ..Settings::default() };
     let schedule = Faults::random(seed, nodes_count + CLIENTS, &budget);
-    let history = History { first_client: nodes_count, scripts, operations: vec![], open: BTreeMap::new() };
-    let mut sim = Sim::new(actors, settings, history).map_err(|error| error.to_string())?;
+    let mut sim = Sim::new(actors, settings, History::default()).map_err(|error| error.to_string())?;
     sim.schedule(&schedule).map_err(|error| error.to_string())?;
     let stop = sim.run_while(Duration::from_secs(200), |sim| {
         let done = (nodes_count..nodes_count + CLIENTS).all(|client| match sim.state(Id::from(client)) {
             Some(State::Client(client)) => client.is_idle() && client.asked == COMMANDS,
             _ => false,
         });
-        !(done && sim.now() > budget.calm_at)
+        let equally_far = || replicas(sim, layout).map(|replica| replica.executed).all_equal();
+        !(done && sim.now() > budget.calm_at && equally_far())
     });
     if stop != Stop::Done {
-        return Err(format!("clients are stuck: {stop:?}"));
+        return Err(format!("clients or replicas are stuck: {stop:?}"));
     }
-    let replicas: Vec<_> = layout.ids(Role::Replica).filter_map(|id| replica(&sim, id)).collect();
-    let differ = replicas.iter().any(|a| {
-        let mut equally_far = replicas.iter().filter(|b| b.executed == a.executed);
-        equally_far.any(|b| a.machine != b.machine || a.sessions != b.sessions)
-    });
-    if differ {
+    if !replicas(&sim, layout).map(|replica| (&replica.machine, &replica.sessions)).all_equal() {
         return Err("replicas differ".into());
     }
-    match linearizability::check(&EachKey, &sim.observer().operations, StepLimit::default()) {
+    match linearizability::check(&EachKey, &sim.observer().0.operations, StepLimit::default()) {
         Linearizability::Linearizable { .. } => Ok(sim),
         verdict => Err(format!("{verdict:?}")),
     }
@@ -220,7 +201,7 @@ fn clients_see_one_store_with_every_role_crashing() {
         let limits = Limits { watermark_slots: 16, ..Limits::default() };
         let sim = storm(seed, ALL_ROLES, vec![grid(0, 2, 2)], limits, None);
         let sim = sim.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        assert_eq!(sim.observer().operations.len(), CLIENTS * 60);
+        assert_eq!(sim.observer().0.operations.len(), CLIENTS * 60);
     }
 }
 
@@ -236,6 +217,15 @@ fn clients_see_one_store_with_two_groups_tiny_windows_and_snapshots() {
         });
         assert!(truncated, "seed {seed}: no votes were dropped");
     }
+}
+
+/// The last slot of a run may be news that got lost: no later one tells of it.
+#[test]
+fn the_storm_notices_a_leader_that_lets_replicas_lag() {
+    let stuck = (0..20).any(|seed| {
+        storm(seed, ALL_ROLES, vec![grid(0, 2, 2)], Limits::default(), Some(Mutant::LagUnnoticed)).is_err()
+    });
+    assert!(stuck);
 }
 
 /// Runs all messages to their end in the order of sending, without timers, and counts what each node handles.

@@ -1,8 +1,9 @@
 //! A deployed cluster through everything that can go wrong: kill -9 of the leader and of a follower, restarts from disk,
 //! a node that is cut off for a while; and the reckoning afterwards.
 
-use crate::harness::{Server, cluster};
-use parthood::bench::{self, HistoryVerdict, Load};
+use crate::harness::{Server, cluster, cluster_of};
+use itertools::Itertools as _;
+use parthood::bench::{self, History, HistoryVerdict, Load, Measured};
 use parthood::deploy::{self, ClientOptions, Cluster, KvClient, ServeOptions};
 use parthood::models::linearizability::{Operation, Return};
 use parthood::protocols::state_machine::KeyValueCommand;
@@ -16,28 +17,37 @@ fn pause(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 
-/// Starts a node as a process of its own; each life has a trace of its own.
-fn start(folder: &Path, node: &str, life: u32, traces: &mut Vec<PathBuf>) -> Server {
-    let trace = format!("{node}{life}.ndjson");
-    let server =
-        Server::start(folder, &["run", "--config", "cluster.toml", "--node", node, "--trace", &trace]);
-    traces.push(folder.join(trace));
+/// The nodes of a cluster, host by host.
+fn hosts(cluster: &Cluster) -> Vec<Vec<usize>> {
+    let by_address = (0..cluster.members.len()).into_group_map_by(|node| cluster.members[*node].address);
+    by_address.into_values().sorted().collect()
+}
+
+/// Starts the nodes of a host as a process of their own; each life has a trace of its own.
+fn start(folder: &Path, cluster: &Cluster, host: usize, life: u32, traces: &mut Vec<PathBuf>) -> Server {
+    let trace = format!("{host}.{life}.ndjson");
+    let mut arguments = vec!["run", "--config", "cluster.toml", "--trace", &trace];
+    for node in &hosts(cluster)[host] {
+        arguments.extend(["--node", &cluster.members[*node].name]);
+    }
+    let server = Server::start(folder, &arguments);
+    traces.push(folder.join(&trace));
     server
 }
 
-#[test]
-fn three_processes_survive_kills_and_a_partition_and_lose_nothing() {
+/// Three hosts with a node of every role: the first and the second are killed and restarted, the third is cut off.
+fn three_processes_survive_kills_and_a_partition_and_lose_nothing(protocol: &str) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let file = cluster(folder, 3, "\n[limits]\nsnapshot_slots = 512\nretained_slots = 256\n");
+    let file = cluster_of(folder, protocol, 3, "\n[limits]\nsnapshot_slots = 512\nretained_slots = 256\n");
     let description = Cluster::load(&file).unwrap();
     let mut traces = Vec::new();
-    let leader = start(folder, "a", 1, &mut traces);
-    let follower = start(folder, "b", 1, &mut traces);
-    // The third node lives in this process, so that its links can be cut.
-    traces.push(folder.join("c1.ndjson"));
+    let leader = start(folder, &description, 0, 1, &mut traces);
+    let follower = start(folder, &description, 1, 1, &mut traces);
+    // The third host lives in this process, so that its links can be cut.
+    traces.push(folder.join("2.1.ndjson"));
     let options = ServeOptions { trace: traces.last().cloned(), ..ServeOptions::default() };
-    let third = deploy::serve(&description, &[2], &options).unwrap();
+    let third = deploy::serve(&description, &hosts(&description)[2], &options).unwrap();
 
     let load = Load {
         outstanding: 8,
@@ -52,11 +62,11 @@ fn three_processes_survive_kills_and_a_partition_and_lose_nothing() {
     pause(800);
     leader.kill();
     pause(1_000);
-    let leader = start(folder, "a", 2, &mut traces);
+    let leader = start(folder, &description, 0, 2, &mut traces);
     pause(800);
     follower.kill();
     pause(500);
-    let follower = start(folder, "b", 2, &mut traces);
+    let follower = start(folder, &description, 1, 2, &mut traces);
     pause(800);
     third.handles[0].set_faults(Faults { isolated: true, ..Faults::default() });
     pause(800);
@@ -64,22 +74,7 @@ fn three_processes_survive_kills_and_a_partition_and_lose_nothing() {
     let measured = loading.join().unwrap().unwrap();
     assert_eq!(measured.unknown, 0, "every command is answered in the end");
     assert!(measured.answered > 100, "{} commands are no load", measured.answered);
-
-    // What every key holds afterwards is part of the history: an acknowledged write that was lost would show.
-    let client = KvClient::connect(
-        &description,
-        ClientOptions { timeout: Duration::from_secs(20), ..ClientOptions::default() },
-    )
-    .unwrap();
-    let mut history = measured.history;
-    let keys: BTreeSet<_> = history.iter().map(|operation| operation.op.key().clone()).collect();
-    for key in keys {
-        let op = KeyValueCommand::Get(key);
-        let now = || u64::try_from(measured.started.elapsed().as_nanos()).unwrap();
-        let invoked = now();
-        let output = client.execute(op.clone()).unwrap();
-        history.push(Operation { client: 1_000, op, invoked, returned: Some(Return { at: now(), output }) });
-    }
+    let history = with_last_reads(&description, measured);
     assert_eq!(bench::judge(&history), HistoryVerdict::Linearizable);
 
     // A restarted or cut-off replica catches up with what it missed; then the processes are killed all at once.
@@ -89,13 +84,45 @@ fn three_processes_survive_kills_and_a_partition_and_lose_nothing() {
     third.stop().unwrap();
     let replayed = retrace::check(&traces).unwrap();
     assert_eq!(replayed.finding, None);
-    assert_eq!(replayed.starts, 5, "three starts and two restarts");
+    let roles = hosts(&description)[0].len() as u64;
+    assert_eq!(replayed.starts, 5 * roles, "three starts and two restarts");
     assert!(replayed.comparisons > 0, "replicas were compared on the way");
     let evaluated = matches!(replayed.properties, Properties::Evaluated { times } if times > 1);
     assert!(evaluated, "the model's properties were evaluated: {:?}", replayed.properties);
     let mut stores = replayed.replicas.values();
     let first = stores.next().unwrap();
     assert!(first.0 > 0 && stores.all(|store| store == first), "all replicas hold the same in the end");
+}
+
+/// A history with what every key holds afterwards: an acknowledged write that was lost would show.
+fn with_last_reads(cluster: &Cluster, measured: Measured) -> History {
+    let options = ClientOptions { timeout: Duration::from_secs(20), ..ClientOptions::default() };
+    let client = KvClient::connect(cluster, options).unwrap();
+    let mut history = measured.history;
+    let keys: BTreeSet<_> = history.iter().map(|operation| operation.op.key().clone()).collect();
+    for key in keys {
+        let op = KeyValueCommand::Get(key);
+        let now = || u64::try_from(measured.started.elapsed().as_nanos()).unwrap();
+        let invoked = now();
+        let output = client.execute(op.clone()).unwrap();
+        history.push(Operation { client: 1_000, op, invoked, returned: Some(Return { at: now(), output }) });
+    }
+    history
+}
+
+#[test]
+fn multipaxos_survives_kills_and_a_partition_and_loses_nothing() {
+    three_processes_survive_kills_and_a_partition_and_lose_nothing("multipaxos");
+}
+
+#[test]
+fn compartmentalized_survives_kills_and_a_partition_and_loses_nothing() {
+    three_processes_survive_kills_and_a_partition_and_lose_nothing("compartmentalized");
+}
+
+#[test]
+fn craq_survives_kills_and_a_partition_and_loses_nothing() {
+    three_processes_survive_kills_and_a_partition_and_lose_nothing("craq");
 }
 
 #[test]

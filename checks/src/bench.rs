@@ -4,12 +4,14 @@
 //! Keys carry the seed of the run, so that a store which is not empty makes no difference, and every written value is
 //! used once, so that a wrong answer cannot look right by accident.
 
-use crate::deploy::{Cluster, Lanes, Replicates, VisitStore, visit_store};
+use crate::deploy::{Cluster, Lanes, Reads, Replicates, VisitStore, visit_store};
 use crate::error::{Error, Status};
 use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
 use parthood_models::sequential::EachKey;
 use parthood_protocols::client::Returned;
-use parthood_protocols::state_machine::{Bytes, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::{
+    Bytes, KeyValue, KeyValueCommand, KeyValueOutput, StateMachine as _,
+};
 use std::time::{Duration, Instant};
 
 /// A load.
@@ -23,6 +25,8 @@ pub struct Load {
     pub operations_max: u64,
     /// The share of reads, from 0 to 1.
     pub reads: f64,
+    /// How they are read; none as the protocol likes best.
+    pub consistency: Option<Reads>,
     /// How many keys there are.
     pub keys: u32,
     /// How uneven they are used: key `i` in proportion to `1 / i^skew`; 0 is even.
@@ -44,6 +48,7 @@ impl Default for Load {
             duration: Duration::from_secs(10),
             operations_max: u64::MAX,
             reads: 0.5,
+            consistency: None,
             keys: 1_000,
             skew: 0.0,
             value_bytes: 16,
@@ -51,6 +56,13 @@ impl Default for Load {
             check: false,
             patience: Duration::from_secs(10),
         }
+    }
+}
+
+impl Load {
+    /// Do reads promise less than linearizability?
+    pub fn reads_are_weak(&self) -> bool {
+        matches!(self.consistency, Some(Reads::Sequential | Reads::Eventual))
     }
 }
 
@@ -65,7 +77,7 @@ pub struct Measured {
     pub took: Duration,
     /// Times from command to answer.
     pub latencies: Latencies,
-    /// What was asked and answered, if it was to be checked. Times are nanoseconds since `started`.
+    /// What was asked and answered, if it was to be checked, but for reads that promise less. Times are nanoseconds since `started`.
     pub history: History,
     /// When the first command was issued.
     pub started: Instant,
@@ -163,8 +175,8 @@ struct Bench<'a, D: Replicates> {
     load: &'a Load,
     lanes: Lanes<D>,
     workload: Workload,
-    /// For each lane, when its command was issued and where it stands in the history.
-    open: Vec<Option<(Instant, usize)>>,
+    /// For each lane, when its command was issued and where it stands in the history, if it does.
+    open: Vec<Option<(Instant, Option<usize>)>>,
     started: Instant,
     last_answer: Instant,
     issued: u64,
@@ -178,7 +190,7 @@ impl<'a, D: Replicates> Bench<'a, D> {
     fn new(cluster: &Cluster, load: &'a Load) -> Result<Self, Error> {
         let now = Instant::now();
         Ok(Self {
-            lanes: Lanes::connect(cluster, load.outstanding)?,
+            lanes: Lanes::connect(cluster, load.outstanding, load.consistency)?,
             workload: Workload::new(load),
             open: vec![None; load.outstanding as usize],
             started: now,
@@ -225,10 +237,12 @@ impl<'a, D: Replicates> Bench<'a, D> {
         while self.issued < self.load.operations_max {
             let command = self.workload.next();
             let now = Instant::now();
-            let recorded = self.load.check.then(|| command.clone());
+            let left_out = self.load.reads_are_weak() && KeyValue::is_read(&command);
+            let recorded = (self.load.check && !left_out).then(|| command.clone());
             let Some(lane) = self.lanes.invoke(command) else { break };
             self.issued += 1;
-            self.open[lane as usize] = Some((now, self.history.len()));
+            let place = recorded.is_some().then_some(self.history.len());
+            self.open[lane as usize] = Some((now, place));
             if let Some(op) = recorded {
                 let invoked = nanos(now - self.started);
                 self.history.push(Operation { client: lane.into(), op, invoked, returned: None });
@@ -237,16 +251,16 @@ impl<'a, D: Replicates> Bench<'a, D> {
     }
 
     fn turn(&mut self, patience: Duration) -> Result<(), Error> {
-        let Self { lanes, open, started, last_answer, latencies, unknown, history, failure, load, .. } = self;
+        let Self { lanes, open, started, last_answer, latencies, unknown, history, failure, .. } = self;
         let mut now = None;
         lanes.turn(patience, |lane, result| {
             let now = *now.get_or_insert_with(Instant::now);
-            let Some((since, index)) = open[lane as usize].take() else { return };
+            let Some((since, place)) = open[lane as usize].take() else { return };
             match result {
                 Returned::Output(output) => {
                     *last_answer = now;
                     latencies.push(nanos(now - since));
-                    if load.check {
+                    if let Some(index) = place {
                         history[index].returned = Some(Return { at: nanos(now - *started), output });
                     }
                 }

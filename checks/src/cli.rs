@@ -2,6 +2,7 @@
 
 use crate::commands::quorums::QuorumsArgs;
 use crate::commands::tomo::TomoArgs;
+use crate::deploy::Reads;
 use crate::manifest::Tier;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -190,6 +191,9 @@ pub struct ClientArgs {
     /// How many seconds to wait for an answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, global = true)]
     pub timeout: f64,
+    /// How reads are answered, where the protocol has a choice [default: linearizable].
+    #[arg(long, value_enum, value_name = "HOW", global = true)]
+    pub consistency: Option<Reads>,
     /// How results are written.
     #[command(flatten)]
     pub output: GlobalOutput,
@@ -279,7 +283,7 @@ pub struct BenchArgs {
     /// Determines keys, values and order; random by default.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Record the history and check that it is linearizable.
+    /// Record the history and check that it is linearizable; sequential and eventual reads are left out of it.
     #[arg(long)]
     pub check: bool,
 }

@@ -6,6 +6,7 @@
 
 mod client;
 mod cluster;
+mod compartmentalized;
 mod craq;
 mod journal;
 mod multipaxos;
@@ -15,6 +16,7 @@ mod unreplicated;
 
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
 pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
+pub use compartmentalized::Compartmentalized;
 pub use craq::Craq;
 pub use journal::DurableJournal;
 pub use multipaxos::MultiPaxos;
@@ -25,10 +27,12 @@ pub use unreplicated::Unreplicated;
 use crate::error::Error;
 use parthood_models as models;
 use parthood_protocols::client::{Client, ClientMsg, ClientState};
+use parthood_protocols::command::CommandId;
 use parthood_protocols::durable::Durable;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_runtime::{LOCAL_APPLICATION, Runnable};
 use stateright::actor::{Actor, Id};
+use std::ops::Range;
 
 /// A protocol that can be deployed.
 pub trait Deployable: 'static {
@@ -50,6 +54,9 @@ pub trait Deployable: 'static {
 
     /// The roles of its nodes. Nodes are numbered by role in this order, and as in the cluster file within a role.
     const ROLES: &'static [&'static str];
+
+    /// The roles that it can do without; numbered after the others.
+    const OPTIONAL_ROLES: &'static [&'static str] = &[];
 
     /// The role of the nodes that vote, over which the quorum systems are; none where nobody votes.
     const VOTERS: Option<&'static str>;
@@ -82,14 +89,25 @@ pub trait Deployable: 'static {
         most
     }
 
+    /// What is bounded where the cluster file says nothing.
+    fn sizes() -> Sizes {
+        Sizes::default()
+    }
+
     /// For a node that executes commands: how many slots it has executed, and the store.
     fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
         let _ = state;
         None
     }
 
-    /// What clients of the store say and are told, if the message is about that.
-    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
+    /// For a client of a simulation: the command of the store that it waits for, and its sequence number.
+    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
+        let _ = state;
+        None
+    }
+
+    /// The output of a command of the store, if the message brings its client one.
+    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
         let _ = msg;
         None
     }
@@ -100,8 +118,27 @@ pub trait Replicates: Deployable {
     /// A client.
     fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor;
 
-    /// What clients say, as a message of the protocol.
+    /// How its clients can read; first how they do if they do not say.
+    const READS: &'static [Reads];
+
+    /// What clients and their applications say, as a message of the protocol.
     fn wrap(msg: KvClientMsg) -> MsgOf<Self>;
+
+    /// What clients and their applications say, if this is such a message.
+    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg>;
+}
+
+/// How a client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Reads {
+    /// Through the log, like any other command.
+    Log,
+    /// Past the log; shows everything that was finished before it was asked for.
+    Linearizable,
+    /// Past the log; shows everything that its client was shown before.
+    Sequential,
+    /// Past the log; shows the state after some prefix of the log.
+    Eventual,
 }
 
 /// What can be done with any deployable protocol.
@@ -123,7 +160,8 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 4] = [Craq::NAME, MultiPaxos::NAME, Paxos::NAME, Unreplicated::NAME];
+pub const DEPLOYABLE: [&str; 5] =
+    [Compartmentalized::NAME, Craq::NAME, MultiPaxos::NAME, Paxos::NAME, Unreplicated::NAME];
 
 /// Does something with the protocol of this name.
 ///
@@ -131,6 +169,7 @@ pub const DEPLOYABLE: [&str; 4] = [Craq::NAME, MultiPaxos::NAME, Paxos::NAME, Un
 /// When there is no such protocol.
 pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
     match protocol {
+        Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Paxos::NAME => Ok(visitor.visit::<Paxos>()),
@@ -145,6 +184,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
 /// When there is no such protocol.
 pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
     match protocol {
+        Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
@@ -159,21 +199,27 @@ pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Outpu
 /// What a client of the key-value store says and is told.
 pub type KvClientMsg = ClientMsg<KeyValueCommand, KeyValueOutput>;
 
+/// What a client is there for.
+#[derive(Clone, Debug)]
+pub struct ClientRole {
+    /// Where its commands come from.
+    pub commands: Commands,
+    /// How it reads: one of the ways that the protocol knows.
+    pub reads: Reads,
+    /// Whom it turns to first, so that clients spread: nodes take turns.
+    pub turn: u64,
+}
+
 /// Where a client's commands come from.
 #[derive(Clone, Debug)]
-pub enum ClientRole {
+pub enum Commands {
     /// From the application of its process, on so many lanes.
     Application {
         /// The lanes.
         lanes: u32,
     },
     /// From a script, one after the other.
-    Scripted {
-        /// The commands.
-        script: Vec<KeyValueCommand>,
-        /// The node that is asked first.
-        first: usize,
-    },
+    Script(Vec<KeyValueCommand>),
 }
 
 /// The messages of a deployable protocol.
@@ -182,9 +228,9 @@ pub type MsgOf<D> = <<D as Deployable>::Actor as Actor>::Msg;
 pub type StateOf<D> = <<D as Deployable>::Actor as Actor>::State;
 
 /// The role of a client in a simulation: a mix of all commands on few keys.
-fn scripted(servers: usize, seed: u64, number: usize, commands: usize) -> ClientRole {
+fn scripted<D: Replicates>(seed: u64, number: usize, commands: usize) -> ClientRole {
     let script = crate::simulate::script(seed, number, commands);
-    ClientRole::Scripted { script, first: number % servers.max(1) }
+    ClientRole { commands: Commands::Script(script), reads: D::READS[0], turn: number as u64 }
 }
 
 /// How many commands were answered, of a client with one lane.
@@ -192,15 +238,15 @@ fn answered(client: &ClientState<KeyValueCommand>) -> usize {
     client.invoked() - usize::from(!client.is_idle())
 }
 
-/// A client that may ask any of the first so many nodes.
-fn client(servers: usize, cluster: &Cluster, role: ClientRole) -> Client<KeyValueCommand> {
-    let (lanes, script, first_contact, application) = match role {
-        ClientRole::Application { lanes } => (lanes, Vec::new(), 0, Some(Id::from(LOCAL_APPLICATION))),
-        ClientRole::Scripted { script, first } => (1, script, first % servers.max(1), None),
+/// A client that may ask any of these nodes.
+fn client(nodes: Range<usize>, cluster: &Cluster, role: ClientRole) -> Client<KeyValueCommand> {
+    let (lanes, script, application) = match role.commands {
+        Commands::Application { lanes } => (lanes, Vec::new(), Some(Id::from(LOCAL_APPLICATION))),
+        Commands::Script(script) => (1, script, None),
     };
     Client {
-        contacts: (0..servers).map(Id::from).collect(),
-        first_contact,
+        first_contact: usize::try_from(role.turn % nodes.len().max(1) as u64).unwrap_or_default(),
+        contacts: nodes.map(Id::from).collect(),
         script,
         lanes,
         known: false,

@@ -5,19 +5,18 @@
 //! linearizable, and all replicas are equal. It is determined by its seed and its options.
 
 use crate::bench::{self, History, HistoryVerdict};
-use crate::deploy::{Cluster, Deployable, KvClientMsg, MultiPaxos, Visit, visit};
+use crate::deploy::{Cluster, Deployable, MultiPaxos, Visit, visit};
 use crate::error::Error;
 use crate::watching::{Violation, Watching};
+use itertools::Itertools;
 use parthood_models::linearizability::{Operation, Return};
-use parthood_protocols::client::ClientMsg;
-use parthood_protocols::command::Operation as Asked;
-use parthood_protocols::sessions::Answer;
-use parthood_protocols::state_machine::{Bytes, KeyValueCommand};
+use parthood_protocols::command::CommandId;
+use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_runtime::sim::{Budget, Network, Schedule, Settings, Sim, Span, Stop};
 use parthood_runtime::trace::{Header, TraceWriter};
 use parthood_runtime::{Cause, Notice, Observer, Step, Wants};
 use serde::{Deserialize, Serialize};
-use stateright::actor::{Actor, Command, Id};
+use stateright::actor::{Actor, Id};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::marker::PhantomData;
@@ -213,20 +212,29 @@ fn answers<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize) -> i
 
 /// Has every client its answers, and have all replicas executed the same?
 fn is_done<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize, storm: &Storm) -> bool {
-    let executed = |server: usize| sim.state(Id::from(server)).and_then(D::replica).map(|(slot, _)| slot);
     answers::<D>(sim, servers).all(|answered| answered == D::commands(storm.commands))
         && (0..servers).all(|server| sim.state(Id::from(server)).is_some())
-        && (1..servers).all(|server| executed(server) == executed(0))
+        && replicas::<D>(sim, servers).map(|(_, executed, _)| executed).all_equal()
+}
+
+/// The nodes that execute commands: their index, how many slots they have executed, and their data.
+fn replicas<D: Deployable>(
+    sim: &Sim<D::Actor, Recorder<D>>,
+    servers: usize,
+) -> impl Iterator<Item = (usize, u64, &KeyValue)> {
+    (0..servers).filter_map(|server| {
+        let (executed, machine) = sim.state(Id::from(server)).and_then(D::replica)?;
+        Some((server, executed, machine))
+    })
 }
 
 fn failure<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize, stop: Stop) -> Option<String> {
     if stop != Stop::Done {
         return Some(format!("clients or replicas are stuck after the storm ({stop:?})"));
     }
-    let machine =
-        |server: usize| sim.state(Id::from(server)).and_then(D::replica).map(|(_, machine)| machine);
-    let differing = (1..servers).find(|server| machine(*server) != machine(0))?;
-    Some(format!("server {differing} and server 0 have executed the same commands and hold different data"))
+    let ((first, ..), (other, ..)) =
+        replicas::<D>(sim, servers).tuple_windows().find(|((.., one), (.., other))| one != other)?;
+    Some(format!("servers {first} and {other} have executed the same commands and hold different data"))
 }
 
 /// What clients of the store asked and were told, each with one command outstanding.
@@ -239,29 +247,29 @@ pub struct ClientHistory {
 }
 
 impl ClientHistory {
-    /// Notes a step of a client; `client_msg` finds what is said between clients and servers.
+    /// Notes a step of a client: `outstanding` tells what it waits for, and `output` what a message brings it.
     pub fn observe<A: Actor>(
         &mut self,
         step: &Step<'_, A>,
-        client_msg: impl Fn(&A::Msg) -> Option<&KvClientMsg>,
+        outstanding: impl Fn(&A::State) -> Option<(u64, &KeyValueCommand)>,
+        output: impl Fn(&A::Msg) -> Option<(CommandId, &KeyValueOutput)>,
     ) {
         let now = u64::try_from(step.at.as_nanos()).unwrap_or(u64::MAX);
-        if let Cause::Deliver { msg, .. } = step.cause
-            && let Some(ClientMsg::Reply { id, answer: Answer::Output(output) }) = client_msg(msg)
-            && let Some((_, index)) = self.open.get(&id.client).filter(|(seq, _)| *seq == id.seq).copied()
-        {
-            self.open.remove(&id.client);
-            self.operations[index].returned = Some(Return { at: now, output: output.clone() });
-        }
-        for command in step.out {
-            let Command::Send(_, msg) = command else { continue };
-            let Some(ClientMsg::Request(request)) = client_msg(msg) else { continue };
-            let Asked::Apply(op) = &request.op else { continue };
-            let (client, seq) = (request.id.client, request.id.seq);
-            if self.open.get(&client).is_none_or(|(open, _)| *open < seq) {
-                self.open.insert(client, (seq, self.operations.len()));
-                self.operations.push(Operation { client, op: op.clone(), invoked: now, returned: None });
+        let client = usize::from(step.id) as u64;
+        let waits = outstanding(step.after);
+        let open = self.open.get(&client).copied();
+        let answered = open.filter(|(open, _)| waits.is_none_or(|(seq, _)| seq != *open));
+        if let Some((open, index)) = answered {
+            self.open.remove(&client);
+            if let Cause::Deliver { msg, .. } = step.cause
+                && let Some((_, output)) = output(msg).filter(|(id, _)| id.seq == open)
+            {
+                self.operations[index].returned = Some(Return { at: now, output: output.clone() });
             }
+        }
+        if let Some((seq, op)) = waits.filter(|_| !self.open.contains_key(&client)) {
+            self.open.insert(client, (seq, self.operations.len()));
+            self.operations.push(Operation { client, op: op.clone(), invoked: now, returned: None });
         }
     }
 }
@@ -282,7 +290,7 @@ impl<D: Deployable> Observer<D::Actor> for Recorder<D> {
 
     fn on_step(&mut self, step: &Step<'_, D::Actor>) {
         if usize::from(step.id) >= self.servers {
-            self.history.observe(step, D::client_msg);
+            self.history.observe(step, D::outstanding, D::output);
         }
         self.watching.on_step(step);
         self.trace.iter_mut().for_each(|trace| trace.on_step(step));

@@ -174,6 +174,12 @@ impl Multipaxos {
             properties: properties::of_the_append_log,
         })
     }
+
+    /// The same where a save takes its time, so that a restart may undo steps that nobody has heard of.
+    #[must_use]
+    pub fn with_slow_saves(self) -> Self {
+        Self { undone_steps: true, ..self }
+    }
 }
 
 fn groups(servers: usize, groups: &[QuorumParams]) -> Result<Vec<Arc<dyn QuorumSystem>>, String> {

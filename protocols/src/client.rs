@@ -52,6 +52,16 @@ pub enum ClientMsg<C, O> {
     },
 }
 
+impl<C, O> ClientMsg<C, O> {
+    /// The output of a command, if this brings one.
+    pub fn output(&self) -> Option<(CommandId, &O)> {
+        match self {
+            Self::Reply { id, answer: Answer::Output(output) } => Some((*id, output)),
+            _ => None,
+        }
+    }
+}
+
 /// What an application learns of its command.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Returned<O> {
@@ -129,6 +139,12 @@ impl<C> ClientState<C> {
     /// The number of commands of its script that it has invoked.
     pub fn invoked(&self) -> usize {
         self.scripted
+    }
+
+    /// The command that a lane waits for, and its sequence number.
+    pub fn outstanding(&self, pseudonym: u32) -> Option<(u64, &C)> {
+        let lane = self.lanes.get(pseudonym as usize)?;
+        Some((lane.seq, lane.outstanding.as_ref()?))
     }
 }
 

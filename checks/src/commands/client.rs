@@ -13,7 +13,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<Status, Error> {
     let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CLUSTER_FILE));
     let cluster = Cluster::load(file)?;
     if let ClientVerb::Bench(bench) = &args.verb {
-        return load(&cluster, bench, args.output.json);
+        return load(&cluster, bench, args);
     }
     let timeout = Duration::from_secs_f64(args.timeout.clamp(0.001, 3600.0));
     let answer = if let ClientVerb::Propose { value } = &args.verb {
@@ -23,7 +23,10 @@ pub(super) fn run(args: &ClientArgs) -> Result<Status, Error> {
             why_not: "another value was chosen before",
         })
     } else {
-        ask(&KvClient::connect(&cluster, ClientOptions { lanes: 1, timeout })?, &args.verb)
+        ask(
+            &KvClient::connect(&cluster, ClientOptions { reads: args.consistency, lanes: 1, timeout })?,
+            &args.verb,
+        )
     };
     match answer {
         Ok(answer) => tell(&answer, args.output.json),
@@ -91,12 +94,13 @@ fn tell(answer: &Answer, as_json: bool) -> Result<Status, Error> {
     Ok(Status::Violated)
 }
 
-fn load(cluster: &Cluster, args: &BenchArgs, as_json: bool) -> Result<Status, Error> {
+fn load(cluster: &Cluster, args: &BenchArgs, client: &ClientArgs) -> Result<Status, Error> {
     let load = Load {
         outstanding: args.outstanding,
         duration: Duration::from_secs_f64(args.seconds.clamp(0.001, 86_400.0)),
         operations_max: args.operations.unwrap_or(u64::MAX),
         reads: args.reads.clamp(0.0, 1.0),
+        consistency: client.consistency,
         keys: args.keys,
         skew: args.skew.max(0.0),
         value_bytes: args.value_bytes,
@@ -109,7 +113,7 @@ fn load(cluster: &Cluster, args: &BenchArgs, as_json: bool) -> Result<Status, Er
     };
     let measured = bench::run(cluster, &load)?;
     let console = Console::new();
-    if as_json {
+    if client.output.json {
         console.json(&as_json_line(&load, &measured))?;
     } else {
         report(&console, &load, &measured)?;
@@ -148,8 +152,9 @@ fn report(console: &Console, load: &Load, measured: &Measured) -> Result<(), Err
     let took = took.as_secs_f64();
     match verdict {
         HistoryVerdict::Linearizable => {
-            let total = count(measured.answered + measured.unknown);
-            let text = format!("linearizable: {total} operations checked in {took:.2} s");
+            let total = count(measured.history.len() as u64);
+            let left_out = if load.reads_are_weak() { " (reads left out)" } else { "" };
+            let text = format!("linearizable: {total} operations checked in {took:.2} s{left_out}");
             console.line(console.paint(Tone::Good, &text))
         }
         HistoryVerdict::NotLinearizable(why) => {

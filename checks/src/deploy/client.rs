@@ -8,8 +8,9 @@
 //! **A command without an answer is unknown, not failed.** When a call times out the command may have taken effect, or
 //! may yet. Its lane goes on trying and is taken until it hears.
 
-use super::{ClientRole, Cluster, DurableJournal, Replicates, VisitStore, visit_store};
+use super::{ClientRole, Cluster, Commands, DurableJournal, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
+use clap::ValueEnum as _;
 use parthood_protocols::client::{ClientMsg, Returned};
 use parthood_protocols::state_machine::{Bytes, KeyValueCommand, KeyValueOutput};
 use parthood_runtime::udp::{ClientProcess, Driver, Handle};
@@ -47,6 +48,8 @@ pub enum ClientError {
 /// How a client works.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOptions {
+    /// How it reads; none as the protocol likes best.
+    pub reads: Option<Reads>,
     /// The most commands outstanding.
     pub lanes: u32,
     /// How long a call waits for its answer.
@@ -55,7 +58,7 @@ pub struct ClientOptions {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { lanes: 64, timeout: Duration::from_secs(5) }
+        Self { reads: None, lanes: 64, timeout: Duration::from_secs(5) }
     }
 }
 
@@ -70,11 +73,20 @@ impl<D: Replicates> Lanes<D> {
     /// A client with so many lanes. Nothing is sent before the first turn.
     ///
     /// # Errors
-    /// When the key or a socket cannot be used.
-    pub fn connect(cluster: &Cluster, lanes: u32) -> Result<Self, Error> {
+    /// When the key or a socket cannot be used, or the protocol does not know this way to read.
+    pub fn connect(cluster: &Cluster, lanes: u32, reads: Option<Reads>) -> Result<Self, Error> {
+        let reads = reads.unwrap_or(D::READS[0]);
+        if !D::READS.contains(&reads) {
+            let name = |reads: &Reads| reads.to_possible_value().map(|value| value.get_name().to_owned());
+            let known: Vec<_> = D::READS.iter().filter_map(name).collect();
+            let (known, reads) = (known.join(", "), name(&reads).unwrap_or_default());
+            return Err(Error::Usage(format!("{} reads as {known}, not as {reads}", D::NAME)));
+        }
         let id = ClientProcess::random()?.id(0);
         let builder = Driver::builder(cluster.id, cluster.key()?, cluster.book());
-        let driver = builder.host(id, D::client(cluster, ClientRole::Application { lanes })).build()?;
+        let commands = Commands::Application { lanes };
+        let role = ClientRole { commands, reads, turn: usize::from(id) as u64 };
+        let driver = builder.host(id, D::client(cluster, role)).build()?;
         Ok(Self { driver, id, free: (0..lanes).rev().collect() })
     }
 
@@ -100,7 +112,7 @@ impl<D: Replicates> Lanes<D> {
         self.driver.turn(Some(patience))?;
         let results: Vec<_> = self.driver.outbox().collect();
         for (_, msg) in results {
-            let Some(ClientMsg::Returned { pseudonym: lane, result }) = D::client_msg(&msg).cloned() else {
+            let Some(ClientMsg::Returned { pseudonym: lane, result }) = D::unwrap(msg) else {
                 continue;
             };
             if result != Returned::LaneTaken {
@@ -188,15 +200,16 @@ impl KvClient {
         let (calls, incoming) = mpsc::channel();
         let (ready, started) = mpsc::channel();
         let cluster = cluster.clone();
-        let thread = std::thread::spawn(move || match Lanes::<D>::connect(&cluster, options.lanes) {
-            Ok(lanes) => {
-                let _ = ready.send(Ok(lanes.handle()));
-                serve(lanes, &incoming);
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-        });
+        let thread =
+            std::thread::spawn(move || match Lanes::<D>::connect(&cluster, options.lanes, options.reads) {
+                Ok(lanes) => {
+                    let _ = ready.send(Ok(lanes.handle()));
+                    serve(lanes, &incoming);
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            });
         let handle = started
             .recv()
             .unwrap_or_else(|_| Err(Error::Environment("the client's thread has panicked".into())))?;

@@ -3,7 +3,7 @@
 use super::{Deployable, Visit, visit};
 use crate::error::Error;
 use crate::settings::{self, Fields, Placed, Problems};
-use parthood_protocols::multipaxos::{Limits, Timing};
+use parthood_protocols::compartmentalized::ReadScheme;
 use parthood_quorums::NodeSet;
 use parthood_runtime::udp::AddressBook;
 use parthood_runtime::wire::Key;
@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+mod bounds;
 mod example;
 mod group;
 
+pub use bounds::{Sizes, Times};
 pub use group::Group;
 
 /// Where the cluster file is looked for, and where `run --all` puts one if there is none.
@@ -40,6 +41,8 @@ pub struct Cluster {
     pub times: Times,
     /// What is bounded, and where.
     pub sizes: Sizes,
+    /// How read batchers make batches, where there are any.
+    pub read_scheme: ReadScheme,
     /// The file as it was read.
     pub text: String,
 }
@@ -53,95 +56,6 @@ pub struct Member {
     pub role: &'static str,
     /// Where it listens. Nodes with one address live in one process.
     pub address: SocketAddr,
-}
-
-/// Durations, in milliseconds. They matter for speed and liveness only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_field_names, reason = "the names in the file, with their unit")]
-pub struct Times {
-    election_ms: (u64, u64),
-    ping_ms: u64,
-    resend_ms: u64,
-    catch_up_ms: u64,
-    retry_ms: (u64, u64),
-}
-
-/// Limits of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    window_slots: usize,
-    batch_commands: usize,
-    waiting_commands: usize,
-    /// The most lanes of all clients together.
-    pub lanes: usize,
-    snapshot_slots: u64,
-    retained_slots: u64,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        let Timing { election, ping, resend, catch_up } = Timing::default();
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self {
-            election_ms: (millis(election.start), millis(election.end)),
-            ping_ms: millis(ping),
-            resend_ms: millis(resend),
-            catch_up_ms: millis(catch_up),
-            retry_ms: (100, 200),
-        }
-    }
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        let limits = Limits::default();
-        Self {
-            window_slots: limits.window_slots,
-            batch_commands: limits.batch_commands,
-            waiting_commands: limits.waiting_commands,
-            lanes: limits.lanes,
-            snapshot_slots: limits.snapshot_slots,
-            retained_slots: limits.retained_slots,
-        }
-    }
-}
-
-impl Times {
-    pub(super) fn timing(self) -> Timing {
-        Timing {
-            election: range(self.election_ms),
-            ping: Duration::from_millis(self.ping_ms),
-            resend: Duration::from_millis(self.resend_ms),
-            catch_up: Duration::from_millis(self.catch_up_ms),
-        }
-    }
-
-    pub(super) fn retry(self) -> Range<Duration> {
-        range(self.retry_ms)
-    }
-
-    /// A random time, so that two who overtake one another do not do so for ever.
-    pub(super) fn resend(self) -> Range<Duration> {
-        range((self.resend_ms, self.resend_ms.saturating_mul(2)))
-    }
-}
-
-fn range((from, to): (u64, u64)) -> Range<Duration> {
-    Duration::from_millis(from)..Duration::from_millis(to)
-}
-
-impl Sizes {
-    pub(super) fn limits(self) -> Limits {
-        Limits {
-            window_slots: self.window_slots,
-            batch_commands: self.batch_commands,
-            waiting_commands: self.waiting_commands,
-            lanes: self.lanes,
-            snapshot_slots: self.snapshot_slots,
-            retained_slots: self.retained_slots,
-            ..Limits::default()
-        }
-    }
 }
 
 impl Cluster {
@@ -222,8 +136,9 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
     let data = top.optional::<PathBuf>("data", problems);
     let members = members(top, roles, problems);
     let groups = group::groups(top, &members, roles, problems);
-    let times = times(top, problems);
-    let sizes = sizes(top, problems);
+    let times = bounds::times(top, problems);
+    let sizes = bounds::sizes(top, roles.map_or_else(Sizes::default, |roles| roles.sizes), problems);
+    let read_scheme = read_scheme(top, problems);
     Some(Cluster {
         protocol: protocol?.value,
         id: id.map_or(0, |id| id.value),
@@ -233,17 +148,27 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
         groups,
         times,
         sizes,
+        read_scheme,
         text: String::new(),
     })
 }
 
-/// The roles of a protocol's nodes.
+/// What a cluster file must know of a protocol.
 #[derive(Clone, Copy)]
 struct Roles {
-    all: &'static [&'static str],
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
     voters: Option<&'static str>,
     /// Does it contact one quorum where one is enough?
     thrifty: bool,
+    sizes: Sizes,
+}
+
+impl Roles {
+    /// All roles, in the order in which nodes are numbered.
+    fn all(&self) -> impl Iterator<Item = &'static str> + Clone {
+        self.required.iter().chain(self.optional).copied()
+    }
 }
 
 struct RolesOf;
@@ -252,7 +177,13 @@ impl Visit for RolesOf {
     type Output = Roles;
 
     fn visit<D: Deployable>(self) -> Roles {
-        Roles { all: D::ROLES, voters: D::VOTERS, thrifty: D::THRIFTY }
+        Roles {
+            required: D::ROLES,
+            optional: D::OPTIONAL_ROLES,
+            voters: D::VOTERS,
+            thrifty: D::THRIFTY,
+            sizes: D::sizes(),
+        }
     }
 }
 
@@ -263,18 +194,34 @@ fn role(
     roles: Option<Roles>,
     problems: &mut Problems<'_>,
 ) -> Option<&'static str> {
-    let all = roles?.all;
+    let roles = roles?;
+    let all = roles.all();
     let Some(Placed { value, place }) = named else {
-        if all.len() > 1 {
+        if all.clone().count() > 1 {
+            let all: Vec<_> = all.clone().collect();
             problems.note(node, format!("`role` is missing; it is one of {}", all.join(", ")));
         }
-        return all.first().copied();
+        return roles.required.first().copied();
     };
-    let found = all.iter().find(|role| *role == value);
+    let found = roles.all().find(|role| *role == value);
     if found.is_none() {
-        problems.note(place, Error::unknown("role", value, all.iter().copied()).to_string());
+        problems.note(place, Error::unknown("role", value, all).to_string());
     }
-    found.copied()
+    found
+}
+
+fn read_scheme(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> ReadScheme {
+    let Some(Placed { value, place }) = top.optional::<String>("read_scheme", problems) else {
+        return ReadScheme::Timed;
+    };
+    match value.as_str() {
+        "timed" => ReadScheme::Timed,
+        "adaptive" => ReadScheme::Adaptive,
+        other => {
+            problems.note(&place, Error::unknown("read scheme", other, ["timed", "adaptive"]).to_string());
+            ReadScheme::Timed
+        }
+    }
 }
 
 fn members(top: &mut Fields<'_>, roles: Option<Roles>, problems: &mut Problems<'_>) -> Vec<Member> {
@@ -311,64 +258,14 @@ fn members(top: &mut Fields<'_>, roles: Option<Roles>, problems: &mut Problems<'
             address: address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
         });
     }
-    let all = roles.map_or(&[] as &[_], |roles| roles.all);
-    for role in all.iter().filter(|_| !members.is_empty()) {
+    let required = roles.map_or(&[] as &[_], |roles| roles.required);
+    for role in required.iter().filter(|_| !members.is_empty()) {
         if !members.iter().any(|member| member.role == *role || member.role.is_empty()) {
             problems.note(&top.place(), format!("a cluster needs a node with the role `{role}`"));
         }
     }
-    members.sort_by_key(|member| all.iter().position(|role| *role == member.role));
+    members.sort_by_key(|member| roles.and_then(|roles| roles.all().position(|role| role == member.role)));
     members
-}
-
-fn times(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Times {
-    let mut times = Times::default();
-    let Some(mut table) = top.table("times", problems) else { return times };
-    let mut span = |key, value: &mut (u64, u64), problems: &mut Problems<'_>| {
-        let Some(Placed { value: read, place }) = table.optional::<(u64, u64)>(key, problems) else { return };
-        if read.0 == 0 || read.0 >= read.1 {
-            problems.note(&place, format!("`{key}` must be [from, to] with 0 < from < to"));
-        }
-        *value = read;
-    };
-    span("election_ms", &mut times.election_ms, problems);
-    span("retry_ms", &mut times.retry_ms, problems);
-    let mut single = |key, value: &mut u64, problems: &mut Problems<'_>| {
-        let Some(Placed { value: read, place }) = table.optional::<u64>(key, problems) else { return };
-        if read == 0 {
-            problems.note(&place, format!("`{key}` must be at least 1"));
-        }
-        *value = read;
-    };
-    single("ping_ms", &mut times.ping_ms, problems);
-    single("resend_ms", &mut times.resend_ms, problems);
-    single("catch_up_ms", &mut times.catch_up_ms, problems);
-    table.finish(problems);
-    times
-}
-
-fn sizes(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Sizes {
-    let mut sizes = Sizes::default();
-    let Some(mut table) = top.table("limits", problems) else { return sizes };
-    let mut counts = BTreeMap::new();
-    for key in
-        ["window_slots", "batch_commands", "waiting_commands", "lanes", "snapshot_slots", "retained_slots"]
-    {
-        let Some(Placed { value, place }) = table.optional::<u32>(key, problems) else { continue };
-        if value == 0 {
-            problems.note(&place, format!("`{key}` must be at least 1"));
-        }
-        counts.insert(key, value);
-    }
-    table.finish(problems);
-    let count = |key: &str, default: usize| counts.get(key).map_or(default, |&value| value as usize);
-    sizes.window_slots = count("window_slots", sizes.window_slots);
-    sizes.batch_commands = count("batch_commands", sizes.batch_commands);
-    sizes.waiting_commands = count("waiting_commands", sizes.waiting_commands);
-    sizes.lanes = count("lanes", sizes.lanes);
-    sizes.snapshot_slots = counts.get("snapshot_slots").map_or(sizes.snapshot_slots, |&value| value.into());
-    sizes.retained_slots = counts.get("retained_slots").map_or(sizes.retained_slots, |&value| value.into());
-    sizes
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! [`parthood_protocols::craq`], deployed.
 
 use super::{
-    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Replicates, StateOf, answered, client, scripted,
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
+    scripted,
 };
 use parthood_models as models;
+use parthood_protocols::command::CommandId;
 use parthood_protocols::craq::{Chain, Config, Msg, Node, Reader, State};
 use parthood_protocols::faults::Correct;
-use parthood_protocols::state_machine::KeyValue;
+use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use std::sync::Arc;
 
 /// [`parthood_protocols::craq`]: the nodes of the cluster file, in its order, are the chain.
@@ -21,7 +23,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
         known_clients: Vec::new(),
         pending_max: cluster.sizes.limits().window_slots,
         resend_max: RESEND_MAX,
-        lanes_max: cluster.sizes.lanes,
+        lanes_max: cluster.sizes.limits().lanes,
         resend_after: cluster.times.resend(),
         faults: Correct,
     })
@@ -46,7 +48,7 @@ impl Deployable for Craq {
     }
 
     fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted(cluster.members.len(), seed, number, commands))
+        Self::client(cluster, scripted::<Self>(seed, number, commands))
     }
 
     fn answered(state: &StateOf<Self>) -> Option<usize> {
@@ -63,20 +65,36 @@ impl Deployable for Craq {
         }
     }
 
-    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
+    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
+        match state {
+            State::Client(client) => client.outstanding(0),
+            State::Chain(_) => None,
+        }
+    }
+
+    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
         match msg {
-            Msg::Client(msg) => Some(msg),
+            Msg::Client(msg) => msg.output(),
             _ => None,
         }
     }
 }
 
 impl Replicates for Craq {
+    const READS: &'static [Reads] = &[Reads::Linearizable];
+
     fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
-        Node::Client(Reader { client: client(cluster.members.len(), cluster, role) })
+        Node::Client(Reader { client: client(0..cluster.members.len(), cluster, role) })
     }
 
     fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
         Msg::Client(msg)
+    }
+
+    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+        match msg {
+            Msg::Client(msg) => Some(msg),
+            _ => None,
+        }
     }
 }

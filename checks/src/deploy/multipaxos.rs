@@ -1,13 +1,14 @@
 //! [`multipaxos`], deployed.
 
 use super::{
-    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Replicates, StateOf, answered, client,
+    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
     scripted,
 };
 use parthood_models as models;
+use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::multipaxos::{self, Config};
-use parthood_protocols::state_machine::KeyValue;
+use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use std::sync::Arc;
 
 /// [`multipaxos`].
@@ -51,7 +52,7 @@ impl Deployable for MultiPaxos {
     }
 
     fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted(cluster.members.len(), seed, number, commands))
+        Self::client(cluster, scripted::<Self>(seed, number, commands))
     }
 
     fn answered(state: &StateOf<Self>) -> Option<usize> {
@@ -61,20 +62,36 @@ impl Deployable for MultiPaxos {
         }
     }
 
-    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
+    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
+        match state {
+            multipaxos::State::Client(client) => client.outstanding(0),
+            multipaxos::State::Server(_) => None,
+        }
+    }
+
+    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
         match msg {
-            multipaxos::Msg::Client(msg) => Some(msg),
+            multipaxos::Msg::Client(msg) => msg.output(),
             _ => None,
         }
     }
 }
 
 impl Replicates for MultiPaxos {
+    const READS: &'static [Reads] = &[Reads::Log];
+
     fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
-        multipaxos::Node::Client(client(cluster.members.len(), cluster, role))
+        multipaxos::Node::Client(client(0..cluster.members.len(), cluster, role))
     }
 
     fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
         multipaxos::Msg::Client(msg)
+    }
+
+    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+        match msg {
+            multipaxos::Msg::Client(msg) => Some(msg),
+            _ => None,
+        }
     }
 }

@@ -116,7 +116,7 @@ fn driver<D: Deployable>(
     options: &ServeOptions,
     several: bool,
 ) -> Result<(DriverOf<D>, String), Error> {
-    let name = nodes.iter().map(|&node| cluster.members[node].name.as_str()).collect::<Vec<_>>().join("+");
+    let name = name(cluster, nodes);
     let mut builder: Builder<D::Actor, DurableJournal> =
         Driver::builder(cluster.id, cluster.key()?, cluster.book());
     for &node in nodes {
@@ -139,6 +139,14 @@ fn driver<D: Deployable>(
     };
     let announcement = format!("{name} listens on {}, {recovered}", driver.local_address());
     Ok((driver, announcement))
+}
+
+/// What a process is called, and its folder: by its nodes, or by the first and their number if a file name cannot hold all.
+fn name(cluster: &Cluster, nodes: &[usize]) -> String {
+    const LONGEST: usize = 120;
+    let names: Vec<&str> = nodes.iter().map(|&node| cluster.members[node].name.as_str()).collect();
+    let all = names.join("+");
+    if all.len() <= LONGEST { all } else { format!("{}+{}", names[0], names.len() - 1) }
 }
 
 fn describe(recovery: &Recovery) -> String {

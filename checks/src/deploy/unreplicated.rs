@@ -1,11 +1,13 @@
 //! [`unreplicated`], deployed.
 
 use super::{
-    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Replicates, StateOf, answered, client, scripted,
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
+    scripted,
 };
 use parthood_models as models;
+use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
-use parthood_protocols::state_machine::KeyValue;
+use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_protocols::unreplicated;
 
 /// [`unreplicated`]: the first node of the cluster serves alone.
@@ -13,7 +15,11 @@ use parthood_protocols::unreplicated;
 pub struct Unreplicated;
 
 fn server(cluster: &Cluster) -> unreplicated::Server<Correct> {
-    unreplicated::Server { known_clients: Vec::new(), lanes_max: cluster.sizes.lanes, faults: Correct }
+    unreplicated::Server {
+        known_clients: Vec::new(),
+        lanes_max: cluster.sizes.limits().lanes,
+        faults: Correct,
+    }
 }
 
 impl Deployable for Unreplicated {
@@ -45,7 +51,7 @@ impl Deployable for Unreplicated {
     }
 
     fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted(1, seed, number, commands))
+        Self::client(cluster, scripted::<Self>(seed, number, commands))
     }
 
     fn answered(state: &StateOf<Self>) -> Option<usize> {
@@ -55,17 +61,30 @@ impl Deployable for Unreplicated {
         }
     }
 
-    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
-        Some(msg)
+    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
+        match state {
+            unreplicated::State::Client(client) => client.outstanding(0),
+            unreplicated::State::Server(_) => None,
+        }
+    }
+
+    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
+        msg.output()
     }
 }
 
 impl Replicates for Unreplicated {
+    const READS: &'static [Reads] = &[Reads::Log];
+
     fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
-        unreplicated::Node::Client(client(1, cluster, role))
+        unreplicated::Node::Client(client(0..1, cluster, role))
     }
 
     fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
         msg
+    }
+
+    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+        Some(msg)
     }
 }

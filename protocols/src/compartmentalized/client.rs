@@ -98,6 +98,14 @@ impl<C> ReaderState<C> {
     pub fn is_idle(&self) -> bool {
         self.writer.is_idle() && self.reading.is_empty()
     }
+
+    /// The command or read that a lane waits for, and its sequence number.
+    pub fn outstanding(&self, pseudonym: u32) -> Option<(u64, &C)> {
+        match self.reading.get(&pseudonym) {
+            Some(Reading { read, .. }) => Some((read.id.seq, &read.command)),
+            None => self.writer.outstanding(pseudonym),
+        }
+    }
 }
 
 impl<C: Clone, F: Faults<Mutant>> Reader<C, F> {

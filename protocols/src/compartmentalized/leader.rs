@@ -185,12 +185,15 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
         }
     }
 
-    /// Tells the other leaders and the batchers that this one leads.
+    /// Tells the other leaders and the batchers that this one leads, and replicas how far everything is chosen.
     pub(super) fn ping(&mut self) {
         if self.state.leading.is_some() && self.config.bounds.ping {
             let msg = Msg::Ping { round: self.state.round };
             self.send_to_all(Role::Leader, Some(self.index), &msg);
             self.send_to_all(Role::Batcher, None, &msg);
+            if !self.breaks(Mutant::LagUnnoticed) {
+                self.ask_chosen();
+            }
             self.set_timer(Timer::Ping);
         }
     }
@@ -412,8 +415,13 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
                 self.ask_for_reports(missing);
             }
             None if leading.queue.is_empty() || leading.next_slot < window_end => return,
-            _ => self.send_to_all(Role::Replica, None, &Msg::AskChosen),
+            _ => self.ask_chosen(),
         }
         self.set_timer(Timer::Resend);
+    }
+
+    fn ask_chosen(&mut self) {
+        let below = self.state.chosen_below;
+        self.send_to_all(Role::Replica, None, &Msg::AskChosen { below });
     }
 }

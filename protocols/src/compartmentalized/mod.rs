@@ -22,6 +22,8 @@
 //!   replica that lacks a slot asks the others in turn; if nobody has it, it asks the leader, which knows no more than the
 //!   slot's number and therefore runs phase 1 again in a higher round. (Proposing a noop in its present round could give
 //!   one round two values.)
+//! - **The last message.** A replica that lost the news of the last slot hears of no later one. The leader's ping tells
+//!   replicas how far everything is chosen, and whoever knows of more says so.
 //! - **Idle systems.** A read may wait for a slot that nobody proposed: other groups' slots are counted in, and a slot voted
 //!   for may be lost with its leader. The replica asks the leader to fill the log with noops up to there.
 //! - **Truncation.** Replicas save snapshots and tell acceptors; an acceptor drops votes when enough replicas have saved
@@ -146,8 +148,11 @@ pub enum Msg<M: StateMachine> {
     SnapshotPart(SnapshotPart<M>),
     /// Replica to leaders: all slots below are chosen.
     ChosenBelow(Slot),
-    /// Leader to replicas: how far is everything chosen?
-    AskChosen,
+    /// Leader to replicas: all slots below are chosen. Who knows of more?
+    AskChosen {
+        /// The first slot that the leader does not know to be chosen.
+        below: Slot,
+    },
     /// Replica to acceptors: I have saved what the slots below amount to.
     Saved(Slot),
     /// Replica to leaders: a read waits until all slots below are chosen; fill them if you have nothing else for them.
@@ -183,6 +188,17 @@ pub enum Msg<M: StateMachine> {
     Reply(Reply<M::Output>),
     /// Replica to unbatcher: deal these out.
     Replies(Vec<Reply<M::Output>>),
+}
+
+impl<M: StateMachine> Msg<M> {
+    /// The output of a command or read, if this brings its client one.
+    pub fn output(&self) -> Option<(CommandId, &M::Output)> {
+        match self {
+            Self::Client(msg) => msg.output(),
+            Self::Reply(Reply { id, answer: Answer::Output(output), .. }) => Some((*id, output)),
+            _ => None,
+        }
+    }
 }
 
 /// A command that changes nothing and leaves no trace in the log.

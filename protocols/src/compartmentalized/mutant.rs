@@ -68,6 +68,8 @@ pub enum Mutant {
     WeakBatchMinimum,
     /// A replica answers a read with what it knows to be chosen but cannot execute yet.
     ReadPastHole,
+    /// The leader's ping does not tell replicas how far everything is chosen.
+    LagUnnoticed,
     /// A replica asks nobody for the slots that a read waits for.
     NoFill,
     /// A client makes do with a sequential read where it was asked for a linearizable one.

@@ -68,7 +68,10 @@ impl<F: Faults<Mutant>> Part<F> {
             Msg::CatchUp { from } => !from_replica || *from >= replica.executed,
             Msg::FetchSnapshot { .. } => !from_replica || replica.snapshot.slot == Slot::ZERO,
             Msg::SnapshotPart(part) => !from_replica || !replica.awaits_part(part, state.lacks()),
-            Msg::AskChosen => role != Role::Leader,
+            Msg::AskChosen { below } => {
+                let nothing_new = *below <= replica.chosen_below && replica.executed <= *below;
+                role != Role::Leader || nothing_new
+            }
             Msg::Read { reads, .. } => {
                 let from_reader = matches!(role, Role::Client | Role::ReadBatcher);
                 !from_reader || !reads.iter().all(|read| M::is_read(&read.command))
@@ -85,13 +88,21 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaNode<M>, M, F> {
             Msg::CatchUp { from } => self.on_catch_up(src, from),
             Msg::FetchSnapshot { slot, cursor } => self.on_fetch_snapshot(src, slot, &cursor),
             Msg::SnapshotPart(part) => self.on_snapshot_part(src, part),
-            Msg::AskChosen => {
-                let executed = self.state.replica.executed;
-                self.send(src, Msg::ChosenBelow(executed));
-            }
+            Msg::AskChosen { below } => self.on_ask_chosen(src, below),
             Msg::Read { reads, below } => self.on_read(reads, below),
             _ => {}
         }
+    }
+
+    /// Notes that slots below are chosen, or says that more are.
+    fn on_ask_chosen(&mut self, leader: Id, below: Slot) {
+        let replica = &mut self.state.replica;
+        replica.chosen_below = replica.chosen_below.max(below);
+        let executed = replica.executed;
+        if executed > below {
+            self.send(leader, Msg::ChosenBelow(executed));
+        }
+        self.ask_later();
     }
 
     /// Learns what is chosen. A page from another replica is followed by the next.

@@ -1,12 +1,12 @@
 //! The cluster file that a new user begins with.
 
-use super::{Cluster, RolesOf, visit};
+use super::{Cluster, Roles, RolesOf, visit};
 use crate::error::Error;
 use std::fmt::Write;
 
 const EXAMPLE: &str = r#"# A Parthood cluster. Every node and every client reads the same file; paths are relative to it.
 
-# The protocol: multipaxos, craq, paxos or unreplicated.
+# The protocol: multipaxos, compartmentalized, craq, paxos or unreplicated.
 protocol = "{protocol}"
 
 # Tells clusters apart that share a network.
@@ -22,40 +22,68 @@ data = "data"
 # If only reads or only writes are given, the other side is what meets them. Several [[quorums]] share the log by slots.
 # [[quorums]]
 # reads = "a*b + c"
-
+{strategy}
 # Waiting times in milliseconds: they matter for speed, never for safety.
 # [times]
 # election_ms = [300, 600]   # a node that hears no leader for a random time within stands for election
 # ping_ms = 50               # how often a leader says that it leads
 # resend_ms = 50             # when what was not answered is sent again
 # catch_up_ms = 20           # when what is missing is asked for
+# batch_ms = 1               # when a batcher sends a batch that is not full
 # retry_ms = [100, 200]      # when a client asks the next node
 
 # Nothing is unbounded.
 # [limits]
-# window_slots = 64          # slots that a leader has outstanding; what arrives meanwhile shares the next slot
-# batch_commands = 512       # commands in a slot
-# waiting_commands = 65536   # commands that wait; more are answered "busy"
-# lanes = 65536              # lanes of all clients together
-# snapshot_slots = 65536     # slots between two snapshots
-# retained_slots = 65536     # slots kept for others before a snapshot
-
+{limits}
 # The nodes: IPv4 or IPv6. Nodes with the same address run in the same process.
 "#;
 
+/// What follows the quorum systems where one quorum is contacted at a time.
+const STRATEGY: &str = r#"# Quorums take turns if it is said which and how often; otherwise all nodes that vote are asked. `parthood quorums optimize
+# --deploy FILE` writes the best shares.
+# read_strategy = [{ nodes = ["a", "b"], share = 0.5 }, { nodes = ["c"], share = 0.5 }]
+# write_strategy = [{ nodes = ["a", "c"], share = 0.5 }, { nodes = ["b", "c"], share = 0.5 }]
+
+# How read batchers make batches of linearizable reads: by size and time, or "adaptive": while the one before is under way.
+# read_scheme = "timed"
+"#;
+
+/// What the limits mean.
+const LIMITS: [(&str, &str); 8] = [
+    ("window_slots", "slots that a leader has outstanding; what arrives meanwhile shares the next slot"),
+    ("batch_commands", "commands in a slot"),
+    ("waiting_commands", "commands that wait; more are answered \"busy\""),
+    ("lanes", "lanes of all clients together"),
+    ("snapshot_slots", "slots between two snapshots"),
+    ("retained_slots", "slots kept for others before a snapshot"),
+    (
+        "watermark_slots",
+        "slots after which leaders are told how far everything is chosen, where they do not execute",
+    ),
+    ("read_batch", "reads that a read batcher sends on together"),
+];
+
 impl Cluster {
-    /// A file that describes `hosts` processes on loopback with a node of each role, every setting explained.
+    /// A file that describes `hosts` processes on loopback with a node of each role that must be there, every setting
+    /// explained.
     ///
     /// # Errors
     /// When there is no such protocol.
     pub fn example(protocol: &str, hosts: u16, first_port: u16) -> Result<String, Error> {
-        let roles = visit(protocol, RolesOf)?.all;
-        let mut text = EXAMPLE.replace("{protocol}", protocol);
+        let roles = visit(protocol, RolesOf)?;
+        let strategy = if roles.thrifty { STRATEGY } else { "" };
+        let mut text = EXAMPLE
+            .replace("{protocol}", protocol)
+            .replace("{strategy}", strategy)
+            .replace("{limits}", &limits(roles));
+        if !roles.optional.is_empty() {
+            text += &format!("# Roles that may be left out: {}.\n", roles.optional.join(", "));
+        }
         for host in 0..hosts {
             let letter = char::from(b'a' + u8::try_from(host % 26).unwrap_or_default());
             let port = first_port.saturating_add(host);
-            for role in roles {
-                let (name, role) = match roles.len() {
+            for role in roles.required {
+                let (name, role) = match roles.required.len() {
                     1 => (letter.to_string(), String::new()),
                     _ => (format!("{role}-{letter}"), format!("role = \"{role}\"\n")),
                 };
@@ -65,4 +93,17 @@ impl Cluster {
         }
         Ok(text)
     }
+}
+
+fn limits(roles: Roles) -> String {
+    let mut sizes = roles.sizes;
+    let values = sizes.fields().map(|(key, value)| (key, *value));
+    let mut text = String::new();
+    for (key, meaning) in LIMITS {
+        let value = values.iter().find(|(name, _)| *name == key).map_or(0, |(_, value)| *value);
+        let setting = format!("{key} = {value}");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# {setting:<26} # {meaning}");
+    }
+    text
 }

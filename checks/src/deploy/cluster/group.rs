@@ -2,6 +2,8 @@
 
 use super::{Member, Roles};
 use crate::settings::{Fields, Placed, Problems};
+use parthood_protocols::compartmentalized;
+use parthood_protocols::schedule::Schedule;
 use parthood_quorums::{Cluster as Nodes, Majority, NodeSet, QuorumSystem, ReadWriteQuorumSystem};
 use std::sync::Arc;
 
@@ -19,6 +21,21 @@ impl Group {
     /// The system.
     pub fn system(&self) -> Arc<dyn QuorumSystem> {
         self.system.clone()
+    }
+
+    /// The system with its quorums taking turns: as the file says how often, or everybody being asked if it does not.
+    pub fn in_turn(&self) -> compartmentalized::Group {
+        /// Shares are met to one in so many.
+        const TURNS: u32 = 10_000;
+        let schedule = |shares: &[(NodeSet, f64)]| match shares {
+            [] => Schedule::everyone(),
+            shares => Schedule::shares(shares, TURNS),
+        };
+        compartmentalized::Group {
+            system: self.system(),
+            reads: schedule(&self.reads),
+            writes: schedule(&self.writes),
+        }
     }
 }
 
