@@ -17,6 +17,7 @@ mod multipaxos;
 mod paxos;
 mod quorums;
 mod scenario;
+mod strategy;
 mod tidy;
 mod tomo;
 mod unreplicated;

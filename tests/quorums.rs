@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -175,7 +176,7 @@ fn an_interrupted_search_prints_the_best_so_far() {
         u64::from_str_radix(mask.trim(), 16).unwrap() & 0b10 != 0
     };
     while !handled() {
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(2));
     }
     let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());

@@ -54,7 +54,7 @@ fn cluster(args: &RunArgs, console: &Console) -> Result<Cluster, Error> {
     let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CLUSTER_FILE));
     if args.config.is_none() && args.all && !file.exists() {
         let protocol = args.protocol.as_deref().unwrap_or("multipaxos");
-        create(file, protocol)?;
+        create(file, &Cluster::example(protocol, EXAMPLE_NODES, EXAMPLE_PORT)?)?;
         console.line(format_args!("wrote {} for {EXAMPLE_NODES} nodes on this machine", file.display()))?;
     }
     let mut cluster = Cluster::load(file)?;
@@ -71,9 +71,14 @@ fn cluster(args: &RunArgs, console: &Console) -> Result<Cluster, Error> {
     Ok(cluster)
 }
 
-fn create(file: &Path, protocol: &str) -> Result<(), Error> {
-    let text = Cluster::example(protocol, EXAMPLE_NODES, EXAMPLE_PORT)?;
-    let cluster = Cluster::read(file, &text)?;
+/// Writes a new cluster file, and a key if there is none. A cluster whose quorums change under it is none any more, so
+/// what exists is left alone.
+pub(super) fn create(file: &Path, text: &str) -> Result<(), Error> {
+    if file.exists() {
+        let file = file.display();
+        return Err(Error::Usage(format!("{file} exists already: give another name, or remove it")));
+    }
+    let cluster = Cluster::read(file, text)?;
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
     }

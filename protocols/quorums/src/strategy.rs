@@ -93,7 +93,9 @@ impl Strategy {
     ) -> Result<Self> {
         let (reads, writes) = (normalised("read quorums", reads)?, normalised("write quorums", writes)?);
         let contacted = |choices: &[Choice], node: usize| {
-            choices.iter().filter(|choice| choice.nodes.contains(node)).map(|choice| choice.probability).sum()
+            let contacts = choices.iter().filter(|choice| choice.nodes.contains(node));
+            // The sum of nothing would be minus zero.
+            contacts.fold(0.0, |sum, choice| sum + choice.probability)
         };
         let duty = |(node, &(read_capacity, write_capacity)): (usize, &(f64, f64))| Duty {
             read: contacted(&reads, node),

@@ -1,6 +1,7 @@
 //! `parthood quorums`: analyze, optimise, search and draw read-write quorum systems.
 
 mod chart;
+mod deploy;
 mod figures;
 mod input;
 mod report;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
         parthood quorums optimize study.toml --system grid --json > grid.json\n  \
         parthood quorums verify grid.json\n  \
         parthood quorums optimize --reads 'a*b + c*d' --node 'a:read=200,write=100,latency=4ms' --read-fraction 0.5\n  \
+        parthood quorums optimize study.toml --system grid --deploy grid/cluster.toml\n  \
         parthood quorums search study.toml --resilience 1 --timeout 10\n\n\
         A file is TOML or JSON:\n  \
         [nodes.a]\n  read = 4000          # commands per second; or capacity = 2000 for both\n  write = 2000\n  \
@@ -111,6 +113,9 @@ struct OptimizeArgs {
     /// Do not prove the optimum in exact arithmetic, which can take long for large systems.
     #[arg(long)]
     no_proof: bool,
+    /// Write a cluster file in which the system and the strategy are at work, for `parthood run`.
+    #[arg(long, value_name = "FILE")]
+    deploy: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -197,7 +202,9 @@ pub(super) fn run(args: &QuorumsArgs) -> Result<Status, Error> {
     let console = Console::new();
     match &args.verb {
         Verb::Analyze(common) => verbs::analyze(&console, &Given::new(common)?),
-        Verb::Optimize(args) => verbs::optimize(&console, &Given::new(&args.common)?, !args.no_proof),
+        Verb::Optimize(args) => {
+            verbs::optimize(&console, &Given::new(&args.common)?, !args.no_proof, args.deploy.as_deref())
+        }
         Verb::Search(args) => {
             search::run(&console, &Given::new(&args.common)?, args.resilience, args.timeout)
         }

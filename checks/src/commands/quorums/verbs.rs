@@ -1,10 +1,11 @@
 //! The verbs of `parthood quorums` but for the search.
 
+use super::deploy;
 use super::figures;
 use super::input::{File, Given};
 use super::report::{goal, metric, number, table, time};
 use super::{Kind, has_no_answer, usage};
-use crate::commands::{Console, Tone};
+use crate::commands::{Console, Tone, run};
 use crate::error::{Error, Status};
 use crate::files;
 use parthood_quorums::{
@@ -92,7 +93,12 @@ struct Stored {
     summary: Value,
 }
 
-pub(super) fn optimize(console: &Console, given: &Given, prove: bool) -> Result<Status, Error> {
+pub(super) fn optimize(
+    console: &Console,
+    given: &Given,
+    prove: bool,
+    deploy: Option<&Path>,
+) -> Result<Status, Error> {
     let (name, system) = given.one()?;
     let solution = match system.optimise(&given.cluster, &given.plan) {
         Ok(solution) => solution,
@@ -104,6 +110,11 @@ pub(super) fn optimize(console: &Console, given: &Given, prove: bool) -> Result<
         proof.check(system, &given.cluster, &given.plan).map_err(usage)?;
     }
     let strategy = solution.strategy();
+    if let Some(file) = deploy {
+        let text = deploy::cluster_file(file, &given.cluster, system, &strategy)?;
+        run::create(file, &text)?;
+        eprintln!("wrote {0}; start it with: parthood run --all --config {0}", file.display());
+    }
     if given.json {
         let summary = summary(given, &strategy, solution.value());
         let value = match proof {
