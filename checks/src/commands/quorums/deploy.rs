@@ -30,7 +30,7 @@ pub(super) fn cluster_file(
             members.extend(voters.iter().map(|name| ((*name).to_owned(), *role)));
         } else {
             // Without a second of each nothing could be repaired while the cluster runs.
-            members.extend((0..resilience.max(1) + 1).map(|index| (unused(&voters, role, index), *role)));
+            members.extend((0..=resilience.max(1)).map(|index| (unused(&voters, role, index), *role)));
         }
     }
     let mut text = Cluster::example(Compartmentalized::NAME, 0, FIRST_PORT)?;

@@ -18,7 +18,7 @@ key_file = "cluster.key"
 # Where nodes keep what they save, one folder for each. Without it they forget everything when they stop.
 data = "data"
 
-# By which quorums the nodes decide; majorities if nothing is said. Names of nodes, + for or, * for and, choose(2, a, b, c).
+{scheme}# By which quorums the nodes decide; majorities if nothing is said. Names of nodes, + for or, * for and, choose(2, a, b, c).
 # If only reads or only writes are given, the other side is what meets them. Several [[quorums]] share the log by slots.
 # [[quorums]]
 # reads = "a*b + c"
@@ -43,9 +43,12 @@ const STRATEGY: &str = r#"# Quorums take turns if it is said which and how often
 # --deploy FILE` writes the best shares.
 # read_strategy = [{ nodes = ["a", "b"], share = 0.5 }, { nodes = ["c"], share = 0.5 }]
 # write_strategy = [{ nodes = ["a", "c"], share = 0.5 }, { nodes = ["b", "c"], share = 0.5 }]
+"#;
 
-# How read batchers make batches of linearizable reads: by size and time, or "adaptive": while the one before is under way.
+/// What comes before the quorum systems where there may be read batchers.
+const SCHEME: &str = r#"# How read batchers make batches of linearizable reads: by size and time, or "adaptive": while the one before is under way.
 # read_scheme = "timed"
+
 "#;
 
 /// What the limits mean.
@@ -72,12 +75,15 @@ impl Cluster {
     pub fn example(protocol: &str, hosts: u16, first_port: u16) -> Result<String, Error> {
         let roles = visit(protocol, RolesOf)?;
         let strategy = if roles.thrifty { STRATEGY } else { "" };
+        let scheme = if roles.optional.contains(&"read_batcher") { SCHEME } else { "" };
         let mut text = EXAMPLE
             .replace("{protocol}", protocol)
+            .replace("{scheme}", scheme)
             .replace("{strategy}", strategy)
             .replace("{limits}", &limits(roles));
         if !roles.optional.is_empty() {
-            text += &format!("# Roles that may be left out: {}.\n", roles.optional.join(", "));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "# Roles that may be left out: {}.", roles.optional.join(", "));
         }
         for host in 0..hosts {
             let letter = char::from(b'a' + u8::try_from(host % 26).unwrap_or_default());

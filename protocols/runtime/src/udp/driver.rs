@@ -29,6 +29,8 @@ const MAX_LOCAL: usize = 1 << 16;
 const MAX_OUTBOX: usize = 1 << 16;
 /// Failures that do not end the driver and may wait until the caller takes them.
 const MAX_COMPLAINTS: usize = 64;
+/// How often a process of clients lets all nodes know where it is, while it has something to say.
+const GREET_EVERY: Duration = Duration::from_millis(500);
 /// How old the counters that other threads see may be.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 
@@ -49,6 +51,8 @@ pub struct Driver<A: Runnable<State: 'static, Storage: Send + 'static>, J: Journ
     local: VecDeque<Delivery<A>>,
     /// Random choices that were asked for; a later one with the same host and key replaces an earlier.
     choices: VecDeque<(usize, String, A::Random)>,
+    /// When the nodes were greeted last, if this is a process of clients.
+    greeted: Option<Instant>,
     outbox: VecDeque<(Id, A::Msg)>,
     /// How many of `outbox` depend on nothing that is not durable.
     released: usize,
@@ -111,6 +115,7 @@ where
             inbox: Vec::new(),
             local: VecDeque::new(),
             choices: VecDeque::new(),
+            greeted: None,
             outbox: VecDeque::new(),
             released: 0,
             complaints: Vec::new(),
@@ -382,6 +387,7 @@ where
         } else if self.faults.cuts(dst) {
             self.counters.injected_drops += 1;
         } else if let Some(to) = self.peers.locate(dst) {
+            self.greet(src);
             match self.outgoing.push(to, src, dst, &msg) {
                 Ok(()) => {}
                 Err(Undeliverable::Full) => self.counters.send_overflows += 1,
@@ -391,6 +397,21 @@ where
             }
         } else {
             self.counters.unknown_destinations += 1;
+        }
+    }
+
+    /// Tells all nodes where a client is: whoever answers it need not be whom it asked.
+    fn greet(&mut self, src: Id) {
+        let due = self.greeted.is_none_or(|last| self.now.duration_since(last) >= GREET_EVERY);
+        if !due || !self.peers.is_client(src) {
+            return;
+        }
+        self.greeted = Some(self.now);
+        for node in (0..self.peers.nodes()).map(Id::from) {
+            if let Some(to) = self.peers.locate(node).filter(|_| !self.faults.cuts(node)) {
+                // Where a turn sends too much already, the next greeting will do.
+                let _ = self.outgoing.open(to);
+            }
         }
     }
 

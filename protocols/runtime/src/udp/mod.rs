@@ -11,7 +11,8 @@
 //!
 //! **Who is who.** Nodes `0..n` are found in an [`AddressBook`]. Clients are not listed anywhere: a process that hosts
 //! client actors draws a [`ClientProcess`] at random, and servers remember the address that its latest authenticated
-//! datagram came from. Messages between actors and the program around them go through
+//! datagram came from. A client may be answered by a node that it never turned to, so a process of clients that sends
+//! anything greets all nodes now and then, with datagrams that hold no message. Messages between actors and the program around them go through
 //! [`LOCAL_APPLICATION`](crate::LOCAL_APPLICATION).
 
 mod builder;

@@ -60,6 +60,25 @@ impl Outgoing {
         {
             return Ok(());
         }
+        let frame = self.begin(address)?;
+        frame.push(src, dst, msg, MAX_DATAGRAM_LEN).map_err(|_| Undeliverable::TooLong)?;
+        self.open.insert(endpoint, self.used);
+        self.used += 1;
+        Ok(())
+    }
+
+    /// Sees to it that a datagram leaves for `endpoint` when the turn ends, if only an empty one.
+    pub(super) fn open(&mut self, (endpoint, address): (Endpoint, SocketAddr)) -> Result<(), Undeliverable> {
+        if !self.open.contains_key(&endpoint) {
+            self.begin(address)?;
+            self.open.insert(endpoint, self.used);
+            self.used += 1;
+        }
+        Ok(())
+    }
+
+    /// The next frame, empty; it counts as used when the caller says so.
+    fn begin(&mut self, address: SocketAddr) -> Result<&mut FrameWriter, Undeliverable> {
         if self.used == MAX_FRAMES {
             return Err(Undeliverable::Full);
         }
@@ -69,10 +88,7 @@ impl Outgoing {
         let (to, frame) = &mut self.frames[self.used];
         *to = address;
         frame.begin(self.cluster, self.sender);
-        frame.push(src, dst, msg, MAX_DATAGRAM_LEN).map_err(|_| Undeliverable::TooLong)?;
-        self.open.insert(endpoint, self.used);
-        self.used += 1;
-        Ok(())
+        Ok(frame)
     }
 
     /// Lets everything out.

@@ -81,6 +81,16 @@ impl Peers {
         Self { book, clients: Recent::default() }
     }
 
+    /// How many nodes there are.
+    pub(super) fn nodes(&self) -> usize {
+        self.book.addresses().len()
+    }
+
+    /// Is this a client of some process?
+    pub(super) fn is_client(&self, id: Id) -> bool {
+        self.book.address(id).is_none() && ClientProcess::of(id).is_some()
+    }
+
     /// How to reach an actor, if that is known.
     pub(super) fn locate(&mut self, id: Id) -> Option<(Endpoint, SocketAddr)> {
         if let Some(address) = self.book.address(id) {

@@ -13,6 +13,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+mod greeting;
+
 const CLUSTER: u64 = 42;
 const COUNTER: usize = 0;
 
