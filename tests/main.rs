@@ -11,6 +11,7 @@ mod cli;
 mod compartmentalized;
 mod craq;
 mod disk;
+mod figures;
 mod harness;
 mod manifest;
 mod multipaxos;

@@ -41,6 +41,8 @@ pub enum Verb {
     Tomo(TomoArgs),
     /// Runs the deployed actors in a seeded simulator, through a storm of faults.
     Simulate(SimulateArgs),
+    /// Regenerates the papers' figures from simulated runs of the actors.
+    Figures(FiguresArgs),
     /// Replays or draws recorded runs.
     Trace(TraceArgs),
     /// Runs nodes of a cluster on this machine.
@@ -336,6 +338,24 @@ pub struct SimulateArgs {
     /// How many times links are cut for a while [default: 4].
     #[arg(long, value_name = "N")]
     pub cuts: Option<u32>,
+    /// How results are written.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `figures`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        parthood figures compartmentalized            into results/figures/compartmentalized\n  \
+        parthood figures --out /tmp/figures --json\n\n\
+        Every node is a server that works off its queue, as fast as the paper's machines. The published numbers stand\n\
+        beside ours, with the relative error and the busiest node.")]
+pub struct FiguresArgs {
+    /// The paper; all of them if none is named.
+    pub paper: Option<String>,
+    /// The folder of the CSV and SVG files.
+    #[arg(long, value_name = "FOLDER", default_value = "results/figures")]
+    pub out: PathBuf,
     /// How results are written.
     #[command(flatten)]
     pub output: Output,

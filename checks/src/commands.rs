@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod demo;
 mod explore;
+mod figures;
 mod list;
 pub mod quorums;
 mod run;
@@ -29,6 +30,7 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
         Verb::Quorums(args) => quorums::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Tomo(args) => tomo::run(&args),
+        Verb::Figures(args) => figures::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Client(args) => client::run(&args),

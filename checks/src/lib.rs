@@ -10,12 +10,14 @@ pub use parthood_runtime as runtime;
 pub use parthood_tomography as tomography;
 
 pub mod bench;
+mod chart;
 pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod deploy;
 pub mod draw;
 mod error;
+pub mod figures;
 mod files;
 pub mod manifest;
 pub mod registry;

@@ -1,10 +1,10 @@
 //! The pictures of a strategy, after the paper's figures 4 and 5 and the original's plots.
 
 use super::Kind;
-use super::chart::{Bar, Frame, Line, Segment, bars, lines, shade};
 use super::input::Given;
 use super::report::{goal, number, workload};
 use super::usage;
+use crate::chart::{Bar, Frame, Line, Segment, bars, lines, shade};
 use crate::error::Error;
 use parthood_quorums::{Choice, FrontPoint, Node, Objective, Strategy};
 
@@ -96,6 +96,7 @@ fn fractions(given: &Given) -> Result<String, Error> {
             strong: false,
             dashed: true,
             markers: false,
+            like: None,
         })
         .collect();
     let points =
@@ -106,6 +107,7 @@ fn fractions(given: &Given) -> Result<String, Error> {
         strong: true,
         dashed: false,
         markers: false,
+        like: None,
     });
     let subtitle = goal(&given.cluster, &given.plan);
     let frame = Frame {
@@ -139,6 +141,7 @@ fn against_fraction(
             strong: false,
             dashed: false,
             markers: true,
+            like: None,
         });
     }
     let subtitle = format!("one strategy per system: {}", goal(&given.cluster, &given.plan));
@@ -153,6 +156,7 @@ pub(super) fn fronts(given: &Given, axes: [Objective; 2], fronts: &[(String, Vec
         strong: false,
         dashed: false,
         markers: true,
+        like: None,
     };
     let unit = |metric: Objective| match metric {
         Objective::Load => "load (seconds per command)",

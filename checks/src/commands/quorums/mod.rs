@@ -1,6 +1,5 @@
 //! `parthood quorums`: analyze, optimise, search and draw read-write quorum systems.
 
-mod chart;
 mod deploy;
 mod figures;
 mod input;

@@ -9,8 +9,8 @@ use crate::commands::{Console, Tone, run};
 use crate::error::{Error, Status};
 use crate::files;
 use parthood_quorums::{
-    Certificate, Choice, Expr, FrontPoint, Objective, QuorumSystem, ReadWriteQuorumSystem, Side, Strategy,
-    Workload,
+    Certificate, Choice, Expr, FrontPoint, Objective, QuorumSystem, ReadWriteQuorumSystem, Side, Solution,
+    Strategy, Workload,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -124,6 +124,18 @@ pub(super) fn optimize(
         console.json(&value)?;
         return Ok(Status::Done);
     }
+    tell_optimum(console, given, (name, system), &solution, proof.as_ref())?;
+    Ok(Status::Done)
+}
+
+fn tell_optimum(
+    console: &Console,
+    given: &Given,
+    (name, system): (&str, &ReadWriteQuorumSystem),
+    solution: &Solution,
+    proof: Option<&Certificate>,
+) -> Result<(), Error> {
+    let strategy = solution.strategy();
     console.line(format_args!(
         "{}: {}",
         console.paint(Tone::Strong, name),
@@ -132,7 +144,7 @@ pub(super) fn optimize(
     console.line(format_args!("  reads   {}", given.cluster.show(system.read_expr())))?;
     console.line(format_args!("  writes  {}", given.cluster.show(system.write_expr())))?;
     console.line(format_args!("  value   {}", metric(given.plan.objective(), solution.value())))?;
-    if let Some(proof) = &proof {
+    if let Some(proof) = proof {
         let exact = proof.value().to_string();
         let exact = if exact.len() > 60 { format!("a fraction of {} digits", exact.len()) } else { exact };
         console.line(format_args!(
@@ -144,8 +156,7 @@ pub(super) fn optimize(
     choices(console, given, "reads", strategy.reads())?;
     choices(console, given, "writes", strategy.writes())?;
     nodes(console, given, &strategy)?;
-    explanation(console, given, &solution)?;
-    Ok(Status::Done)
+    explanation(console, given, solution)
 }
 
 /// Says why there is no strategy, with the proof if limits exclude each other.
@@ -248,7 +259,7 @@ fn nodes(console: &Console, given: &Given, strategy: &Strategy) -> Result<(), Er
     table(console, &std::iter::once(head).chain(given.cluster.nodes().map(row)).collect::<Vec<_>>())
 }
 
-fn explanation(console: &Console, given: &Given, solution: &parthood_quorums::Solution) -> Result<(), Error> {
+fn explanation(console: &Console, given: &Given, solution: &Solution) -> Result<(), Error> {
     let explanation = solution.explain();
     for (node, share) in &explanation.nodes {
         let name = given.cluster.name(*node);

@@ -17,41 +17,43 @@ const BOTTOM: f64 = 56.0;
 const LEGEND: f64 = 170.0;
 
 /// What is written around a chart.
-pub(super) struct Frame<'a> {
-    pub(super) title: &'a str,
-    pub(super) subtitle: &'a str,
-    pub(super) x: &'a str,
-    pub(super) y: &'a str,
+pub(crate) struct Frame<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) subtitle: &'a str,
+    pub(crate) x: &'a str,
+    pub(crate) y: &'a str,
 }
 
 /// A line.
-pub(super) struct Line {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
     /// Drawn thick and in ink: the line that matters most.
-    pub(super) strong: bool,
-    pub(super) dashed: bool,
-    pub(super) markers: bool,
+    pub(crate) strong: bool,
+    pub(crate) dashed: bool,
+    pub(crate) markers: bool,
+    /// Drawn in the colour of this line, counted from the first.
+    pub(crate) like: Option<usize>,
 }
 
 /// A bar of segments from the bottom up.
-pub(super) struct Bar {
-    pub(super) name: String,
-    pub(super) segments: Vec<Segment>,
+pub(crate) struct Bar {
+    pub(crate) name: String,
+    pub(crate) segments: Vec<Segment>,
     /// A mark at this height, if any.
-    pub(super) limit: Option<f64>,
+    pub(crate) limit: Option<f64>,
 }
 
-pub(super) struct Segment {
-    pub(super) height: f64,
-    pub(super) label: String,
-    pub(super) color: String,
+pub(crate) struct Segment {
+    pub(crate) height: f64,
+    pub(crate) label: String,
+    pub(crate) color: String,
     /// The colour of the label, which stands on the other.
-    pub(super) ink: &'static str,
+    pub(crate) ink: &'static str,
 }
 
 /// A shade of red or blue, `at` between 0 (dark) and 1 (light), and the colour of text on it.
-pub(super) fn shade(red: bool, at: f64) -> (String, &'static str) {
+pub(crate) fn shade(red: bool, at: f64) -> (String, &'static str) {
     let (dark, light) = if red {
         ([165.0, 15.0, 21.0], [252.0, 174.0, 145.0])
     } else {
@@ -63,7 +65,7 @@ pub(super) fn shade(red: bool, at: f64) -> (String, &'static str) {
 }
 
 /// Lines over linear axes.
-pub(super) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
+pub(crate) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
     let all = || lines.iter().flat_map(|line| &line.points).filter(|(x, y)| x.is_finite() && y.is_finite());
     let bounds = |values: Vec<f64>| {
         values
@@ -77,7 +79,8 @@ pub(super) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
     svg.y_axis(&y, WIDTH - RIGHT - LEGEND);
     svg.x_axis(&x);
     for (i, line) in lines.iter().enumerate() {
-        let color = if line.strong { INK } else { COLORS[i % COLORS.len()] };
+        let hue = line.like.unwrap_or(i);
+        let color = if line.strong { INK } else { COLORS[hue % COLORS.len()] };
         let width = if line.strong { 3.0 } else { 1.8 };
         let dash = if line.dashed { " stroke-dasharray=\"6 4\"" } else { "" };
         let at = |&(px, py): &(f64, f64)| (x.at(px), y.at(py));
@@ -98,7 +101,7 @@ pub(super) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
 }
 
 /// Stacked bars.
-pub(super) fn bars(frame: &Frame<'_>, bars: &[Bar]) -> String {
+pub(crate) fn bars(frame: &Frame<'_>, bars: &[Bar]) -> String {
     let heights = bars.iter().map(|bar| {
         bar.segments.iter().map(|segment| segment.height).sum::<f64>().max(bar.limit.unwrap_or(0.0))
     });

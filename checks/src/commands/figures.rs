@@ -1,0 +1,91 @@
+//! `parthood figures`
+
+use super::{Console, Tone};
+use crate::cli::FiguresArgs;
+use crate::error::{Error, Status};
+use crate::figures::{self, Costs, Figure, Measured};
+use crate::files;
+use parthood_protocols::compartmentalized::Consistency;
+use serde_json::json;
+
+/// What makes a figure.
+type Make = fn(Costs) -> Result<Figure, Error>;
+
+/// The figures of each paper.
+const PAPERS: [(&str, &[Make]); 1] = [(
+    "compartmentalized",
+    &[
+        figures::ablation,
+        figures::latency,
+        |costs| figures::reads(Consistency::Linearizable, costs),
+        |costs| figures::reads(Consistency::Sequential, costs),
+        |costs| figures::reads(Consistency::Eventual, costs),
+        figures::skew,
+    ],
+)];
+
+pub(super) fn run(args: &FiguresArgs) -> Result<Status, Error> {
+    let console = Console::new();
+    let wanted = match &args.paper {
+        None => PAPERS.to_vec(),
+        Some(name) => {
+            let found: Vec<_> = PAPERS.into_iter().filter(|(paper, _)| paper == name).collect();
+            if found.is_empty() {
+                return Err(Error::unknown("paper", name, PAPERS.iter().map(|(paper, _)| *paper)));
+            }
+            found
+        }
+    };
+    for (paper, make) in wanted {
+        for make in make {
+            let figure = make(Costs::default())?;
+            let folder = args.out.join(paper);
+            files::write(&folder.join(format!("{}.csv", figure.name)), figure.csv())?;
+            files::write(&folder.join(format!("{}.svg", figure.name)), figure.svg())?;
+            if args.output.json {
+                tell_json(&console, &figure)?;
+            } else {
+                tell(&console, &figure)?;
+            }
+        }
+        eprintln!("wrote CSV and SVG files into {}", args.out.join(paper).display());
+    }
+    Ok(Status::Done)
+}
+
+fn tell(console: &Console, figure: &Figure) -> Result<(), Error> {
+    console.line(console.paint(Tone::Strong, figure.title))?;
+    for point in &figure.points {
+        let Measured { per_second, latency_ms, binding, utilization, .. } = &point.measured;
+        let paper = match (point.published, point.error()) {
+            (Some(published), Some(error)) => {
+                format!("paper {:>7.1} k/s, {:+6.1} %", published / 1e3, error * 100.0)
+            }
+            _ => String::new(),
+        };
+        console.line(format_args!(
+            "  {:<18} {:>7.3}  {:>7.1} k/s  {:<26} {:>8.2} ms  {binding} {:.0} % busy  ({})",
+            point.series,
+            point.x,
+            per_second / 1e3,
+            paper,
+            latency_ms,
+            utilization * 100.0,
+            point.label
+        ))?;
+    }
+    console.line("")
+}
+
+fn tell_json(console: &Console, figure: &Figure) -> Result<(), Error> {
+    for point in &figure.points {
+        let Measured { per_second, latency_ms, binding, utilization, messages } = &point.measured;
+        console.json(&json!({
+            "schema": "parthood.figure/1", "figure": figure.name, "series": point.series, "deployment": point.label,
+            "x": point.x, "commands_per_second": per_second, "latency_ms": latency_ms, "binding": binding,
+            "utilization": utilization, "messages_per_command": messages.iter().map(|(role, count)| ((*role).to_owned(), json!(count))).collect::<serde_json::Map<_, _>>(),
+            "published": point.published, "error": point.error(), "doubt": point.doubt,
+        }))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! What is deployed, and what its clients ask for.
+
+use super::cost::Costs;
+use super::measure::{Deployment, Measured, measure};
+use crate::error::Error;
+use itertools::Itertools as _;
+use parthood_protocols::client::Client;
+use parthood_protocols::compartmentalized::{
+    self as parts, Ask, Consistency, Group, Layout, Part, Reader, Role,
+};
+use parthood_protocols::faults::Correct;
+use parthood_protocols::schedule::Schedule;
+use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine as _};
+use parthood_protocols::{craq, multipaxos};
+use parthood_quorums::{Majority, NodeSet, QuorumSystem, ReadWriteQuorumSystem};
+use stateright::actor::Id;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than any run: nothing is lost, so nothing need be sent again, and nobody stands for election.
+const NEVER: Duration = Duration::from_secs(3_600);
+/// Values and keys are as in the paper's experiments.
+const VALUE_BYTES: usize = 16;
+const KEYS: u64 = 10_000;
+
+/// What is deployed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum System {
+    /// [`multipaxos`] with so many servers.
+    Coupled {
+        /// The servers.
+        servers: usize,
+    },
+    /// [`parts`].
+    Parts {
+        /// How the acceptors are arranged.
+        shape: Shape,
+        /// How many proxy leaders.
+        proxies: usize,
+        /// How many replicas.
+        replicas: usize,
+    },
+    /// [`craq`] with so many nodes.
+    Chain {
+        /// The nodes.
+        nodes: usize,
+    },
+}
+
+/// How acceptors are arranged. One quorum is contacted at a time, each in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Majorities of so many.
+    Majority(usize),
+    /// Rows are read quorums, columns write quorums.
+    Grid {
+        /// Rows.
+        rows: usize,
+        /// Columns.
+        columns: usize,
+    },
+}
+
+/// What the clients ask for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Workload {
+    /// Clients, each with one command outstanding.
+    pub clients: usize,
+    /// The share of reads.
+    pub reads: f64,
+    /// What reads promise.
+    pub consistency: Consistency,
+    /// The share of commands that concern one hot key.
+    pub skew: f64,
+}
+
+impl Shape {
+    fn group(self) -> Group {
+        let (system, reads, writes): (Arc<dyn QuorumSystem>, Vec<NodeSet>, Vec<NodeSet>) = match self {
+            Self::Majority(nodes) => {
+                let quorums = (0..nodes).combinations(nodes / 2 + 1).map(NodeSet::from_iter).collect_vec();
+                (Arc::new(Majority::new(nodes)), quorums.clone(), quorums)
+            }
+            Self::Grid { rows, columns } => {
+                let row = |row| (0..columns).map(|column| row * columns + column).collect();
+                let column = |column| (0..rows).map(|row| row * columns + column).collect();
+                let (reads, writes) =
+                    ((0..rows).map(row).collect_vec(), (0..columns).map(column).collect_vec());
+                let system =
+                    ReadWriteQuorumSystem::of_sets(&reads, &writes).expect("a row meets every column");
+                (Arc::new(system), reads, writes)
+            }
+        };
+        Group { system, reads: Schedule::rotation(reads), writes: Schedule::rotation(writes) }
+    }
+
+    fn acceptors(self) -> usize {
+        match self {
+            Self::Majority(nodes) => nodes,
+            Self::Grid { rows, columns } => rows * columns,
+        }
+    }
+}
+
+impl System {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// When the run comes to a stop, which is a bug.
+    pub fn run(&self, workload: &Workload, costs: Costs) -> Result<Measured, Error> {
+        match *self {
+            Self::Coupled { servers } => measure(coupled(servers, workload, costs)),
+            Self::Parts { shape, proxies, replicas } => {
+                let acceptors = shape.acceptors();
+                let layout = Layout {
+                    leaders: 2,
+                    proxies,
+                    acceptors,
+                    replicas,
+                    batchers: 0,
+                    unbatchers: 0,
+                    read_batchers: 0,
+                };
+                measure(in_parts(layout, shape.group(), workload, costs))
+            }
+            Self::Chain { nodes } => measure(chain(nodes, workload, costs)),
+        }
+    }
+}
+
+fn coupled(servers: usize, workload: &Workload, costs: Costs) -> Deployment<multipaxos::Node<KeyValue>> {
+    let timing =
+        multipaxos::Timing { election: NEVER..2 * NEVER, ping: NEVER, resend: NEVER, catch_up: NEVER };
+    let config = Arc::new(multipaxos::Config {
+        servers,
+        groups: vec![Arc::new(Majority::new(servers))],
+        known_clients: known(servers, workload),
+        limits: multipaxos::Limits {
+            window_slots: 1 << 16,
+            batch_commands: 1,
+            ..multipaxos::Limits::default()
+        },
+        timing,
+        bounds: multipaxos::Bounds::default(),
+        faults: Correct,
+    });
+    let server =
+        |index| multipaxos::Node::Server(multipaxos::Server { index, voting: true, config: config.clone() });
+    let client = |number| multipaxos::Node::Client(writer(0..1, workload.script(number)));
+    Deployment {
+        actors: (0..servers).map(server).chain((0..workload.clients).map(client)).collect(),
+        roles: vec!["server"; servers],
+        work: costs.coupled(),
+        is_answer: |msg| matches!(msg, multipaxos::Msg::Client(msg) if msg.output().is_some()),
+    }
+}
+
+fn in_parts(
+    layout: Layout,
+    group: Group,
+    workload: &Workload,
+    costs: Costs,
+) -> Deployment<parts::Node<KeyValue>> {
+    let timing = parts::Timing {
+        election: NEVER..2 * NEVER,
+        ping: NEVER,
+        resend: NEVER,
+        catch_up: NEVER,
+        ..parts::Timing::default()
+    };
+    let config = Arc::new(parts::Config {
+        layout,
+        groups: vec![group],
+        saves_needed: 2,
+        known_clients: known(layout.nodes(), workload),
+        read_scheme: parts::ReadScheme::Timed,
+        limits: parts::Limits { batch_commands: 1, ..parts::Limits::default() },
+        timing,
+        bounds: parts::Bounds::default(),
+        faults: Correct,
+    });
+    let node = |id| {
+        let (role, index) = layout.role(Id::from(id));
+        parts::Node::of(role, Part { index, lost_storage: false, config: config.clone() })
+    };
+    let client = |number: usize| {
+        let read = Some(workload.consistency);
+        let ask = |command| Ask { read: read.filter(|_| KeyValue::is_read(&command)), command };
+        Some(parts::Node::Client(Reader {
+            writer: writer(0..1, vec![]),
+            script: workload.script(number).into_iter().map(ask).collect(),
+            read,
+            turn: number as u64,
+            config: config.clone(),
+        }))
+    };
+    let role = |id| match layout.role(Id::from(id)).0 {
+        Role::Leader => "leader",
+        Role::ProxyLeader => "proxy leader",
+        Role::Acceptor => "acceptor",
+        Role::Replica => "replica",
+        Role::Batcher => "batcher",
+        Role::Unbatcher => "unbatcher",
+        Role::ReadBatcher => "read batcher",
+        Role::Client => "client",
+    };
+    Deployment {
+        actors: (0..layout.nodes()).map(node).chain((0..workload.clients).map(client)).flatten().collect(),
+        roles: (0..layout.nodes()).map(role).collect(),
+        work: costs.in_parts(),
+        is_answer: |msg| msg.output().is_some(),
+    }
+}
+
+fn chain(nodes: usize, workload: &Workload, costs: Costs) -> Deployment<craq::Node<KeyValue>> {
+    let config = Arc::new(craq::Config {
+        nodes,
+        known_clients: known(nodes, workload),
+        pending_max: 1 << 16,
+        resend_max: 64,
+        lanes_max: 1 << 16,
+        resend_after: NEVER..2 * NEVER,
+        faults: Correct,
+    });
+    let node = |index| craq::Node::Chain(craq::Chain { index, config: config.clone() });
+    let client = |number: usize| {
+        let mut client = writer(0..nodes, workload.script(number));
+        client.first_contact = number % nodes;
+        craq::Node::Client(craq::Reader { client })
+    };
+    Deployment {
+        actors: (0..nodes).map(node).chain((0..workload.clients).map(client)).collect(),
+        roles: vec!["node"; nodes],
+        work: costs.chain(),
+        is_answer: |msg| matches!(msg, craq::Msg::Client(msg) if msg.output().is_some()),
+    }
+}
+
+fn known(nodes: usize, workload: &Workload) -> Vec<u64> {
+    (nodes..nodes + workload.clients).map(|id| id as u64).collect()
+}
+
+fn writer(contacts: std::ops::Range<usize>, script: Vec<KeyValueCommand>) -> Client<KeyValueCommand> {
+    Client {
+        contacts: contacts.map(Id::from).collect(),
+        first_contact: 0,
+        script,
+        lanes: 1,
+        known: true,
+        application: None,
+        retries_max: u32::MAX,
+        retry_after: NEVER..2 * NEVER,
+    }
+}
+
+impl Workload {
+    /// What a client asks for, more than it can get answered in a run.
+    fn script(&self, client: usize) -> Vec<KeyValueCommand> {
+        const COMMANDS: usize = 400_000;
+        let mut random = (client as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut fraction = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+        };
+        let command = |_| {
+            let hot = fraction() < self.skew;
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "below the number of keys"
+            )]
+            let number = if hot { 0 } else { (fraction() * KEYS as f64) as u64 };
+            let key = Bytes::from(&format!("{number}"));
+            if fraction() < self.reads {
+                KeyValueCommand::Get(key)
+            } else {
+                KeyValueCommand::Put(key, Bytes::from(&format!("{number:0>VALUE_BYTES$}")))
+            }
+        };
+        (0..(COMMANDS / self.clients).max(200)).map(command).collect()
+    }
+}
