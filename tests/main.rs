@@ -14,6 +14,7 @@ mod disk;
 mod figures;
 mod harness;
 mod manifest;
+mod matchmaker_paxos;
 mod multipaxos;
 mod paxos;
 mod quorums;

@@ -249,7 +249,7 @@ pub enum ClientVerb {
         #[arg(default_value_t = 1, allow_negative_numbers = true)]
         by: i64,
     },
-    /// Proposes a value to a cluster that runs paxos, and prints the one that is chosen.
+    /// Proposes a value to a cluster that decides once and for all, and prints what is chosen.
     Propose {
         /// The value.
         value: String,

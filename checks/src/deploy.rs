@@ -9,6 +9,7 @@ mod cluster;
 mod compartmentalized;
 mod craq;
 mod journal;
+mod matchmaker_paxos;
 mod multipaxos;
 mod paxos;
 mod server;
@@ -19,8 +20,9 @@ pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use compartmentalized::Compartmentalized;
 pub use craq::Craq;
 pub use journal::DurableJournal;
+pub use matchmaker_paxos::MatchmakerPaxos;
 pub use multipaxos::MultiPaxos;
-pub use paxos::{Paxos, propose};
+pub use paxos::{Decides, Paxos, propose};
 pub use server::{ServeOptions, Serving, serve};
 pub use unreplicated::Unreplicated;
 
@@ -58,7 +60,7 @@ pub trait Deployable: 'static {
     /// The roles that it can do without; numbered after the others.
     const OPTIONAL_ROLES: &'static [&'static str] = &[];
 
-    /// The role of the nodes that vote, over which the quorum systems are; none where nobody votes.
+    /// The role of the nodes over which the quorum systems of the cluster file are; none where it names none.
     const VOTERS: Option<&'static str>;
 
     /// Does it contact one quorum where one is enough, as a strategy says?
@@ -160,8 +162,14 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 5] =
-    [Compartmentalized::NAME, Craq::NAME, MultiPaxos::NAME, Paxos::NAME, Unreplicated::NAME];
+pub const DEPLOYABLE: [&str; 6] = [
+    Compartmentalized::NAME,
+    Craq::NAME,
+    MatchmakerPaxos::NAME,
+    MultiPaxos::NAME,
+    Paxos::NAME,
+    Unreplicated::NAME,
+];
 
 /// Does something with the protocol of this name.
 ///
@@ -171,6 +179,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
     match protocol {
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
+        MatchmakerPaxos::NAME => Ok(visitor.visit::<MatchmakerPaxos>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Paxos::NAME => Ok(visitor.visit::<Paxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
@@ -188,10 +197,9 @@ pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Outpu
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
-        Paxos::NAME => Err(Error::Usage(
-            "paxos chooses one value and replicates no store: ask it with `parthood client propose VALUE`"
-                .into(),
-        )),
+        Paxos::NAME | MatchmakerPaxos::NAME => Err(Error::Usage(format!(
+            "{protocol} chooses one value and replicates no store: ask it with `parthood client propose VALUE`"
+        ))),
         other => Err(Error::unknown("protocol", other, DEPLOYABLE)),
     }
 }

@@ -11,20 +11,24 @@
 //! | `MultiPaxos`, every server hosting all roles | [`multipaxos`] | the same, section 2 |
 //! | `MultiPaxos` in parts | [`compartmentalized`] | the same, sections 3 to 5 |
 //! | a chain with reads at every node | [`craq`] | the same, section 10 |
+//! | Paxos whose acceptors change from round to round | [`matchmaker_paxos`] | "Matchmaker Paxos: A Reconfigurable Consensus Protocol", sections 3 and 5 |
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
-//! [`sessions`] (exactly-once), [`client`] (the client role), [`log`] (votes, phase 1, replicas and
-//! snapshots), [`schedule`] (which quorum is contacted when), [`durable`] (how storage is written down cheaply) and
+//! [`sessions`] (exactly-once), [`client`] (the client role), [`decree`] (the client of a single decree), [`log`] (votes,
+//! phase 1, replicas and snapshots), [`matchmaking`] (rounds with configurations of their own), [`schedule`] (which quorum is contacted when), [`durable`] (how storage is written down cheaply) and
 //! [`faults`] (how a mutant is made without costing the real protocol anything).
 
 pub mod client;
 pub mod command;
 pub mod compartmentalized;
 pub mod craq;
+pub mod decree;
 pub mod durable;
 pub mod faults;
 pub mod ids;
 pub mod log;
+pub mod matchmaker_paxos;
+pub mod matchmaking;
 pub mod multipaxos;
 pub mod paxos;
 pub mod schedule;

@@ -1,11 +1,12 @@
 //! [`parthood_protocols::paxos`], deployed: any bytes are proposed, and one value is chosen for ever.
 
-use super::{ClientError, Cluster, Deployable, DurableJournal, StateOf};
+use super::{ClientError, Cluster, Deployable, DurableJournal, MatchmakerPaxos, MsgOf, StateOf};
 use crate::error::Error;
 use parthood_models as models;
+use parthood_protocols::decree::DecreeClient;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::ids::Round;
-use parthood_protocols::paxos::{Acceptor, Config, Msg, Node, PaxosClient, Proposer, State};
+use parthood_protocols::paxos::{Acceptor, Config, Msg, Node, Proposer, State};
 use parthood_protocols::state_machine::{Bytes, MAX_VALUE_BYTES};
 use parthood_runtime::LOCAL_APPLICATION;
 use parthood_runtime::udp::{ClientProcess, Driver};
@@ -56,7 +57,7 @@ impl Deployable for Paxos {
     /// Every client proposes a value of its own.
     fn scripted(cluster: &Cluster, seed: u64, number: usize, _: usize) -> Self::Actor {
         let value = Bytes::from(&format!("{seed}.{number}"));
-        client(cluster, Some(value), number % cluster.count("proposer"))
+        Self::client(cluster, Some(value), number % cluster.count("proposer"))
     }
 
     fn answered(state: &StateOf<Self>) -> Option<usize> {
@@ -71,34 +72,71 @@ impl Deployable for Paxos {
     }
 }
 
-/// A client that proposes this value, or what its application says.
-fn client(cluster: &Cluster, value: Option<Bytes>, first: usize) -> Node<Bytes> {
-    let proposers = cluster.count("proposer");
-    Node::Client(PaxosClient {
-        proposers: (0..proposers).map(|turn| Id::from((first + turn) % proposers)).collect(),
-        application: value.is_none().then(|| Id::from(LOCAL_APPLICATION)),
-        value,
-        retries_max: u32::MAX,
-        retry_after: cluster.times.retry(),
-    })
+/// A protocol that chooses one value for ever.
+pub trait Decides: Deployable {
+    /// The node of a client.
+    fn wrap(client: DecreeClient<Bytes>) -> Self::Actor;
+
+    /// What an application says to its client.
+    fn invoke(value: Bytes) -> MsgOf<Self>;
+
+    /// The chosen value, if the message tells it.
+    fn chosen(msg: MsgOf<Self>) -> Option<Bytes>;
+
+    /// A client that proposes this value, or what its application says.
+    fn client(cluster: &Cluster, value: Option<Bytes>, first: usize) -> Self::Actor {
+        let proposers = cluster.count("proposer");
+        Self::wrap(DecreeClient {
+            proposers: (0..proposers).map(|turn| Id::from((first + turn) % proposers)).collect(),
+            application: value.is_none().then(|| Id::from(LOCAL_APPLICATION)),
+            value,
+            retries_max: u32::MAX,
+            retry_after: cluster.times.retry(),
+        })
+    }
+}
+
+impl Decides for Paxos {
+    fn wrap(client: DecreeClient<Bytes>) -> Self::Actor {
+        Node::Client(client)
+    }
+
+    fn invoke(value: Bytes) -> Msg<Bytes> {
+        Msg::Invoke(value)
+    }
+
+    fn chosen(msg: Msg<Bytes>) -> Option<Bytes> {
+        match msg {
+            Msg::Chosen(value) => Some(value),
+            _ => None,
+        }
+    }
 }
 
 /// Proposes a value to a running cluster, and waits for what is chosen: this value or an earlier one.
 ///
 /// # Errors
-/// When the cluster runs another protocol, or a socket cannot be used; within, when there is no answer in time or the
-/// value is too long.
+/// When the cluster runs a protocol that replicates a store, or a socket cannot be used; within, when there is no answer in
+/// time or the value is too long.
 pub fn propose(
     cluster: &Cluster,
     value: &[u8],
     timeout: Duration,
 ) -> Result<Result<Bytes, ClientError>, Error> {
-    if cluster.protocol != Paxos::NAME {
-        let protocol = &cluster.protocol;
-        return Err(Error::Usage(format!(
+    match cluster.protocol.as_str() {
+        Paxos::NAME => propose_as::<Paxos>(cluster, value, timeout),
+        MatchmakerPaxos::NAME => propose_as::<MatchmakerPaxos>(cluster, value, timeout),
+        protocol => Err(Error::Usage(format!(
             "the cluster runs {protocol}, which replicates a store: ask it with `parthood client put`, `get` and so on"
-        )));
+        ))),
     }
+}
+
+fn propose_as<D: Decides>(
+    cluster: &Cluster,
+    value: &[u8],
+    timeout: Duration,
+) -> Result<Result<Bytes, ClientError>, Error> {
     if value.len() > MAX_VALUE_BYTES {
         let (length, limit) = (value.len(), MAX_VALUE_BYTES);
         return Ok(Err(ClientError::Refused(format!(
@@ -106,17 +144,14 @@ pub fn propose(
         ))));
     }
     let id = ClientProcess::random()?.id(0);
-    let builder = Driver::<Node<Bytes>, DurableJournal>::builder(cluster.id, cluster.key()?, cluster.book());
-    let mut driver = builder.host(id, client(cluster, None, 0)).build()?;
-    driver.inject(id, Msg::Invoke(Bytes::from(value)));
+    let builder = Driver::<D::Actor, DurableJournal>::builder(cluster.id, cluster.key()?, cluster.book());
+    let mut driver = builder.host(id, D::client(cluster, None, 0)).build()?;
+    driver.inject(id, D::invoke(Bytes::from(value)));
     let end = Instant::now() + timeout;
     loop {
         let left = end.saturating_duration_since(Instant::now());
         driver.turn(Some(left))?;
-        let chosen = driver.outbox().find_map(|(_, msg)| match msg {
-            Msg::Chosen(value) => Some(value),
-            _ => None,
-        });
+        let chosen = driver.outbox().find_map(|(_, msg)| D::chosen(msg));
         if let Some(value) = chosen {
             return Ok(Ok(value));
         }

@@ -4,6 +4,7 @@ use super::{Model, Protocol};
 use crate::manifest::Row;
 use parthood_models::compartmentalized::Compartmentalized;
 use parthood_models::craq::Craq;
+use parthood_models::matchmaker_paxos::MatchmakerPaxos;
 use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
 use parthood_models::unreplicated::Unreplicated;
@@ -46,6 +47,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Scaling Replicated State Machines with Compartmentalization, section 10",
         manifest: include_str!("../../manifest/craq.toml"),
         model: |row| model(row, Craq::new),
+    },
+    Protocol {
+        name: "matchmaker_paxos",
+        title: "Paxos, one value chosen once, with other acceptors in every round",
+        paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, single decree",
+        manifest: include_str!("../../manifest/matchmaker_paxos.toml"),
+        model: |row| model(row, MatchmakerPaxos::new),
     },
 ];
 

@@ -23,13 +23,13 @@
 //! question harmless.
 
 mod acceptor;
-mod client;
 mod proposer;
 
+pub use crate::decree::{DecreeClient as PaxosClient, DecreeClientState as PaxosClientState};
 pub use acceptor::{Acceptor, AcceptorState, Vote};
-pub use client::{PaxosClient, PaxosClientState};
 pub use proposer::{Phase, Proposer, ProposerState};
 
+use crate::decree::{Decree, Heard};
 use crate::durable::{Durable, Mismatch};
 use crate::faults::{Correct, Faults};
 use crate::ids::Round;
@@ -224,7 +224,11 @@ impl<V: Data, F: Faults<Mutant>> Actor for Node<V, F> {
         match (self, state.to_mut()) {
             (Self::Proposer(proposer), State::Proposer(state)) => proposer.on_msg(state, src, msg, out),
             (Self::Acceptor(acceptor), State::Acceptor(state)) => acceptor.on_msg(state, src, msg, out),
-            (Self::Client(client), State::Client(state)) => client.on_msg(state, msg, out),
+            (Self::Client(client), State::Client(state)) => {
+                if let Some(heard) = msg.heard() {
+                    client.hear(state, &heard, out);
+                }
+            }
             _ => {}
         }
     }
@@ -232,7 +236,13 @@ impl<V: Data, F: Faults<Mutant>> Actor for Node<V, F> {
     fn on_timeout(&self, _: Id, state: &mut Cow<'_, State<V>>, timer: &Timer, out: &mut Out<Self>) {
         match (self, timer) {
             (Self::Proposer(proposer), Timer::Resend) => proposer.on_resend(state, out),
-            (Self::Client(client), Timer::Retry) => client.on_retry(state, out),
+            (Self::Client(client), Timer::Retry) => {
+                if matches!(&**state, State::Client(now) if client.rests(now)) {
+                    return;
+                }
+                let State::Client(state) = state.to_mut() else { return };
+                client.on_retry(state, out);
+            }
             _ => {}
         }
     }
@@ -252,8 +262,33 @@ impl<V: Data, F: Faults<Mutant>> Node<V, F> {
         match (self, state) {
             (Self::Proposer(proposer), State::Proposer(state)) => proposer.ignores(state, src, msg),
             (Self::Acceptor(acceptor), State::Acceptor(state)) => acceptor.ignores(state, msg),
-            (Self::Client(client), State::Client(state)) => client.ignores(state, src, msg),
+            (Self::Client(client), State::Client(state)) => {
+                msg.heard().is_none_or(|heard| client.ignores(state, src, &heard))
+            }
             _ => true,
         }
+    }
+}
+
+impl<V> Msg<V> {
+    /// What it says to a client, if anything.
+    fn heard(&self) -> Option<Heard<'_, V>> {
+        match self {
+            Self::Chosen(value) => Some(Heard::Chosen(value)),
+            Self::Invoke(value) => Some(Heard::Invoke(value)),
+            _ => None,
+        }
+    }
+}
+
+impl<V: Data, F: Faults<Mutant>> Decree<V> for Node<V, F> {
+    const RETRY: Timer = Timer::Retry;
+
+    fn propose(value: V) -> Msg<V> {
+        Msg::Propose(value)
+    }
+
+    fn chosen(value: V) -> Msg<V> {
+        Msg::Chosen(value)
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn groups(
     let tables = top.tables("quorums", problems);
     let role = roles.map(|roles| roles.voters);
     if let (Some(None), Some(table)) = (role, tables.first()) {
-        problems.note(&table.place(), "nobody votes in this protocol: it knows no quorums");
+        problems.note(&table.place(), "this protocol takes no quorums from the cluster file");
         return vec![];
     }
     let voters = members.iter().filter(|member| role.flatten().is_none_or(|role| role == member.role));

@@ -1,0 +1,64 @@
+//! What a proposer makes of the matchmakers' answers.
+
+use super::{Configuration, Matched, Round};
+use parthood_quorums::{NodeSet, QuorumSystem};
+
+/// The answers so far to the announcement of one round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Matching {
+    /// The matchmakers that answered.
+    pub replied: NodeSet,
+    /// The largest watermark among the answers.
+    pub watermark: Round,
+    /// The configurations of smaller rounds in any of the answers, in ascending order of rounds.
+    pub earlier: Vec<Matched>,
+}
+
+impl Matching {
+    /// Adds an answer. No two answers disagree on the configuration of a round, for its owner has announced only one.
+    pub fn add(&mut self, matchmaker: usize, watermark: Round, earlier: Vec<Matched>) {
+        self.replied.insert(matchmaker);
+        self.watermark = self.watermark.max(watermark);
+        for matched in earlier {
+            if let Err(at) = self.earlier.binary_search_by_key(&matched.0, |(round, _)| *round) {
+                self.earlier.insert(at, matched);
+            }
+        }
+    }
+
+    /// The configurations that phase 1 must ask, once enough have answered: all but those below the watermark. Of these the
+    /// largest watermark says that they are retired, though another answer may still list them (*round pruning*).
+    pub fn returned(&self) -> Vec<Matched> {
+        self.earlier.iter().filter(|(round, _)| *round >= self.watermark).cloned().collect()
+    }
+}
+
+/// Has a read quorum of *every* one of these configurations promised? One acceptor may count for several of them.
+pub fn read_everywhere<'a>(
+    configurations: impl IntoIterator<Item = &'a Configuration>,
+    promised: NodeSet,
+) -> bool {
+    configurations.into_iter().all(|configuration| configuration.is_read_quorum(promised))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(term: u64) -> Round {
+        Round { term, ..Round::ZERO }
+    }
+
+    #[test]
+    fn answers_are_united_and_what_is_below_the_largest_watermark_is_left_out() {
+        let (a, b) = (Configuration::single(0), Configuration::single(1));
+        let mut matching = Matching::default();
+        matching.add(2, Round::ZERO, vec![(round(1), a.clone()), (round(2), b.clone())]);
+        assert_eq!(matching.returned().len(), 2);
+        matching.add(0, round(2), vec![(round(2), b.clone()), (round(3), a.clone())]);
+        assert_eq!(matching.returned(), [(round(2), b.clone()), (round(3), a.clone())]);
+        assert_eq!(matching.replied, [0, 2].into_iter().collect());
+        assert!(!read_everywhere([&a, &b], NodeSet::single(0)));
+        assert!(read_everywhere([&a, &b], NodeSet::first(2)));
+    }
+}

@@ -1,0 +1,234 @@
+//! The log of a matchmaker.
+//!
+//! It accepts rounds in ascending order, and answers each with what it accepted before. So of any two rounds that `f + 1`
+//! matchmakers answered, the larger one learns of the smaller one, or the smaller one can no longer be answered.
+
+use super::{Configuration, Matched, Round};
+use crate::durable::{Change, Durable, Mismatch, map_changes, patch_map};
+use im::OrdMap;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A matchmaker's state, all of which it saves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MatchmakerState {
+    /// The configurations that were announced, by round.
+    pub log: OrdMap<Round, Configuration>,
+    /// What was announced for smaller rounds is retired and gone, and smaller rounds are refused.
+    pub watermark: Round,
+}
+
+/// What a matchmaker says to an announcement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is noted.
+    Matched {
+        /// The matchmaker's watermark.
+        watermark: Round,
+        /// The configurations of smaller rounds, in ascending order.
+        earlier: Vec<Matched>,
+        /// Whether the log has changed.
+        is_new: bool,
+    },
+    /// It comes too late; the proposer must go beyond this round.
+    Refused(Round),
+    /// There is no room before something is retired.
+    Full,
+}
+
+/// What becomes of an announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    New,
+    Known,
+    Refused(Round),
+    Full,
+}
+
+/// Rules of a matchmaker that a mutant may break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Refuse rounds below one in the log.
+    RefuseBelowLog,
+    /// Note a round before answering.
+    NoteBeforeAnswer,
+    /// Refuse rounds below the watermark.
+    RefuseBelowWatermark,
+    /// Retire what is below the round that is collected for, and not that round itself.
+    KeepCollector,
+    /// Raise the watermark when something is retired.
+    RaiseWatermark,
+}
+
+impl MatchmakerState {
+    /// Notes the configuration of a round and says what was announced below. The largest round is answered again with the
+    /// same words, or fewer if something was retired since: a repeated question is harmless.
+    pub fn announce(
+        &mut self,
+        round: Round,
+        configuration: &Configuration,
+        entries_max: usize,
+        breaks: impl Fn(Rule) -> bool,
+    ) -> Answer {
+        let is_new = match self.judge(round, configuration, entries_max, &breaks) {
+            Standing::Refused(largest) => return Answer::Refused(largest),
+            Standing::Full => return Answer::Full,
+            standing => standing == Standing::New && !breaks(Rule::NoteBeforeAnswer),
+        };
+        let below = self.log.range(..round);
+        let earlier = below.map(|(round, configuration)| (*round, configuration.clone())).collect();
+        if is_new {
+            self.log.insert(round, configuration.clone());
+        }
+        Answer::Matched { watermark: self.watermark, earlier, is_new }
+    }
+
+    /// What becomes of an announcement.
+    pub(crate) fn judge(
+        &self,
+        round: Round,
+        configuration: &Configuration,
+        entries_max: usize,
+        breaks: impl Fn(Rule) -> bool,
+    ) -> Standing {
+        let largest = self.log.get_max();
+        let known = largest.is_some_and(|(largest, noted)| *largest == round && noted == configuration);
+        let too_late = !known && largest.is_some_and(|(largest, _)| *largest >= round);
+        let retired = round < self.watermark;
+        if too_late && !breaks(Rule::RefuseBelowLog) || retired && !breaks(Rule::RefuseBelowWatermark) {
+            let largest = largest.map(|(largest, _)| *largest).unwrap_or_default();
+            Standing::Refused(largest.max(self.watermark))
+        } else if known {
+            Standing::Known
+        } else if self.log.len() >= entries_max {
+            Standing::Full
+        } else {
+            Standing::New
+        }
+    }
+
+    /// Retires all configurations below a round, but not its own; says whether anything changed.
+    pub fn retire(&mut self, round: Round, breaks: impl Fn(Rule) -> bool) -> bool {
+        let is_retired = |entry: &Round| *entry < round || *entry == round && breaks(Rule::KeepCollector);
+        let shrinks = self.log.keys().any(is_retired);
+        if shrinks {
+            let kept = self.log.iter().filter(|(entry, _)| !is_retired(entry));
+            self.log = kept.map(|(entry, configuration)| (*entry, configuration.clone())).collect();
+        }
+        let raises = round > self.watermark && !breaks(Rule::RaiseWatermark);
+        if raises {
+            self.watermark = round;
+        }
+        raises || shrinks
+    }
+}
+
+/// What changed between two saves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchmakerDelta {
+    log: Vec<Change<Round, Configuration>>,
+    watermark: Round,
+}
+
+impl Durable for MatchmakerState {
+    type Delta = MatchmakerDelta;
+
+    fn delta(&self, before: Option<&Self>) -> MatchmakerDelta {
+        let empty = Self::default();
+        let log = map_changes(&before.unwrap_or(&empty).log, &self.log);
+        MatchmakerDelta { log, watermark: self.watermark }
+    }
+
+    fn patched(before: Option<Self>, delta: MatchmakerDelta) -> Result<Self, Mismatch> {
+        let mut state = before.unwrap_or_default();
+        if delta.watermark < state.watermark {
+            return Err(Mismatch);
+        }
+        patch_map(&mut state.log, delta.log);
+        state.watermark = delta.watermark;
+        Ok(state)
+    }
+}
+
+/// Written as the difference from nothing: what a trace of a recovery holds.
+impl Serialize for MatchmakerState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.delta(None).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for MatchmakerState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::patched(None, MatchmakerDelta::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(term: u64) -> Round {
+        Round { term, ..Round::ZERO }
+    }
+
+    fn correct(_: Rule) -> bool {
+        false
+    }
+
+    fn announced(matchmaker: &mut MatchmakerState, term: u64) -> Answer {
+        matchmaker.announce(round(term), &Configuration::single(0), 4, correct)
+    }
+
+    #[test]
+    fn rounds_are_accepted_in_ascending_order_and_answered_with_those_below() {
+        let mut matchmaker = MatchmakerState::default();
+        let one = vec![(round(1), Configuration::single(0))];
+        announced(&mut matchmaker, 1);
+        let answer = |earlier, is_new| Answer::Matched { watermark: Round::ZERO, earlier, is_new };
+        assert_eq!(announced(&mut matchmaker, 3), answer(one.clone(), true));
+        assert_eq!(announced(&mut matchmaker, 3), answer(one, false), "a copy is answered again");
+        assert_eq!(announced(&mut matchmaker, 2), Answer::Refused(round(3)));
+        assert_eq!(announced(&mut matchmaker, 1), Answer::Refused(round(3)), "not the largest any more");
+        let other = matchmaker.announce(round(3), &Configuration::single(1), 4, correct);
+        assert_eq!(other, Answer::Refused(round(3)), "one configuration in a round");
+    }
+
+    #[test]
+    fn what_is_below_the_collecting_round_is_gone_and_refused_and_the_round_itself_stays() {
+        let mut matchmaker = MatchmakerState::default();
+        (1..4).for_each(|term| drop(announced(&mut matchmaker, term)));
+        assert!(matchmaker.retire(round(3), correct));
+        assert!(!matchmaker.retire(round(2), correct), "a late order changes nothing");
+        assert_eq!(matchmaker.watermark, round(3));
+        assert_eq!(matchmaker.log.keys().copied().collect::<Vec<_>>(), [round(3)]);
+        let answer = Answer::Matched { watermark: round(3), earlier: vec![], is_new: false };
+        assert_eq!(announced(&mut matchmaker, 3), answer);
+        let mut empty = MatchmakerState::default();
+        empty.retire(round(3), correct);
+        assert_eq!(announced(&mut empty, 2), Answer::Refused(round(3)));
+    }
+
+    #[test]
+    fn a_full_log_takes_no_more_until_something_is_retired() {
+        let mut matchmaker = MatchmakerState::default();
+        (1..5).for_each(|term| drop(announced(&mut matchmaker, term)));
+        assert_eq!(announced(&mut matchmaker, 5), Answer::Full);
+        matchmaker.retire(round(4), correct);
+        assert!(matches!(announced(&mut matchmaker, 5), Answer::Matched { is_new: true, .. }));
+    }
+
+    #[test]
+    fn a_state_patched_by_its_difference_is_the_other_state() {
+        let mut before = MatchmakerState::default();
+        (1..4).for_each(|term| drop(announced(&mut before, term)));
+        let mut after = before.clone();
+        after.retire(round(2), correct);
+        announced(&mut after, 7);
+        assert_eq!(
+            MatchmakerState::patched(Some(before.clone()), after.delta(Some(&before))),
+            Ok(after.clone())
+        );
+        assert_eq!(MatchmakerState::patched(None, after.delta(None)), Ok(after.clone()));
+        assert_eq!(MatchmakerState::patched(Some(after), before.delta(None)), Err(Mismatch));
+    }
+}

@@ -1,0 +1,26 @@
+//! What every protocol with matchmakers shares, whichever actor hosts it.
+//!
+//! Each round has acceptors and quorums of its own, its [`Configuration`]. Before a proposer uses a round it tells the
+//! matchmakers which configuration it will use there, and learns which ones were used below. So phase 1 knows whom to ask,
+//! and acceptors may come and go with rounds.
+//!
+//! - [`Round`]: triples, so that a proposer owns the very next round too.
+//! - [`Configuration`]: acceptors and their quorums, as data in messages.
+//! - [`MatchmakerState`]: the log of a matchmaker, its watermark, and how they are saved.
+//! - [`Matching`]: what a proposer makes of the answers of `f + 1` matchmakers.
+//!
+//! These are plain data with transitions; who sends what to whom is the business of each protocol.
+
+mod configuration;
+mod matching;
+mod matchmaker;
+mod round;
+
+pub use configuration::{Configuration, ConfigurationError, QUORUMS_MAX};
+pub use matching::{Matching, read_everywhere};
+pub(crate) use matchmaker::Standing;
+pub use matchmaker::{Answer, MatchmakerDelta, MatchmakerState, Rule};
+pub use round::Round;
+
+/// A configuration and the round that it was announced for.
+pub type Matched = (Round, Configuration);
