@@ -240,7 +240,9 @@ impl Spec {
 }
 
 impl Multislice {
-    /// The setup of a block: the foci moved by how much nearer its centre is to the image.
+    /// The setup of a block: the foci moved by how much nearer its centre is to the image. A block that has an end of the
+    /// volume has its vacuum; in the others the ends of the rows are neighbours, which disturbs waves less than an edge
+    /// of the sample would that is not there.
     pub fn setup(&self, spec: &Spec, block: &Block) -> Setup {
         let volume =
             Shape { planes: spec.volume.planes, rows: block.rows.len(), columns: block.columns.len() };
@@ -249,7 +251,9 @@ impl Multislice {
                 |focus: &Focus| Focus::at_distance(focus.distance_angstrom + window.distance_angstrom);
             Shot { tilt: window.tilt, foci: foci.iter().map(moved).collect() }
         });
-        self.of(spec.voxel_angstrom, volume, block.window_columns, shots.collect())
+        let at_an_end = block.rows.start == 0 || block.rows.end == spec.volume.rows;
+        let vacuum_rows = if at_an_end { self.vacuum_rows } else { 0 };
+        Setup { vacuum_rows, ..self.of(spec.voxel_angstrom, volume, block.window_columns, shots.collect()) }
     }
 
     fn of(&self, pixel_angstrom: f64, volume: Shape, columns: usize, shots: Vec<Shot>) -> Setup {
