@@ -22,7 +22,7 @@ impl Round {
     /// The round that follows immediately, with the same owner.
     #[must_use]
     pub const fn successor(self) -> Self {
-        Self { step: self.step + 1, ..self }
+        Self { step: self.step.saturating_add(1), ..self }
     }
 
     /// The smallest round of a proposer that is larger than all that it has heard of.
@@ -30,14 +30,17 @@ impl Round {
         let proposer = proposer as u64;
         match heard {
             Some(heard) if heard.proposer == proposer => heard.successor(),
-            Some(heard) => {
-                Self { term: heard.term + u64::from(heard.proposer > proposer), proposer, step: 0 }
-            }
+            Some(heard) => Self {
+                term: heard.term.saturating_add(u64::from(heard.proposer > proposer)),
+                proposer,
+                step: 0,
+            },
             None => Self { term: 0, proposer, step: 0 },
         }
     }
 
-    /// How many leaders and steps there were before, at least: a bound for models, and whose turn it is.
+    /// How many leaders and steps there were before, at least: a bound for models, and whose turn it is. A round beyond
+    /// which there is none has the largest age.
     pub const fn age(self) -> u64 {
         self.term.saturating_add(self.step)
     }
@@ -73,5 +76,11 @@ mod tests {
             let other = Round { term: t, proposer: p, step: s };
             prop_assert!(other <= round || other >= round.successor());
         }
+    }
+
+    #[test]
+    fn the_end_of_the_numbers_has_the_largest_age() {
+        let last = Round { term: u64::MAX, proposer: 1, step: u64::MAX };
+        assert_eq!([last.successor().age(), Round::next_owned_by(0, Some(last)).age()], [u64::MAX; 2]);
     }
 }
