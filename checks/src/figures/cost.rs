@@ -1,7 +1,6 @@
 //! What messages and commands cost: one table for all figures.
 
 use parthood_protocols::client::ClientMsg;
-use parthood_protocols::command::Value;
 use parthood_protocols::state_machine::KeyValue;
 use parthood_protocols::{compartmentalized as parts, craq, multipaxos};
 use parthood_runtime::sim::Work;
@@ -23,9 +22,9 @@ pub struct Costs {
     pub acceptor_message: f64,
     /// A replica receives and executes a command.
     pub replica_execute: f64,
-    /// A replica replies to a command.
+    /// A replica replies to a command or a read.
     pub replica_reply: f64,
-    /// A replica answers a read.
+    /// A replica receives and executes a read.
     pub replica_read: f64,
     /// A replica sees whether a read that names a slot may be answered.
     pub replica_compare: f64,
@@ -48,7 +47,7 @@ impl Default for Costs {
             acceptor_message: 3.2,
             replica_execute: 5.9,
             replica_reply: 2.8,
-            replica_read: 8.7,
+            replica_read: 5.9,
             replica_compare: 1.2,
             replica_defer: 3.1,
             coupled_message: 5.7,
@@ -96,25 +95,21 @@ impl Costs {
 
     fn replica(self, step: &Step<'_, parts::Node<KeyValue>>, after: &parts::ReplicaNode<KeyValue>) -> f64 {
         let Cause::Deliver { msg, .. } = step.cause else { return 0.0 };
-        match msg {
-            parts::Msg::Chosen { values, .. } => {
-                let commands: usize = values.iter().map(|value| value.commands().len()).sum();
-                // Replies to reads that waited are paid for when they are held back.
-                let replies = step.out.iter().filter_map(|command| match command {
-                    Command::Send(_, parts::Msg::Reply(reply)) => Some(reply.id),
-                    _ => None,
-                });
-                let own = |id| values.iter().flat_map(Value::commands).any(|command| command.id == id);
-                let replies = replies.filter(|id| own(*id)).count();
-                self.replica_execute * count(commands) + self.replica_reply * count(replies)
+        let reply =
+            |command: &&Command<_, _, _, _>| matches!(command, Command::Send(_, parts::Msg::Reply(_)));
+        let replies = self.replica_reply * count(step.out.iter().filter(reply).count());
+        replies
+            + match msg {
+                parts::Msg::Chosen { values, .. } => {
+                    self.replica_execute * count(values.iter().map(|value| value.commands().len()).sum())
+                }
+                parts::Msg::Read { reads, below } => {
+                    let compare = if below.0 > 0 { self.replica_compare } else { 0.0 };
+                    let defer = if *below > after.replica.executed { self.replica_defer } else { 0.0 };
+                    (self.replica_read + compare + defer) * count(reads.len())
+                }
+                _ => 0.0,
             }
-            parts::Msg::Read { reads, below } => {
-                let compare = if below.0 > 0 { self.replica_compare } else { 0.0 };
-                let defer = if *below > after.replica.executed { self.replica_defer } else { 0.0 };
-                (self.replica_read + compare + defer) * count(reads.len())
-            }
-            _ => 0.0,
-        }
     }
 
     /// What steps of the coupled protocol cost.
