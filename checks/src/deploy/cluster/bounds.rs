@@ -127,17 +127,29 @@ impl Sizes {
         }
     }
 
-    /// By their names in the file.
-    pub(super) fn fields(&mut self) -> [(&'static str, &mut u64); 8] {
+    /// Their names in the file, what they mean, and their values.
+    pub(super) fn fields(&mut self) -> [(&'static str, &'static str, &mut u64); 8] {
         [
-            ("window_slots", &mut self.window_slots),
-            ("batch_commands", &mut self.batch_commands),
-            ("waiting_commands", &mut self.waiting_commands),
-            ("lanes", &mut self.lanes),
-            ("snapshot_slots", &mut self.snapshot_slots),
-            ("retained_slots", &mut self.retained_slots),
-            ("watermark_slots", &mut self.watermark_slots),
-            ("read_batch", &mut self.read_batch),
+            (
+                "window_slots",
+                "slots that a leader has outstanding; what arrives meanwhile shares the next slot",
+                &mut self.window_slots,
+            ),
+            ("batch_commands", "commands in a slot", &mut self.batch_commands),
+            (
+                "waiting_commands",
+                "commands that wait; more are answered \"busy\"",
+                &mut self.waiting_commands,
+            ),
+            ("lanes", "lanes of all clients together", &mut self.lanes),
+            ("snapshot_slots", "slots between two snapshots", &mut self.snapshot_slots),
+            ("retained_slots", "slots kept for others before a snapshot", &mut self.retained_slots),
+            (
+                "watermark_slots",
+                "slots after which leaders are told how far everything is chosen, where they do not execute",
+                &mut self.watermark_slots,
+            ),
+            ("read_batch", "reads that a read batcher sends on together", &mut self.read_batch),
         ]
     }
 }
@@ -177,7 +189,7 @@ pub(super) fn times(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Times 
 /// What the file says, and where it says nothing `sizes`.
 pub(super) fn sizes(top: &mut Fields<'_>, mut sizes: Sizes, problems: &mut Problems<'_>) -> Sizes {
     let Some(mut table) = top.table("limits", problems) else { return sizes };
-    for (key, field) in sizes.fields() {
+    for (key, _, field) in sizes.fields() {
         let Some(Placed { value, place }) = table.optional::<u32>(key, problems) else { continue };
         if value == 0 {
             problems.note(&place, format!("`{key}` must be at least 1"));

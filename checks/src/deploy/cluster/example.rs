@@ -1,6 +1,6 @@
 //! The cluster file that a new user begins with.
 
-use super::{Cluster, Roles, RolesOf, visit};
+use super::{Cluster, RolesOf, Sizes, visit};
 use crate::error::Error;
 use std::fmt::Write;
 
@@ -51,21 +51,6 @@ const SCHEME: &str = r#"# How read batchers make batches of linearizable reads: 
 
 "#;
 
-/// What the limits mean.
-const LIMITS: [(&str, &str); 8] = [
-    ("window_slots", "slots that a leader has outstanding; what arrives meanwhile shares the next slot"),
-    ("batch_commands", "commands in a slot"),
-    ("waiting_commands", "commands that wait; more are answered \"busy\""),
-    ("lanes", "lanes of all clients together"),
-    ("snapshot_slots", "slots between two snapshots"),
-    ("retained_slots", "slots kept for others before a snapshot"),
-    (
-        "watermark_slots",
-        "slots after which leaders are told how far everything is chosen, where they do not execute",
-    ),
-    ("read_batch", "reads that a read batcher sends on together"),
-];
-
 impl Cluster {
     /// A file that describes `hosts` processes on loopback with a node of each role that must be there, every setting
     /// explained.
@@ -80,7 +65,7 @@ impl Cluster {
             .replace("{protocol}", protocol)
             .replace("{scheme}", scheme)
             .replace("{strategy}", strategy)
-            .replace("{limits}", &limits(roles));
+            .replace("{limits}", &limits(roles.sizes));
         if !roles.optional.is_empty() {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "# Roles that may be left out: {}.", roles.optional.join(", "));
@@ -101,12 +86,9 @@ impl Cluster {
     }
 }
 
-fn limits(roles: Roles) -> String {
-    let mut sizes = roles.sizes;
-    let values = sizes.fields().map(|(key, value)| (key, *value));
+fn limits(mut sizes: Sizes) -> String {
     let mut text = String::new();
-    for (key, meaning) in LIMITS {
-        let value = values.iter().find(|(name, _)| *name == key).map_or(0, |(_, value)| *value);
+    for (key, meaning, value) in sizes.fields() {
         let setting = format!("{key} = {value}");
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# {setting:<26} # {meaning}");

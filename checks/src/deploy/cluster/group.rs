@@ -11,10 +11,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Group {
     system: Arc<dyn QuorumSystem>,
-    /// What share of the reads contacts which read quorum; empty if nothing is said.
-    pub reads: Vec<(NodeSet, f64)>,
-    /// What share of the writes contacts which write quorum; empty if nothing is said.
-    pub writes: Vec<(NodeSet, f64)>,
+    /// How read quorums take turns; everybody is asked if nothing is said.
+    reads: Schedule,
+    /// How write quorums take turns.
+    writes: Schedule,
 }
 
 impl Group {
@@ -25,17 +25,8 @@ impl Group {
 
     /// The system with its quorums taking turns: as the file says how often, or everybody being asked if it does not.
     pub fn in_turn(&self) -> compartmentalized::Group {
-        /// Shares are met to one in so many.
-        const TURNS: u32 = 10_000;
-        let schedule = |shares: &[(NodeSet, f64)]| match shares {
-            [] => Schedule::everyone(),
-            shares => Schedule::shares(shares, TURNS),
-        };
-        compartmentalized::Group {
-            system: self.system(),
-            reads: schedule(&self.reads),
-            writes: schedule(&self.writes),
-        }
+        let Self { system, reads, writes } = self.clone();
+        compartmentalized::Group { system, reads, writes }
     }
 }
 
@@ -56,7 +47,7 @@ pub(super) fn groups(
     let voters: Vec<String> = voters.map(|member| member.name.clone()).collect();
     if tables.is_empty() {
         let system = Arc::new(Majority::new(voters.len().clamp(1, NodeSet::CAPACITY)));
-        return vec![Group { system, reads: vec![], writes: vec![] }];
+        return vec![Group { system, reads: Schedule::everyone(), writes: Schedule::everyone() }];
     }
     let nodes = Nodes::named(voters);
     let thrifty = roles.is_none_or(|roles| roles.thrifty);
@@ -95,10 +86,12 @@ fn strategy(
     is_quorum: impl Fn(NodeSet) -> bool,
     side: &str,
     problems: &mut Problems<'_>,
-) -> Vec<(NodeSet, f64)> {
+) -> Schedule {
     /// What shares written in decimals may miss 1 by.
     const TOLERANCE: f64 = 1e-6;
-    let Some(first) = tables.first().map(Fields::place) else { return vec![] };
+    /// Shares are met to one in so many.
+    const TURNS: u32 = 10_000;
+    let Some(first) = tables.first().map(Fields::place) else { return Schedule::everyone() };
     let mut strategy = Vec::new();
     for mut table in tables {
         let names = table.required::<Vec<String>>("nodes", problems);
@@ -121,5 +114,7 @@ fn strategy(
     if (sum - 1.0).abs() > TOLERANCE {
         problems.note(&first, format!("the shares of the {side} strategy sum to {sum}, not to 1"));
     }
-    strategy
+    // What was found wrong is not put into turns: there could be any number of them.
+    let sound = sum <= 1.0 + TOLERANCE && strategy.iter().all(|(_, share)| *share > 0.0);
+    if sound { Schedule::shares(&strategy, TURNS) } else { Schedule::everyone() }
 }
