@@ -17,8 +17,14 @@ pub trait Decree<V>: Actor {
     /// Client to proposer: please get this chosen.
     fn propose(value: V) -> Self::Msg;
 
+    /// Application to client: please get this chosen.
+    fn invoke(value: V) -> Self::Msg;
+
     /// Proposer to client, and client to application: this value is chosen.
     fn chosen(value: V) -> Self::Msg;
+
+    /// What a message says to a client, if anything.
+    fn heard(msg: &Self::Msg) -> Option<Heard<'_, V>>;
 }
 
 /// What a client hears.

@@ -9,7 +9,7 @@ use parthood_models as models;
 use parthood_protocols::decree::DecreeClient;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_paxos::{
-    Acceptor, Config, Matchmaker, Msg, Node, Proposer, Replica, Role, Scenarios, State,
+    Acceptor, Config, Matchmaker, Node, Proposer, Replica, Role, Scenarios, State,
 };
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::state_machine::Bytes;
@@ -107,16 +107,5 @@ impl Deployable for MatchmakerPaxos {
 impl Decides for MatchmakerPaxos {
     fn wrap(client: DecreeClient<Bytes>) -> Self::Actor {
         Node::Client(client)
-    }
-
-    fn invoke(value: Bytes) -> Msg<Bytes> {
-        Msg::Invoke(value)
-    }
-
-    fn chosen(msg: Msg<Bytes>) -> Option<Bytes> {
-        match msg {
-            Msg::Chosen(value) => Some(value),
-            _ => None,
-        }
     }
 }

@@ -1,12 +1,12 @@
 //! [`parthood_protocols::paxos`], deployed: any bytes are proposed, and one value is chosen for ever.
 
-use super::{ClientError, Cluster, Deployable, DurableJournal, MatchmakerPaxos, MsgOf, StateOf};
+use super::{ClientError, Cluster, Deployable, DurableJournal, MatchmakerPaxos, StateOf};
 use crate::error::Error;
 use parthood_models as models;
-use parthood_protocols::decree::DecreeClient;
+use parthood_protocols::decree::{Decree, DecreeClient, Heard};
 use parthood_protocols::faults::Correct;
 use parthood_protocols::ids::Round;
-use parthood_protocols::paxos::{Acceptor, Config, Msg, Node, Proposer, State};
+use parthood_protocols::paxos::{Acceptor, Config, Node, Proposer, State};
 use parthood_protocols::state_machine::{Bytes, MAX_VALUE_BYTES};
 use parthood_runtime::LOCAL_APPLICATION;
 use parthood_runtime::udp::{ClientProcess, Driver};
@@ -73,15 +73,9 @@ impl Deployable for Paxos {
 }
 
 /// A protocol that chooses one value for ever.
-pub trait Decides: Deployable {
+pub trait Decides: Deployable<Actor: Decree<Bytes>> {
     /// The node of a client.
     fn wrap(client: DecreeClient<Bytes>) -> Self::Actor;
-
-    /// What an application says to its client.
-    fn invoke(value: Bytes) -> MsgOf<Self>;
-
-    /// The chosen value, if the message tells it.
-    fn chosen(msg: MsgOf<Self>) -> Option<Bytes>;
 
     /// A client that proposes this value, or what its application says.
     fn client(cluster: &Cluster, value: Option<Bytes>, first: usize) -> Self::Actor {
@@ -99,17 +93,6 @@ pub trait Decides: Deployable {
 impl Decides for Paxos {
     fn wrap(client: DecreeClient<Bytes>) -> Self::Actor {
         Node::Client(client)
-    }
-
-    fn invoke(value: Bytes) -> Msg<Bytes> {
-        Msg::Invoke(value)
-    }
-
-    fn chosen(msg: Msg<Bytes>) -> Option<Bytes> {
-        match msg {
-            Msg::Chosen(value) => Some(value),
-            _ => None,
-        }
     }
 }
 
@@ -146,12 +129,15 @@ fn propose_as<D: Decides>(
     let id = ClientProcess::random()?.id(0);
     let builder = Driver::<D::Actor, DurableJournal>::builder(cluster.id, cluster.key()?, cluster.book());
     let mut driver = builder.host(id, D::client(cluster, None, 0)).build()?;
-    driver.inject(id, D::invoke(Bytes::from(value)));
+    driver.inject(id, D::Actor::invoke(Bytes::from(value)));
     let end = Instant::now() + timeout;
     loop {
         let left = end.saturating_duration_since(Instant::now());
         driver.turn(Some(left))?;
-        let chosen = driver.outbox().find_map(|(_, msg)| D::chosen(msg));
+        let chosen = driver.outbox().find_map(|(_, msg)| match D::Actor::heard(&msg) {
+            Some(Heard::Chosen(value)) => Some(value.clone()),
+            _ => None,
+        });
         if let Some(value) = chosen {
             return Ok(Ok(value));
         }

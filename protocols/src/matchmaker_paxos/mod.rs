@@ -297,7 +297,7 @@ impl<V: Data, F: Faults<Mutant>> Actor for Node<V, F> {
             (Self::Acceptor(acceptor), State::Acceptor(state)) => acceptor.on_msg(state, src, msg, out),
             (Self::Replica(replica), State::Replica(state)) => replica.on_msg(state, src, msg, out),
             (Self::Client(client), State::Client(state)) => {
-                if let Some(heard) = msg.heard() {
+                if let Some(heard) = Self::heard(&msg) {
                     client.hear(state, &heard, out);
                 }
             }
@@ -344,20 +344,9 @@ impl<V: Data, F: Faults<Mutant>> Node<V, F> {
                 _ => true,
             },
             (Self::Client(client), State::Client(state)) => {
-                msg.heard().is_none_or(|heard| client.ignores(state, src, &heard))
+                Self::heard(msg).is_none_or(|heard| client.ignores(state, src, &heard))
             }
             _ => true,
-        }
-    }
-}
-
-impl<V> Msg<V> {
-    /// What it says to a client, if anything.
-    fn heard(&self) -> Option<Heard<'_, V>> {
-        match self {
-            Self::Chosen(value) => Some(Heard::Chosen(value)),
-            Self::Invoke(value) => Some(Heard::Invoke(value)),
-            _ => None,
         }
     }
 }
@@ -369,7 +358,19 @@ impl<V: Data, F: Faults<Mutant>> Decree<V> for Node<V, F> {
         Msg::Propose(value)
     }
 
+    fn invoke(value: V) -> Msg<V> {
+        Msg::Invoke(value)
+    }
+
     fn chosen(value: V) -> Msg<V> {
         Msg::Chosen(value)
+    }
+
+    fn heard(msg: &Msg<V>) -> Option<Heard<'_, V>> {
+        match msg {
+            Msg::Chosen(value) => Some(Heard::Chosen(value)),
+            Msg::Invoke(value) => Some(Heard::Invoke(value)),
+            _ => None,
+        }
     }
 }
