@@ -11,10 +11,8 @@ use parthood_protocols::compartmentalized::{
 };
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::log::ReplicaState;
-use parthood_protocols::schedule::Schedule;
 use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine};
-use parthood_quorums::{Cluster, NodeSet, ReadWriteQuorumSystem};
-use parthood_runtime::sim::{Budget, Schedule as Faults, Settings, Sim, Span, Stop};
+use parthood_runtime::sim::{Budget, Schedule, Settings, Sim, Span, Stop};
 use parthood_runtime::{Observer, Step, Wants};
 use stateright::actor::{Actor as _, Command, Id, Out};
 use std::borrow::Cow;
@@ -41,25 +39,6 @@ const ALL_ROLES: Layout = Layout {
     unbatchers: 2,
     read_batchers: 2,
 };
-
-/// A grid of `rows` and `columns`: its rows read, its columns write, both in turn.
-fn grid(first: usize, rows: usize, columns: usize) -> Group {
-    let cell = |row: usize, column: usize| first + row * columns + column;
-    let row = |row: usize| (0..columns).map(|column| cell(row, column)).collect::<NodeSet>();
-    let column = |column: usize| (0..rows).map(|row| cell(row, column)).collect::<NodeSet>();
-    let cluster = Cluster::named((0..first + rows * columns).map(|node| format!("a{node}"))).unwrap();
-    let product = |set: NodeSet| set.iter().map(|node| format!("a{node}")).collect::<Vec<_>>().join("*");
-    let sum = |sets: Vec<NodeSet>| sets.into_iter().map(product).collect::<Vec<_>>().join(" + ");
-    let (reads, writes): (Vec<_>, Vec<_>) =
-        ((0..rows).map(row).collect(), (0..columns).map(column).collect());
-    let system =
-        ReadWriteQuorumSystem::parse(&cluster, Some(&sum(reads.clone())), Some(&sum(writes.clone())));
-    Group {
-        system: Arc::new(system.unwrap()),
-        reads: Schedule::rotation(reads),
-        writes: Schedule::rotation(writes),
-    }
-}
 
 fn config(layout: Layout, groups: Vec<Group>, limits: Limits, mutant: Option<Mutant>) -> Arc<Settled> {
     Arc::new(Config {
@@ -156,7 +135,7 @@ fn storm(
     let budget = Budget { down_at_most: 1, ..simulate::budget(&storm, nodes_count) };
     let sync = Span::new(millis(0), millis(8));
     let settings = Settings { seed, network: budget.storm, sync, ..Settings::default() };
-    let schedule = Faults::random(seed, nodes_count + CLIENTS, &budget);
+    let schedule = Schedule::random(seed, nodes_count + CLIENTS, &budget);
     let mut sim = Sim::new(actors, settings, History::default()).map_err(|error| error.to_string())?;
     sim.schedule(&schedule).map_err(|error| error.to_string())?;
     let stop = sim.run_while(Duration::from_secs(200), |sim| {
@@ -199,7 +178,7 @@ fn tiny() -> Limits {
 fn clients_see_one_store_with_every_role_crashing() {
     for seed in 0..8 {
         let limits = Limits { watermark_slots: 16, ..Limits::default() };
-        let sim = storm(seed, ALL_ROLES, vec![grid(0, 2, 2)], limits, None);
+        let sim = storm(seed, ALL_ROLES, vec![Group::grid(0, 2, 2)], limits, None);
         let sim = sim.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert_eq!(sim.observer().0.operations.len(), CLIENTS * 60);
     }
@@ -209,7 +188,7 @@ fn clients_see_one_store_with_every_role_crashing() {
 fn clients_see_one_store_with_two_groups_tiny_windows_and_snapshots() {
     let layout = Layout { acceptors: 8, batchers: 0, unbatchers: 0, read_batchers: 0, ..ALL_ROLES };
     for seed in 100..108 {
-        let sim = storm(seed, layout, vec![grid(0, 2, 2), grid(4, 2, 2)], tiny(), None);
+        let sim = storm(seed, layout, vec![Group::grid(0, 2, 2), Group::grid(4, 2, 2)], tiny(), None);
         let sim = sim.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let truncated = layout.ids(Role::Acceptor).any(|id| match sim.state(id) {
             Some(State::Acceptor(node)) => node.truncated.0 > 0,
@@ -223,7 +202,8 @@ fn clients_see_one_store_with_two_groups_tiny_windows_and_snapshots() {
 #[test]
 fn the_storm_notices_a_leader_that_lets_replicas_lag() {
     let stuck = (0..20).any(|seed| {
-        storm(seed, ALL_ROLES, vec![grid(0, 2, 2)], Limits::default(), Some(Mutant::LagUnnoticed)).is_err()
+        storm(seed, ALL_ROLES, vec![Group::grid(0, 2, 2)], Limits::default(), Some(Mutant::LagUnnoticed))
+            .is_err()
     });
     assert!(stuck);
 }
@@ -264,7 +244,7 @@ fn post(src: usize, out: Out<Actor>, queue: &mut VecDeque<(Id, Id, Msg<KeyValue>
 /// A configuration in which nothing but commands and reads is sent.
 fn quiet(layout: Layout, rows: usize, columns: usize, clients: usize) -> Arc<Settled> {
     let mut config =
-        Arc::unwrap_or_clone(config(layout, vec![grid(0, rows, columns)], Limits::default(), None));
+        Arc::unwrap_or_clone(config(layout, vec![Group::grid(0, rows, columns)], Limits::default(), None));
     config.bounds.ping = false;
     config.limits.watermark_slots = u64::MAX;
     config.known_clients = (layout.nodes()..layout.nodes() + clients).map(|id| id as u64).collect();

@@ -14,6 +14,7 @@ mod svg;
 
 pub use from_record::from_record;
 pub use from_trace::from_trace;
+pub(crate) use layout::float;
 
 /// A run to draw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -439,16 +439,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Compartmentalized<M, F> {
     }
 
     fn role(&self, id: Id) -> &'static str {
-        match self.role_of(id).0 {
-            Role::Leader => "leader",
-            Role::ProxyLeader => "proxy leader",
-            Role::Acceptor => "acceptor",
-            Role::Replica => "replica",
-            Role::Batcher => "batcher",
-            Role::Unbatcher => "unbatcher",
-            Role::ReadBatcher => "read batcher",
-            Role::Client => "client",
-        }
+        self.role_of(id).0.title()
     }
 
     fn describe_state(state: &State<M>) -> String {

@@ -299,7 +299,7 @@ pub(super) fn text_width(text: &str, size: f64) -> f64 {
     text.chars().map(width).sum::<f64>() * size
 }
 
-/// Counts in a drawing are small.
-pub(super) fn float(count: usize) -> f64 {
+/// Counts in a drawing or a figure are small.
+pub(crate) fn float(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -110,7 +110,7 @@ fn labels_of_arrows_do_not_overlap() {
             (0..arrow.lines.len()).map(move |line| {
                 let width = layout::text_width(&arrow.lines[line], layout::LABEL_SIZE);
                 let (near, far) = (arrow.to.0 - side * 17.0, arrow.to.0 - side * (17.0 + width));
-                let top = arrow.to.1 - 16.0 + 20.0 * layout::float(line);
+                let top = arrow.to.1 - 16.0 + 20.0 * float(line);
                 (near.min(far), near.max(far), top, top + layout::LABEL_SIZE)
             })
         })

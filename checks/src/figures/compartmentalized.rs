@@ -5,6 +5,7 @@
 
 use super::systems::{Shape, System, Workload};
 use super::{Costs, Drawn, Figure, Point};
+use crate::draw::float;
 use crate::error::Error;
 use parthood_protocols::compartmentalized::Consistency;
 use rayon::prelude::*;
@@ -138,7 +139,7 @@ pub fn reads(consistency: Consistency, costs: Costs) -> Result<Figure, Error> {
     };
     let mut wanted = Vec::new();
     for (replicas, (thousands, proxies)) in (2..).zip(WRITES.into_iter().zip([6, 8, 9, 10, 11])) {
-        let x = f64::from(u8::try_from(replicas).unwrap_or(u8::MAX));
+        let x = float(replicas);
         wanted.push(point("0 % reads", x, parts(THREE, proxies, replicas), writes(1_000), thousands));
     }
     for (share, column) in published {
@@ -153,7 +154,7 @@ pub fn reads(consistency: Consistency, costs: Costs) -> Result<Figure, Error> {
                 Consistency::Sequential | Consistency::Eventual => THREE,
             };
             let workload = Workload { clients: 2_000, reads: share / 100.0, consistency, skew: 0.0 };
-            let x = f64::from(u8::try_from(replicas).unwrap_or(u8::MAX));
+            let x = float(replicas);
             let series = format!("{share:.0} % reads");
             wanted.push(point(&series, x, parts(shape, proxies, replicas), workload, thousands));
         }
@@ -192,7 +193,7 @@ pub fn latency(costs: Costs) -> Result<Figure, Error> {
     let grid = parts(Shape::Grid { rows: 2, columns: 2 }, 10, 4);
     let mut wanted = Vec::new();
     for clients in [1, 10, 50, 100, 200, 300, 500, 1_000] {
-        let x = f64::from(u16::try_from(clients).unwrap_or(u16::MAX));
+        let x = float(clients);
         let (of_coupled, of_parts) = match clients {
             1 => (0.0, 3.07),
             300 => (0.0, 150.0),

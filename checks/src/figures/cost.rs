@@ -1,5 +1,6 @@
 //! What messages and commands cost: one table for all figures.
 
+use crate::draw::float;
 use parthood_protocols::client::ClientMsg;
 use parthood_protocols::state_machine::KeyValue;
 use parthood_protocols::{compartmentalized as parts, craq, multipaxos};
@@ -64,7 +65,7 @@ fn micros(micros: f64) -> Duration {
 /// How many messages a step sends to nodes other than its own.
 fn sent<A: Actor>(step: &Step<'_, A>) -> f64 {
     let sends = step.out.iter().filter(|command| matches!(command, Command::Send(dst, _) if *dst != step.id));
-    count(sends.count())
+    float(sends.count())
 }
 
 /// A received message and those sent.
@@ -83,7 +84,7 @@ impl Costs {
                         .out
                         .iter()
                         .filter(|command| matches!(command, Command::Send(_, parts::Msg::Chosen { .. })));
-                    let news = count(news.count());
+                    let news = float(news.count());
                     self.proxy_chosen * news + self.proxy_message * (handled(step) - news)
                 }
                 parts::State::Acceptor(_) => self.acceptor_message * handled(step),
@@ -97,16 +98,16 @@ impl Costs {
         let Cause::Deliver { msg, .. } = step.cause else { return 0.0 };
         let reply =
             |command: &&Command<_, _, _, _>| matches!(command, Command::Send(_, parts::Msg::Reply(_)));
-        let replies = self.replica_reply * count(step.out.iter().filter(reply).count());
+        let replies = self.replica_reply * float(step.out.iter().filter(reply).count());
         replies
             + match msg {
                 parts::Msg::Chosen { values, .. } => {
-                    self.replica_execute * count(values.iter().map(|value| value.commands().len()).sum())
+                    self.replica_execute * float(values.iter().map(|value| value.commands().len()).sum())
                 }
                 parts::Msg::Read { reads, below } => {
                     let compare = if below.0 > 0 { self.replica_compare } else { 0.0 };
                     let defer = if *below > after.replica.executed { self.replica_defer } else { 0.0 };
-                    (self.replica_read + compare + defer) * count(reads.len())
+                    (self.replica_read + compare + defer) * float(reads.len())
                 }
                 _ => 0.0,
             }
@@ -123,7 +124,7 @@ impl Costs {
                 matches!(command, Command::Send(_, multipaxos::Msg::Client(ClientMsg::Reply { .. })))
             };
             let executed = step.out.iter().filter(reply).count();
-            micros(self.coupled_message * handled(step) + self.replica_execute * count(executed))
+            micros(self.coupled_message * handled(step) + self.replica_execute * float(executed))
         })
     }
 
@@ -140,8 +141,4 @@ impl Costs {
             micros(self.chain_message * handled(step) + reads)
         })
     }
-}
-
-fn count(number: usize) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }

@@ -1,5 +1,6 @@
 //! A run of a deployment in the simulator: throughput, and who is busiest.
 
+use crate::draw::float;
 use crate::error::Error;
 use parthood_runtime::sim::{Network, Settings, Sim, Stop, Work};
 use parthood_runtime::{Cause, Observer, Runnable, Step, Wants};
@@ -11,7 +12,7 @@ const HOP: Duration = Duration::from_micros(40);
 /// Until queues have filled.
 const WARM_UP: Duration = Duration::from_millis(80);
 /// Answers that a measurement counts, and the virtual time that it takes at most.
-const ANSWERS: u64 = 20_000;
+const ANSWERS: usize = 20_000;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// What a run showed.
@@ -44,8 +45,8 @@ pub(super) struct Deployment<A: Runnable> {
 /// Counts answers and messages.
 struct Tally<A: Runnable> {
     is_answer: fn(&A::Msg) -> bool,
-    answers: u64,
-    handled: Vec<u64>,
+    answers: usize,
+    handled: Vec<usize>,
 }
 
 impl<A: Runnable> Observer<A> for Tally<A> {
@@ -57,10 +58,10 @@ impl<A: Runnable> Observer<A> for Tally<A> {
         let sent = step.out.iter().filter(|command| matches!(command, stateright::actor::Command::Send(..)));
         let received = matches!(step.cause, Cause::Deliver { .. });
         if let Some(handled) = self.handled.get_mut(usize::from(step.id)) {
-            *handled += sent.count() as u64 + u64::from(received);
+            *handled += sent.count() + usize::from(received);
         } else {
             let answer = matches!(step.cause, Cause::Deliver { msg, .. } if (self.is_answer)(msg));
-            self.answers += u64::from(answer);
+            self.answers += usize::from(answer);
         }
     }
 }
@@ -97,11 +98,6 @@ pub(super) fn measure<A: Runnable<State: 'static>>(deployment: Deployment<A>) ->
         }
     }
     let per_second = answers / took;
-    let latency_ms = float(clients as u64) / per_second * 1e3;
+    let latency_ms = float(clients) / per_second * 1e3;
     Ok(Measured { per_second, latency_ms, binding, utilization, messages })
-}
-
-#[allow(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
-fn float(number: u64) -> f64 {
-    number as f64
 }

@@ -5,14 +5,12 @@ use super::measure::{Deployment, Measured, measure};
 use crate::error::Error;
 use itertools::Itertools as _;
 use parthood_protocols::client::Client;
-use parthood_protocols::compartmentalized::{
-    self as parts, Ask, Consistency, Group, Layout, Part, Reader, Role,
-};
+use parthood_protocols::compartmentalized::{self as parts, Ask, Consistency, Group, Layout, Part, Reader};
 use parthood_protocols::faults::Correct;
 use parthood_protocols::schedule::Schedule;
 use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine as _};
 use parthood_protocols::{craq, multipaxos};
-use parthood_quorums::{Majority, NodeSet, QuorumSystem, ReadWriteQuorumSystem};
+use parthood_quorums::{Majority, NodeSet};
 use stateright::actor::Id;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,22 +74,14 @@ pub struct Workload {
 
 impl Shape {
     fn group(self) -> Group {
-        let (system, reads, writes): (Arc<dyn QuorumSystem>, Vec<NodeSet>, Vec<NodeSet>) = match self {
+        match self {
             Self::Majority(nodes) => {
-                let quorums = (0..nodes).combinations(nodes / 2 + 1).map(NodeSet::from_iter).collect_vec();
-                (Arc::new(Majority::new(nodes)), quorums.clone(), quorums)
+                let quorums = (0..nodes).combinations(nodes / 2 + 1).map(NodeSet::from_iter);
+                let turns = Schedule::rotation(quorums);
+                Group { system: Arc::new(Majority::new(nodes)), reads: turns.clone(), writes: turns }
             }
-            Self::Grid { rows, columns } => {
-                let row = |row| (0..columns).map(|column| row * columns + column).collect();
-                let column = |column| (0..rows).map(|row| row * columns + column).collect();
-                let (reads, writes) =
-                    ((0..rows).map(row).collect_vec(), (0..columns).map(column).collect_vec());
-                let system =
-                    ReadWriteQuorumSystem::of_sets(&reads, &writes).expect("a row meets every column");
-                (Arc::new(system), reads, writes)
-            }
-        };
-        Group { system, reads: Schedule::rotation(reads), writes: Schedule::rotation(writes) }
+            Self::Grid { rows, columns } => Group::grid(0, rows, columns),
+        }
     }
 
     fn acceptors(self) -> usize {
@@ -194,19 +184,9 @@ fn in_parts(
             config: config.clone(),
         }))
     };
-    let role = |id| match layout.role(Id::from(id)).0 {
-        Role::Leader => "leader",
-        Role::ProxyLeader => "proxy leader",
-        Role::Acceptor => "acceptor",
-        Role::Replica => "replica",
-        Role::Batcher => "batcher",
-        Role::Unbatcher => "unbatcher",
-        Role::ReadBatcher => "read batcher",
-        Role::Client => "client",
-    };
     Deployment {
         actors: (0..layout.nodes()).map(node).chain((0..workload.clients).map(client)).flatten().collect(),
-        roles: (0..layout.nodes()).map(role).collect(),
+        roles: (0..layout.nodes()).map(|id| layout.role(Id::from(id)).0.title()).collect(),
         work: costs.in_parts(),
         is_answer: |msg| msg.output().is_some(),
     }

@@ -5,7 +5,7 @@ use crate::faults::{Correct, Faults};
 use crate::ids::{Round, Slot};
 use crate::log::{PageLimits, ReplicaLimits};
 use crate::schedule::Schedule;
-use parthood_quorums::{NodeSet, QuorumSystem};
+use parthood_quorums::{NodeSet, QuorumSystem, ReadWriteQuorumSystem};
 use serde::{Deserialize, Serialize};
 use stateright::actor::Id;
 use std::ops::Range;
@@ -55,6 +55,22 @@ pub enum Role {
     ReadBatcher,
     /// Asks.
     Client,
+}
+
+impl Role {
+    /// Its name in words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::ProxyLeader => "proxy leader",
+            Self::Acceptor => "acceptor",
+            Self::Replica => "replica",
+            Self::Batcher => "batcher",
+            Self::Unbatcher => "unbatcher",
+            Self::ReadBatcher => "read batcher",
+            Self::Client => "client",
+        }
+    }
 }
 
 /// How many nodes there are of each role. Logical indices are dealt in the order of the roles, clients last.
@@ -142,6 +158,24 @@ pub struct Group {
 }
 
 impl Group {
+    /// A grid of acceptors from `first` on: rows read, columns write, each in turn.
+    ///
+    /// # Panics
+    /// When there is no row or no column.
+    pub fn grid(first: usize, rows: usize, columns: usize) -> Self {
+        let cell = |row, column| first + row * columns + column;
+        let row = |row| (0..columns).map(|column| cell(row, column)).collect();
+        let column = |column| (0..rows).map(|row| cell(row, column)).collect();
+        let reads: Vec<NodeSet> = (0..rows).map(row).collect();
+        let writes: Vec<NodeSet> = (0..columns).map(column).collect();
+        let system = ReadWriteQuorumSystem::of_sets(&reads, &writes).expect("a row meets every column");
+        Self {
+            system: Arc::new(system),
+            reads: Schedule::rotation(reads),
+            writes: Schedule::rotation(writes),
+        }
+    }
+
     /// The acceptors to contact for the `number`-th read.
     pub(super) fn readers(&self, number: u64) -> NodeSet {
         self.reads.pick(number).unwrap_or(self.system.nodes())
