@@ -4,6 +4,7 @@
 //! [`the_command_itself`], which finds the arguments in its environment. So what is tested is what was just built.
 
 use clap::Parser;
+use itertools::Itertools as _;
 use parthood::cli::Cli;
 use parthood::deploy::Cluster;
 use parthood::runtime::wire::Key;
@@ -103,6 +104,23 @@ impl Server {
         Self::of(&mut command(folder, arguments))
     }
 
+    /// Starts the nodes of a host as a process of their own; each life has a trace of its own.
+    pub(crate) fn of_host(
+        folder: &Path,
+        cluster: &Cluster,
+        host: usize,
+        life: u32,
+        traces: &mut Vec<PathBuf>,
+    ) -> Self {
+        let trace = format!("{host}.{life}.ndjson");
+        let mut arguments = vec!["run", "--config", "cluster.toml", "--trace", &trace];
+        for node in &hosts(cluster)[host] {
+            arguments.extend(["--node", &cluster.members[*node].name]);
+        }
+        traces.push(folder.join(&trace));
+        Self::start(folder, &arguments)
+    }
+
     /// The same for a prepared command.
     pub(crate) fn of(command: &mut Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().expect("this program starts");
@@ -149,6 +167,12 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The nodes of a cluster, host by host.
+pub(crate) fn hosts(cluster: &Cluster) -> Vec<Vec<usize>> {
+    let by_address = (0..cluster.members.len()).into_group_map_by(|node| cluster.members[*node].address);
+    by_address.into_values().sorted().collect()
 }
 
 /// Ports handed out so far: tests run side by side.

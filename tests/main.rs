@@ -10,6 +10,7 @@
 mod cli;
 mod compartmentalized;
 mod craq;
+mod decree;
 mod disk;
 mod figures;
 mod harness;

@@ -1,6 +1,6 @@
 //! Matchmaker Paxos: sentences of the paper and known failures, told step by step; storms; and a cluster of processes.
 
-use crate::harness::{Server, cluster_of, parthood};
+use crate::decree;
 use parthood::protocols::faults::{Correct, Faults, Mutated};
 use parthood::protocols::matchmaker_paxos::{
     Acceptor, Config, Matchmaker, Msg, Mutant, Node, Phase, Proposer, ProposerState, Replica, Role,
@@ -8,8 +8,6 @@ use parthood::protocols::matchmaker_paxos::{
 };
 use parthood::protocols::matchmaking::{Configuration, Round};
 use parthood::quorum_systems::{NodeSet, QuorumSystem};
-use parthood::retrace::{self, Properties};
-use parthood::simulate::{self, Storm};
 use stateright::actor::{Actor, Command, Id, Out};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -414,44 +412,10 @@ fn a_proposer_is_not_frightened_by_its_own_round() {
 
 #[test]
 fn all_clients_are_told_the_same_value_through_a_storm() {
-    let storm = Storm { protocol: "matchmaker_paxos".into(), seconds: 5, ..Storm::default() };
-    for seed in 0..40 {
-        let outcome = simulate::run(&storm, seed, None).unwrap();
-        assert_eq!((outcome.failure, outcome.answered), (None, 4), "seed {seed}");
-    }
+    decree::survives_storms("matchmaker_paxos");
 }
 
-/// Three processes with a node of each role. One is killed before the first proposal, all are killed after it.
 #[test]
 fn what_is_chosen_stays_chosen_through_kills_of_processes() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    cluster_of(folder, "matchmaker_paxos", 3, "");
-    let mut traces = Vec::new();
-    let mut start = |host: char, life: u32| {
-        let trace = format!("{host}{life}.ndjson");
-        traces.push(folder.join(&trace));
-        let nodes = ["proposer", "matchmaker", "acceptor", "replica"].map(|role| format!("{role}-{host}"));
-        let mut arguments = vec!["run", "--config", "cluster.toml", "--trace", &trace];
-        for node in &nodes {
-            arguments.extend(["--node", node]);
-        }
-        Server::start(folder, &arguments)
-    };
-    let propose = |value: &str| {
-        let arguments = ["client", "--config", "cluster.toml", "--timeout", "20", "propose", value];
-        let ended = parthood(folder, &arguments);
-        (ended.status, ended.out)
-    };
-    let [first, b, c] = [start('a', 1), start('b', 1), start('c', 1)];
-    first.kill();
-    assert_eq!(propose("blue"), (0, "blue\n".into()), "one of three may fail");
-    b.kill();
-    c.kill();
-    let again = [start('a', 2), start('b', 2)];
-    assert_eq!(propose("red"), (1, "blue\n".into()), "the chosen value is on disk");
-    again.into_iter().for_each(Server::kill);
-    let replayed = retrace::check(&traces).unwrap();
-    assert_eq!((replayed.finding, replayed.starts), (None, 20));
-    assert!(matches!(replayed.properties, Properties::Evaluated { .. }));
+    decree::survives_kills("matchmaker_paxos");
 }

@@ -1,12 +1,11 @@
 //! Paxos: sentences of the paper that need no search, told step by step; storms; and a cluster of processes.
 
-use crate::harness::{Server, cluster_of, parthood};
+use crate::decree;
+use crate::harness::{cluster_of, parthood};
 use parthood::protocols::faults::Correct;
 use parthood::protocols::ids::Round;
 use parthood::protocols::paxos::{Acceptor, Config, Msg, Node, Proposer, State, Storage, Vote};
 use parthood::quorum_systems::Majority;
-use parthood::retrace::{self, Properties};
-use parthood::simulate::{self, Storm};
 use stateright::actor::{Actor, Command, Id, Out};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -133,47 +132,19 @@ fn a_chosen_value_is_told_to_every_client_that_asks() {
 
 #[test]
 fn all_clients_are_told_the_same_value_through_a_storm() {
-    let storm = Storm { protocol: "paxos".into(), seconds: 5, ..Storm::default() };
-    for seed in 0..40 {
-        let outcome = simulate::run(&storm, seed, None).unwrap();
-        assert_eq!((outcome.failure, outcome.answered), (None, 4), "seed {seed}");
-    }
+    decree::survives_storms("paxos");
 }
 
-/// Three processes, each a proposer and an acceptor. One is killed before the first proposal, all are killed after it.
 #[test]
 fn what_is_chosen_stays_chosen_through_kills_of_processes() {
+    decree::survives_kills("paxos");
+}
+
+#[test]
+fn commands_of_a_store_are_refused_with_advice() {
     let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    cluster_of(folder, "paxos", 3, "");
-    let mut traces = Vec::new();
-    let mut start = |host: char, life: u32| {
-        let trace = format!("{host}{life}.ndjson");
-        traces.push(folder.join(&trace));
-        let nodes = [format!("proposer-{host}"), format!("acceptor-{host}")];
-        Server::start(
-            folder,
-            &["run", "--config", "cluster.toml", "--node", &nodes[0], "--node", &nodes[1], "--trace", &trace],
-        )
-    };
-    let propose = |value: &str| {
-        let ended =
-            parthood(folder, &["client", "--config", "cluster.toml", "--timeout", "20", "propose", value]);
-        (ended.status, ended.out)
-    };
-    let first = [start('a', 1), start('b', 1), start('c', 1)];
-    let [a, b, c] = first;
-    a.kill();
-    assert_eq!(propose("blue"), (0, "blue\n".into()), "two of three acceptors are a quorum");
-    b.kill();
-    c.kill();
-    let again = [start('a', 2), start('b', 2)];
-    assert_eq!(propose("red"), (1, "blue\n".into()), "the chosen value is on disk");
-    again.into_iter().for_each(Server::kill);
-    let replayed = retrace::check(&traces).unwrap();
-    assert_eq!((replayed.finding, replayed.starts), (None, 10));
-    assert!(matches!(replayed.properties, Properties::Evaluated { .. }));
-    let refused = parthood(folder, &["client", "--config", "cluster.toml", "get", "k"]);
+    cluster_of(folder.path(), "paxos", 3, "");
+    let refused = parthood(folder.path(), &["client", "--config", "cluster.toml", "get", "k"]);
     assert_eq!(refused.status, 2);
     assert!(refused.err.contains("parthood client propose VALUE"), "{}", refused.err);
 }

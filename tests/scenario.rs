@@ -1,8 +1,7 @@
 //! A deployed cluster through everything that can go wrong: kill -9 of the leader and of a follower, restarts from disk,
 //! a node that is cut off for a while; and the reckoning afterwards.
 
-use crate::harness::{Server, cluster, cluster_of};
-use itertools::Itertools as _;
+use crate::harness::{Server, cluster, cluster_of, hosts};
 use parthood::bench::{self, History, HistoryVerdict, Load, Measured};
 use parthood::deploy::{self, ClientOptions, Cluster, KvClient, ServeOptions};
 use parthood::models::linearizability::{Operation, Return};
@@ -10,29 +9,10 @@ use parthood::protocols::state_machine::KeyValueCommand;
 use parthood::retrace::{self, Properties};
 use parthood::runtime::udp::Faults;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn pause(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
-}
-
-/// The nodes of a cluster, host by host.
-fn hosts(cluster: &Cluster) -> Vec<Vec<usize>> {
-    let by_address = (0..cluster.members.len()).into_group_map_by(|node| cluster.members[*node].address);
-    by_address.into_values().sorted().collect()
-}
-
-/// Starts the nodes of a host as a process of their own; each life has a trace of its own.
-fn start(folder: &Path, cluster: &Cluster, host: usize, life: u32, traces: &mut Vec<PathBuf>) -> Server {
-    let trace = format!("{host}.{life}.ndjson");
-    let mut arguments = vec!["run", "--config", "cluster.toml", "--trace", &trace];
-    for node in &hosts(cluster)[host] {
-        arguments.extend(["--node", &cluster.members[*node].name]);
-    }
-    let server = Server::start(folder, &arguments);
-    traces.push(folder.join(&trace));
-    server
 }
 
 /// Three hosts with a node of every role: the first and the second are killed and restarted, the third is cut off.
@@ -42,8 +22,8 @@ fn three_processes_survive_kills_and_a_partition_and_lose_nothing(protocol: &str
     let file = cluster_of(folder, protocol, 3, "\n[limits]\nsnapshot_slots = 512\nretained_slots = 256\n");
     let description = Cluster::load(&file).unwrap();
     let mut traces = Vec::new();
-    let leader = start(folder, &description, 0, 1, &mut traces);
-    let follower = start(folder, &description, 1, 1, &mut traces);
+    let leader = Server::of_host(folder, &description, 0, 1, &mut traces);
+    let follower = Server::of_host(folder, &description, 1, 1, &mut traces);
     // The third host lives in this process, so that its links can be cut.
     traces.push(folder.join("2.1.ndjson"));
     let options = ServeOptions { trace: traces.last().cloned(), ..ServeOptions::default() };
@@ -62,11 +42,11 @@ fn three_processes_survive_kills_and_a_partition_and_lose_nothing(protocol: &str
     pause(800);
     leader.kill();
     pause(1_000);
-    let leader = start(folder, &description, 0, 2, &mut traces);
+    let leader = Server::of_host(folder, &description, 0, 2, &mut traces);
     pause(800);
     follower.kill();
     pause(500);
-    let follower = start(folder, &description, 1, 2, &mut traces);
+    let follower = Server::of_host(folder, &description, 1, 2, &mut traces);
     pause(800);
     third.handles[0].set_faults(Faults { isolated: true, ..Faults::default() });
     pause(800);
