@@ -15,7 +15,7 @@
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
 //! [`sessions`] (exactly-once), [`client`] (the client role), [`decree`] (the client of a single decree), [`log`] (votes,
-//! phase 1, replicas and snapshots), [`matchmaking`] (rounds with configurations of their own), [`schedule`] (which quorum is contacted when), [`durable`] (how storage is written down cheaply) and
+//! phase 1, replicas and snapshots), [`graph`] (a graph of commands instead of a log, and its executor), [`matchmaking`] (rounds with configurations of their own), [`schedule`] (which quorum is contacted when), [`durable`] (how storage is written down cheaply) and
 //! [`faults`] (how a mutant is made without costing the real protocol anything).
 
 pub mod client;
@@ -25,6 +25,7 @@ pub mod craq;
 pub mod decree;
 pub mod durable;
 pub mod faults;
+pub mod graph;
 pub mod ids;
 pub mod log;
 pub mod matchmaker_paxos;
