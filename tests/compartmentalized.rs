@@ -1,4 +1,4 @@
-//! `MultiPaxos` in parts, beyond the exhaustive rows: storms over all roles at once, and the message law.
+//! `MultiPaxos` in parts, beyond the exhaustive rows: storms over all roles at once.
 
 use itertools::Itertools as _;
 use parthood::simulate::{self, ClientHistory, Storm};
@@ -11,12 +11,10 @@ use parthood_protocols::compartmentalized::{
 };
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::log::ReplicaState;
-use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine};
+use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, StateMachine};
 use parthood_runtime::sim::{Budget, Schedule, Settings, Sim, Span, Stop};
 use parthood_runtime::{Observer, Step, Wants};
-use stateright::actor::{Actor as _, Command, Id, Out};
-use std::borrow::Cow;
-use std::collections::VecDeque;
+use stateright::actor::Id;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,126 +204,4 @@ fn the_storm_notices_a_leader_that_lets_replicas_lag() {
             .is_err()
     });
     assert!(stuck);
-}
-
-/// Runs all messages to their end in the order of sending, without timers, and counts what each node handles.
-fn tally(actors: &[Actor]) -> Vec<u64> {
-    let mut handled = vec![0_u64; actors.len()];
-    let mut queue = VecDeque::new();
-    let mut states = vec![];
-    for (id, actor) in actors.iter().enumerate() {
-        let mut out = Out::new();
-        states.push(actor.on_start(Id::from(id), &None, &mut out));
-        post(id, out, &mut queue, &mut handled);
-    }
-    while let Some((src, dst, msg)) = queue.pop_front() {
-        let at = usize::from(dst);
-        handled[at] += 1;
-        let mut out = Out::new();
-        let mut state = Cow::Borrowed(&states[at]);
-        actors[at].on_msg(dst, &mut state, src, msg, &mut out);
-        if let Cow::Owned(state) = state {
-            states[at] = state;
-        }
-        post(at, out, &mut queue, &mut handled);
-    }
-    handled
-}
-
-fn post(src: usize, out: Out<Actor>, queue: &mut VecDeque<(Id, Id, Msg<KeyValue>)>, handled: &mut [u64]) {
-    for command in out {
-        if let Command::Send(dst, msg) = command {
-            handled[src] += 1;
-            queue.push_back((Id::from(src), dst, msg));
-        }
-    }
-}
-
-/// A configuration in which nothing but commands and reads is sent.
-fn quiet(layout: Layout, rows: usize, columns: usize, clients: usize) -> Arc<Settled> {
-    let mut config =
-        Arc::unwrap_or_clone(config(layout, vec![Group::grid(0, rows, columns)], Limits::default(), None));
-    config.bounds.ping = false;
-    config.limits.watermark_slots = u64::MAX;
-    config.known_clients = (layout.nodes()..layout.nodes() + clients).map(|id| id as u64).collect();
-    Arc::new(config)
-}
-
-fn total(handled: &[u64], layout: Layout, role: Role) -> u64 {
-    layout.ids(role).map(|id| handled[usize::from(id)]).sum()
-}
-
-/// The message law of a loss-free, thrifty run: a leader handles 2 messages a command, the proxy leaders together
-/// `1 + 2q + n`, each acceptor of a grid `2 / columns`, each replica `1 + 1/n`. (Section 4 of the paper, per command.)
-#[test]
-fn writes_cost_what_the_message_law_says() {
-    for (rows, columns, replicas, proxies) in [(2, 2, 2, 1), (2, 2, 4, 10), (3, 2, 3, 4), (2, 4, 5, 3)] {
-        let layout = Layout {
-            leaders: 2,
-            proxies,
-            acceptors: rows * columns,
-            replicas,
-            batchers: 0,
-            unbatchers: 0,
-            read_batchers: 0,
-        };
-        let (clients, each) = (5, 24);
-        let config = quiet(layout, rows, columns, clients);
-        let script = |client| (0..each).map(|number| put(client, number)).collect::<Vec<_>>();
-        let clients_of = (0..clients).map(|number| client(&config, number, true, script(number)));
-        // All turn to the first leader: the law is about commands that reach the active one.
-        let clients_of = clients_of.map(|actor| match actor {
-            Node::Client(mut reader) => {
-                reader.writer.first_contact = 0;
-                Node::Client(reader)
-            }
-            other => other,
-        });
-        let actors: Vec<Actor> = nodes(&config).chain(clients_of).collect();
-        let handled = tally(&actors);
-        let commands = (clients * each) as u64;
-        let (q, n) = (rows as u64, replicas as u64);
-        assert_eq!(handled[0], 2 * commands, "the active leader");
-        assert_eq!(handled[1], 0, "the other leader");
-        assert_eq!(total(&handled, layout, Role::ProxyLeader), commands * (1 + 2 * q + n));
-        for acceptor in layout.ids(Role::Acceptor) {
-            assert_eq!(handled[usize::from(acceptor)] * columns as u64, 2 * commands, "{acceptor:?}");
-        }
-        for replica in layout.ids(Role::Replica) {
-            assert_eq!(handled[usize::from(replica)] * n, commands * (n + 1), "{replica:?}");
-        }
-    }
-}
-
-/// Rows scale reads: each acceptor handles `2 / rows` messages a read, each replica `2 / n`, leaders and proxies none.
-#[test]
-fn reads_cost_what_the_message_law_says() {
-    let (rows, columns, replicas) = (3, 2, 4);
-    let layout = Layout {
-        leaders: 2,
-        proxies: 2,
-        acceptors: rows * columns,
-        replicas,
-        batchers: 0,
-        unbatchers: 0,
-        read_batchers: 0,
-    };
-    let (clients, each) = (4, 24);
-    let config = quiet(layout, rows, columns, clients);
-    let script = || (0..each).map(|_| KeyValueCommand::Get(Bytes::from("key"))).collect::<Vec<_>>();
-    let actors: Vec<Actor> =
-        nodes(&config).chain((0..clients).map(|number| client(&config, number, true, script()))).collect();
-    let handled = tally(&actors);
-    let reads = (clients * each) as u64;
-    assert_eq!(total(&handled, layout, Role::Leader) + total(&handled, layout, Role::ProxyLeader), 0);
-    for acceptor in layout.ids(Role::Acceptor) {
-        assert_eq!(handled[usize::from(acceptor)] * rows as u64, 2 * reads, "{acceptor:?}");
-    }
-    for replica in layout.ids(Role::Replica) {
-        assert_eq!(handled[usize::from(replica)] * replicas as u64, 2 * reads, "{replica:?}");
-    }
-}
-
-fn put(client: usize, number: usize) -> KeyValueCommand {
-    KeyValueCommand::Put(Bytes::from(&format!("{client}")), Bytes::from(&format!("{number}")))
 }

@@ -1,6 +1,7 @@
 //! The papers' figures from simulated runs: every published number, and the shapes.
 
-use parthood::figures::{self, Costs, Figure, Point};
+use itertools::iproduct;
+use parthood::figures::{self, Batching, Costs, Figure, Parts, Point, Shape, Target};
 use parthood_protocols::compartmentalized::Consistency;
 
 /// The points of a series in order.
@@ -34,6 +35,27 @@ fn one_part_after_the_other_is_the_bottleneck() {
 }
 
 #[test]
+fn batches_move_the_bottleneck_to_the_replies() {
+    let figure = figures::batched(Costs::default()).unwrap();
+    assert_eq!(off(&figure), None);
+    let steps: Vec<_> =
+        figure.points.iter().map(|point| (point.measured.binding, point.measured.per_second)).collect();
+    assert!(steps[1..5].iter().all(|(binding, _)| *binding == "unbatcher"), "{steps:?}");
+    assert!(steps[5..].iter().all(|(binding, _)| *binding == "batcher"), "{steps:?}");
+    // Four times, says the paper, for three unbatchers.
+    let gain = steps[4].1 / steps[0].1;
+    assert!((gain / 4.0 - 1.0).abs() < 0.1, "{gain}");
+}
+
+#[test]
+fn larger_values_cost_their_bytes() {
+    let figure = figures::values(Costs::default()).unwrap();
+    assert_eq!(off(&figure), None);
+    let free = Costs { byte: 0.0, ..Costs::default() };
+    assert!(off(&figures::values(free).unwrap()).is_some(), "bytes that cost nothing go unnoticed");
+}
+
+#[test]
 fn reads_scale_with_replicas_and_weaker_ones_more() {
     let coupled = figures::ablation(Costs::default()).unwrap().points[0].measured.per_second;
     let [linearizable, sequential, eventual] =
@@ -63,4 +85,52 @@ fn a_hot_key_slows_a_chain_and_not_leaderless_reads() {
     let parts = series(&figure, "compartmentalized");
     let (first, last) = (parts[0].measured.per_second, parts[8].measured.per_second);
     assert!((first / last - 1.0).abs() < 0.03, "{first} and {last}");
+}
+
+fn target(per_second: f64, reads: f64) -> Target {
+    let consistency = Some(Consistency::Linearizable);
+    Target { per_second, reads, consistency, value_bytes: 16, f: 1, busy: 0.9 }
+}
+
+/// The plan knows the message law only; the actors know nothing of it.
+#[test]
+fn a_planned_deployment_does_what_it_is_planned_for() {
+    let costs = Costs::default();
+    let weak = Target { consistency: Some(Consistency::Eventual), ..target(300_000.0, 0.9) };
+    for target in [target(300_000.0, 0.9), target(400_000.0, 0.0), weak] {
+        let parts = figures::plan(&target, &costs).unwrap();
+        let busiest = parts.counts().map(|(role, _)| parts.busy(role, &target, &costs)).fold(0.0, f64::max);
+        let foretold = target.per_second / busiest;
+        let measured = parts.run(&target, costs).unwrap().per_second;
+        assert!(measured >= target.per_second, "{parts:?}: {measured}");
+        assert!((measured / foretold - 1.0).abs() < 0.1, "{parts:?}: {measured}, not {foretold}");
+    }
+}
+
+/// Every smaller deployment is tried.
+#[test]
+fn no_smaller_deployment_does_it() {
+    let costs = Costs::default();
+    for target in [target(120_000.0, 0.5), target(180_000.0, 0.0)] {
+        let found = figures::plan(&target, &costs).unwrap();
+        let machines = found.layout().nodes();
+        let batches = iproduct!([10, 50, 100, 500], 2..6, 2..6)
+            .map(|(commands, batchers, unbatchers)| Batching { batchers, unbatchers, commands })
+            .chain([Batching::NONE]);
+        for (batching, proxies, replicas, rows, columns) in iproduct!(batches, 2..16, 2..8, 2..5, 2..5) {
+            let parts =
+                Parts { leaders: 2, proxies, shape: Shape::Grid { rows, columns }, replicas, batching };
+            let smaller = parts.layout().nodes() < machines;
+            assert!(!(smaller && parts.keeps_up(&target, &costs)), "{parts:?} is smaller than {found:?}");
+        }
+        assert!(found.keeps_up(&target, &costs));
+    }
+}
+
+#[test]
+fn a_plan_that_cannot_be_had_names_the_role_that_ends_it() {
+    let error = figures::plan(&target(1e6, 0.0), &Costs::default()).unwrap_err().to_string();
+    assert!(error.contains("every replica executes every write, which ends at 7"), "{error}");
+    let log = Target { consistency: None, ..target(1e6, 0.9) };
+    assert!(figures::plan(&log, &Costs::default()).is_err(), "reads through the log are writes");
 }

@@ -16,6 +16,7 @@ mod figures;
 mod harness;
 mod manifest;
 mod matchmaker_paxos;
+mod message_law;
 mod multipaxos;
 mod paxos;
 mod quorums;

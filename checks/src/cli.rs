@@ -347,15 +347,58 @@ pub struct SimulateArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         parthood figures compartmentalized            into results/figures/compartmentalized\n  \
-        parthood figures --out /tmp/figures --json\n\n\
+        parthood figures --out /tmp/figures --json\n  \
+        parthood figures plan --target 1000000 --reads 0.9\n\n\
         Every node is a server that works off its queue, as fast as the paper's machines. The published numbers stand\n\
         beside ours, with the relative error and the busiest node.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct FiguresArgs {
+    /// Something else than the figures.
+    #[command(subcommand)]
+    pub verb: Option<FiguresVerb>,
     /// The paper; all of them if none is named.
     pub paper: Option<String>,
     /// The folder of the CSV and SVG files.
     #[arg(long, value_name = "FOLDER", default_value = "results/figures")]
     pub out: PathBuf,
+    /// How results are written.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What else the machines of the figures are good for.
+#[derive(Debug, Subcommand)]
+pub enum FiguresVerb {
+    /// Finds the cheapest deployment of `compartmentalized` for a throughput.
+    Plan(PlanArgs),
+}
+
+/// Arguments of `figures plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        parthood figures plan --target 1000000 --reads 0.9\n  \
+        parthood figures plan --target 200000 --f 2 --busy 0.7 --json\n\n\
+        Machines are those of the figures, one to a node. Loads follow from the number of messages that a node handles per\n\
+        command; the last line is what the simulated actors do.")]
+pub struct PlanArgs {
+    /// Commands per second.
+    #[arg(long, value_name = "COMMANDS")]
+    pub target: f64,
+    /// The share of commands that are reads, from 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub reads: f64,
+    /// What reads promise, or that they take the way of writes.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Reads::Linearizable)]
+    pub consistency: Reads,
+    /// The bytes of a value.
+    #[arg(long, value_name = "BYTES", default_value_t = 16)]
+    pub value_bytes: usize,
+    /// How many nodes of each role may fail.
+    #[arg(long, value_name = "F", default_value_t = 1)]
+    pub f: usize,
+    /// The largest share of its time that a node may work, above 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    pub busy: f64,
     /// How results are written.
     #[command(flatten)]
     pub output: Output,

@@ -30,6 +30,7 @@ use crate::error::Error;
 use parthood_models as models;
 use parthood_protocols::client::{Client, ClientMsg, ClientState};
 use parthood_protocols::command::CommandId;
+use parthood_protocols::compartmentalized::Consistency;
 use parthood_protocols::durable::Durable;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_runtime::{LOCAL_APPLICATION, Runnable};
@@ -141,6 +142,18 @@ pub enum Reads {
     Sequential,
     /// Past the log; shows the state after some prefix of the log.
     Eventual,
+}
+
+impl Reads {
+    /// What reads past the log promise.
+    pub fn consistency(self) -> Option<Consistency> {
+        match self {
+            Self::Log => None,
+            Self::Linearizable => Some(Consistency::Linearizable),
+            Self::Sequential => Some(Consistency::Sequential),
+            Self::Eventual => Some(Consistency::Eventual),
+        }
+    }
 }
 
 /// What can be done with any deployable protocol.

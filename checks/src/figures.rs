@@ -8,12 +8,14 @@
 mod compartmentalized;
 mod cost;
 mod measure;
+mod plan;
 mod systems;
 
-pub use compartmentalized::{ablation, latency, reads, skew};
+pub use compartmentalized::{ablation, batched, latency, reads, skew, values};
 pub use cost::Costs;
 pub use measure::Measured;
-pub use systems::{Shape, System, Workload};
+pub use plan::{Target, plan};
+pub use systems::{Batching, Parts, Shape, System, Workload};
 
 use crate::chart::{self, Bar, Frame, Line, Segment};
 use itertools::Itertools as _;

@@ -1,7 +1,9 @@
 //! `parthood figures`
 
+mod plan;
+
 use super::{Console, Tone};
-use crate::cli::FiguresArgs;
+use crate::cli::{FiguresArgs, FiguresVerb};
 use crate::error::{Error, Status};
 use crate::figures::{self, Costs, Figure, Measured};
 use crate::files;
@@ -16,6 +18,8 @@ const PAPERS: [(&str, &[Make]); 1] = [(
     "compartmentalized",
     &[
         figures::ablation,
+        figures::batched,
+        figures::values,
         figures::latency,
         |costs| figures::reads(Consistency::Linearizable, costs),
         |costs| figures::reads(Consistency::Sequential, costs),
@@ -25,6 +29,9 @@ const PAPERS: [(&str, &[Make]); 1] = [(
 )];
 
 pub(super) fn run(args: &FiguresArgs) -> Result<Status, Error> {
+    if let Some(FiguresVerb::Plan(args)) = &args.verb {
+        return plan::run(args);
+    }
     let console = Console::new();
     let wanted = match &args.paper {
         None => PAPERS.to_vec(),

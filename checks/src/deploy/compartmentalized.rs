@@ -7,7 +7,7 @@ use super::{
 use parthood_models as models;
 use parthood_protocols::command::CommandId;
 use parthood_protocols::compartmentalized::{
-    Ask, Bounds, Config, Consistency, Layout, Msg, Node, Part, Reader, Role, State,
+    Ask, Bounds, Config, Layout, Msg, Node, Part, Reader, Role, State,
 };
 use parthood_protocols::faults::Correct;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput, StateMachine};
@@ -44,15 +44,6 @@ fn config(cluster: &Cluster) -> Arc<Config> {
         bounds: Bounds::default(),
         faults: Correct,
     })
-}
-
-fn consistency(reads: Reads) -> Option<Consistency> {
-    match reads {
-        Reads::Log => None,
-        Reads::Linearizable => Some(Consistency::Linearizable),
-        Reads::Sequential => Some(Consistency::Sequential),
-        Reads::Eventual => Some(Consistency::Eventual),
-    }
 }
 
 impl Deployable for Compartmentalized {
@@ -117,7 +108,7 @@ impl Replicates for Compartmentalized {
     /// A client that turns to batchers if there are any, else to leaders.
     fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
         let config = config(cluster);
-        let (read, turn) = (consistency(role.reads), role.turn);
+        let (read, turn) = (role.reads.consistency(), role.turn);
         let contacts = if config.layout.batchers > 0 { Role::Batcher } else { Role::Leader };
         let first = usize::from(config.layout.id(contacts, 0));
         let mut writer = client(first..first + config.layout.count(contacts), cluster, role);

@@ -3,7 +3,7 @@
 //! Published numbers are those of the raw data where there are any. Sizes are as in the data: with reads a grid of as many
 //! rows as replicas and two columns, weak reads with three acceptors.
 
-use super::systems::{Shape, System, Workload};
+use super::systems::{Batching, Parts, Shape, System, Workload};
 use super::{Costs, Drawn, Figure, Point};
 use crate::draw::float;
 use crate::error::Error;
@@ -11,7 +11,9 @@ use parthood_protocols::compartmentalized::Consistency;
 use rayon::prelude::*;
 
 const THREE: Shape = Shape::Majority(3);
-const COUPLED: System = System::Coupled { servers: 3 };
+const COUPLED: System = System::Coupled { servers: 3, batch: 1 };
+/// As in the paper's experiments.
+const VALUE_BYTES: usize = 16;
 /// The coupled curve of the paper is that of an earlier draft, with another state machine and other machines.
 const COUPLED_DOUBT: &str = "measured with another state machine and other machines, says the raw data";
 
@@ -26,23 +28,28 @@ struct Wanted {
 }
 
 fn writes(clients: usize) -> Workload {
-    Workload { clients, reads: 0.0, consistency: Consistency::Linearizable, skew: 0.0 }
+    let consistency = Consistency::Linearizable;
+    Workload { clients, reads: 0.0, consistency, skew: 0.0, value_bytes: VALUE_BYTES }
 }
 
 fn parts(shape: Shape, proxies: usize, replicas: usize) -> System {
-    System::Parts { shape, proxies, replicas }
+    System::Parts(Parts { leaders: 2, shape, proxies, replicas, batching: Batching::NONE })
 }
 
 /// What a system is, in words.
 fn label(system: &System) -> String {
     match system {
-        System::Coupled { servers } => format!("{servers} servers"),
-        System::Parts { shape, proxies, replicas } => {
-            let acceptors = match shape {
-                Shape::Majority(nodes) => format!("{nodes} acceptors"),
-                Shape::Grid { rows, columns } => format!("a {rows}x{columns} grid"),
+        System::Unreplicated => "one server".into(),
+        System::Coupled { servers, batch: 1 } => format!("{servers} servers"),
+        System::Coupled { servers, batch } => format!("{servers} servers, batches of {batch}"),
+        System::Parts(Parts { leaders, shape, proxies, replicas, batching }) => {
+            let &Batching { batchers, unbatchers, commands } = batching;
+            let batches = if commands > 1 {
+                format!(", {batchers} batchers of {commands}, {unbatchers} unbatchers")
+            } else {
+                String::new()
             };
-            format!("2 leaders, {proxies} proxy leaders, {acceptors}, {replicas} replicas")
+            format!("{leaders} leaders, {proxies} proxy leaders, {shape}, {replicas} replicas{batches}")
         }
         System::Chain { nodes } => format!("a chain of {nodes}"),
     }
@@ -51,8 +58,12 @@ fn label(system: &System) -> String {
 /// What a system is, in a few letters.
 fn tick(system: &System) -> String {
     match system {
+        System::Unreplicated => "alone".into(),
         System::Coupled { .. } => "coupled".into(),
-        System::Parts { proxies, replicas, .. } => format!("{proxies} + {replicas}"),
+        System::Parts(Parts { batching, .. }) if batching.commands > 1 => {
+            format!("{} / {}", batching.commands, batching.unbatchers)
+        }
+        System::Parts(Parts { proxies, replicas, .. }) => format!("{proxies} + {replicas}"),
         System::Chain { nodes } => format!("chain {nodes}"),
     }
 }
@@ -105,6 +116,51 @@ pub fn ablation(costs: Costs) -> Result<Figure, Error> {
     Ok(Figure { drawn: Drawn::Bars, ..measure("ablation", title, x, wanted.collect(), costs)? })
 }
 
+/// The same with batches: their size first, then unbatchers (section 7.3 and figure 9). Batches are of 40 where commands are
+/// not taken apart, as in the paper.
+///
+/// # Errors
+/// When a run comes to a stop.
+pub fn batched(costs: Costs) -> Result<Figure, Error> {
+    let batches = |commands, unbatchers| {
+        let batching = Batching { batchers: 2, unbatchers, commands };
+        System::Parts(Parts { leaders: 2, shape: THREE, proxies: 2, replicas: 2, batching })
+    };
+    let published = [
+        (System::Coupled { servers: 3, batch: 40 }, 214.0),
+        (batches(10, 2), 292.0),
+        (batches(50, 2), 357.0),
+        (batches(100, 2), 446.0),
+        (batches(100, 3), 706.0),
+        (batches(100, 4), 730.0),
+        (batches(100, 5), 729.0),
+    ];
+    let wanted = (0_u8..).zip(published).map(|(step, (system, thousands))| Wanted {
+        doubt: matches!(system, System::Coupled { .. }).then_some(COUPLED_DOUBT),
+        ..point("writes", step.into(), system, writes(4_000), thousands)
+    });
+    let (title, x) = ("Batches, and more to take them apart", "commands in a batch / unbatchers");
+    Ok(Figure { drawn: Drawn::Bars, ..measure("batched", title, x, wanted.collect(), costs)? })
+}
+
+/// Larger values (section 7.1).
+///
+/// # Errors
+/// When a run comes to a stop.
+pub fn values(costs: Costs) -> Result<Figure, Error> {
+    let grid = parts(Shape::Grid { rows: 2, columns: 2 }, 10, 4);
+    let published = [(16, 150.0, 250.0), (100, 136.0, 207.0), (1_000, 58.0, 75.0)];
+    let wanted = published.into_iter().flat_map(|(value_bytes, of_parts, alone)| {
+        let workload = Workload { value_bytes, ..writes(1_000) };
+        let x = float(value_bytes);
+        [
+            point("compartmentalized", x, grid.clone(), workload, of_parts),
+            point("unreplicated", x, System::Unreplicated, workload, alone),
+        ]
+    });
+    measure("values", "Larger values", "bytes in a value", wanted.collect(), costs)
+}
+
 /// Shares of reads in percent, and thousands of commands per second for two to six replicas.
 type Published = [(f64, [f64; 5]); 3];
 
@@ -153,7 +209,7 @@ pub fn reads(consistency: Consistency, costs: Costs) -> Result<Figure, Error> {
                 Consistency::Linearizable => Shape::Grid { rows: replicas, columns: 2 },
                 Consistency::Sequential | Consistency::Eventual => THREE,
             };
-            let workload = Workload { clients: 2_000, reads: share / 100.0, consistency, skew: 0.0 };
+            let workload = Workload { reads: share / 100.0, consistency, ..writes(2_000) };
             let x = float(replicas);
             let series = format!("{share:.0} % reads");
             wanted.push(point(&series, x, parts(shape, proxies, replicas), workload, thousands));
@@ -173,7 +229,7 @@ pub fn skew(costs: Costs) -> Result<Figure, Error> {
     let mut wanted = Vec::new();
     for (eighths, thousands) in (0_u8..).zip(CHAIN) {
         let skew = f64::from(eighths) / 8.0;
-        let workload = Workload { clients: 2_000, reads: 0.95, consistency: Consistency::Linearizable, skew };
+        let workload = Workload { reads: 0.95, skew, ..writes(2_000) };
         let grid = parts(Shape::Grid { rows: 6, columns: 2 }, 3, 6);
         wanted.push(point("compartmentalized", skew, grid, workload, PARTS));
         let fewer = Workload { clients: 500, ..workload };

@@ -2,8 +2,9 @@
 
 use crate::draw::float;
 use parthood_protocols::client::ClientMsg;
-use parthood_protocols::state_machine::KeyValue;
-use parthood_protocols::{compartmentalized as parts, craq, multipaxos};
+use parthood_protocols::command;
+use parthood_protocols::state_machine::{KeyValue, KeyValueCommand};
+use parthood_protocols::{compartmentalized as parts, craq, multipaxos, unreplicated};
 use parthood_runtime::sim::Work;
 use parthood_runtime::{Cause, Step};
 use stateright::actor::{Actor, Command};
@@ -21,8 +22,18 @@ pub struct Costs {
     pub proxy_chosen: f64,
     /// An acceptor receives or sends anything. Not fitted: taken as a proxy leader's.
     pub acceptor_message: f64,
-    /// A replica receives and executes a command.
-    pub replica_execute: f64,
+    /// A batcher receives a command or sends a batch.
+    pub batcher_message: f64,
+    /// An unbatcher receives a batch of replies.
+    pub unbatcher_batch: f64,
+    /// An unbatcher sends a reply.
+    pub unbatcher_reply: f64,
+    /// A replica receives what is chosen for a slot.
+    pub replica_slot: f64,
+    /// A replica executes a command.
+    pub replica_command: f64,
+    /// A byte of a value is received and stored.
+    pub byte: f64,
     /// A replica replies to a command or a read.
     pub replica_reply: f64,
     /// A replica receives and executes a read.
@@ -33,6 +44,10 @@ pub struct Costs {
     pub replica_defer: f64,
     /// A coupled server sends or receives anything. Calibrated: with it the coupled protocol has the paper's throughput.
     pub coupled_message: f64,
+    /// The same of a client's message, if commands are batched. Calibrated.
+    pub coupled_batched: f64,
+    /// An unreplicated server receives, executes and answers a command.
+    pub unreplicated_command: f64,
     /// A node of a chain sends or receives anything.
     pub chain_message: f64,
     /// A node of a chain looks through its pending writes before it answers a read.
@@ -46,12 +61,19 @@ impl Default for Costs {
             proxy_message: 3.2,
             proxy_chosen: 8.5,
             acceptor_message: 3.2,
-            replica_execute: 5.9,
+            batcher_message: 2.65,
+            unbatcher_batch: 46.0,
+            unbatcher_reply: 3.8,
+            replica_slot: 4.68,
+            replica_command: 1.05,
+            byte: 0.0105,
             replica_reply: 2.8,
             replica_read: 5.9,
             replica_compare: 1.2,
             replica_defer: 3.1,
             coupled_message: 5.7,
+            coupled_batched: 1.65,
+            unreplicated_command: 3.8,
             chain_message: 4.25,
             chain_read: 8.1,
         }
@@ -73,7 +95,25 @@ fn handled<A: Actor>(step: &Step<'_, A>) -> f64 {
     sent(step) + if matches!(step.cause, Cause::Deliver { .. }) { 1.0 } else { 0.0 }
 }
 
+/// The bytes of the value that a command brings.
+fn bytes(command: &command::Command<KeyValueCommand>) -> f64 {
+    match &command.op {
+        command::Operation::Apply(KeyValueCommand::Put(_, value)) => float(value.as_slice().len()),
+        _ => 0.0,
+    }
+}
+
 impl Costs {
+    /// What steps of an unreplicated server cost.
+    pub(super) fn unreplicated(self) -> Work<unreplicated::Node<KeyValue>> {
+        Box::new(move |step| match step.cause {
+            Cause::Deliver { msg: ClientMsg::Request(command), .. } => {
+                micros(self.unreplicated_command + self.byte * bytes(command))
+            }
+            _ => Duration::ZERO,
+        })
+    }
+
     /// What steps of the protocol in parts cost. Clients work for free.
     pub(super) fn in_parts(self) -> Work<parts::Node<KeyValue>> {
         Box::new(move |step| {
@@ -88,6 +128,8 @@ impl Costs {
                     self.proxy_chosen * news + self.proxy_message * (handled(step) - news)
                 }
                 parts::State::Acceptor(_) => self.acceptor_message * handled(step),
+                parts::State::Batcher(_) => self.batcher_message * handled(step),
+                parts::State::Unbatcher => self.unbatcher_batch + self.unbatcher_reply * sent(step),
                 parts::State::Replica(replica) => self.replica(step, replica),
                 _ => 0.0,
             })
@@ -96,13 +138,16 @@ impl Costs {
 
     fn replica(self, step: &Step<'_, parts::Node<KeyValue>>, after: &parts::ReplicaNode<KeyValue>) -> f64 {
         let Cause::Deliver { msg, .. } = step.cause else { return 0.0 };
-        let reply =
-            |command: &&Command<_, _, _, _>| matches!(command, Command::Send(_, parts::Msg::Reply(_)));
+        let reply = |command: &&Command<_, _, _, _>| {
+            matches!(command, Command::Send(_, parts::Msg::Reply(_) | parts::Msg::Replies(_)))
+        };
         let replies = self.replica_reply * float(step.out.iter().filter(reply).count());
         replies
             + match msg {
                 parts::Msg::Chosen { values, .. } => {
-                    self.replica_execute * float(values.iter().map(|value| value.commands().len()).sum())
+                    let commands = values.iter().flat_map(|value| value.commands());
+                    self.replica_slot * float(values.len())
+                        + commands.map(|command| self.execute(command)).sum::<f64>()
                 }
                 parts::Msg::Read { reads, below } => {
                     let compare = if below.0 > 0 { self.replica_compare } else { 0.0 };
@@ -113,8 +158,12 @@ impl Costs {
             }
     }
 
-    /// What steps of the coupled protocol cost.
-    pub(super) fn coupled(self) -> Work<multipaxos::Node<KeyValue>> {
+    fn execute(self, command: &command::Command<KeyValueCommand>) -> f64 {
+        self.replica_command + self.byte * bytes(command)
+    }
+
+    /// What steps of the coupled protocol cost, with commands in batches or without.
+    pub(super) fn coupled(self, batched: bool) -> Work<multipaxos::Node<KeyValue>> {
         Box::new(move |step| {
             if matches!(step.after, multipaxos::State::Client(_)) {
                 return Duration::ZERO;
@@ -123,8 +172,26 @@ impl Costs {
             let reply = |command: &&Command<_, _, _, _>| {
                 matches!(command, Command::Send(_, multipaxos::Msg::Client(ClientMsg::Reply { .. })))
             };
-            let executed = step.out.iter().filter(reply).count();
-            micros(self.coupled_message * handled(step) + self.replica_execute * float(executed))
+            let replies = float(step.out.iter().filter(reply).count());
+            let (requests, received) = match step.cause {
+                Cause::Deliver { msg: multipaxos::Msg::Client(ClientMsg::Request(command)), .. } => {
+                    (1.0, self.byte * bytes(command))
+                }
+                _ => (0.0, 0.0),
+            };
+            let of_clients = requests + replies;
+            let (client_message, slots) = if batched {
+                (self.coupled_batched, replies.min(1.0))
+            } else {
+                (self.coupled_message, replies)
+            };
+            micros(
+                self.coupled_message * (handled(step) - of_clients)
+                    + client_message * of_clients
+                    + received
+                    + self.replica_slot * slots
+                    + self.replica_command * replies,
+            )
         })
     }
 

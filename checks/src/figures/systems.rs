@@ -2,47 +2,97 @@
 
 use super::cost::Costs;
 use super::measure::{Deployment, Measured, measure};
+use crate::draw::float;
 use crate::error::Error;
 use itertools::Itertools as _;
 use parthood_protocols::client::Client;
-use parthood_protocols::compartmentalized::{self as parts, Ask, Consistency, Group, Layout, Part, Reader};
+use parthood_protocols::compartmentalized::{
+    self as parts, Ask, Consistency, Group, Layout, Part, Reader, Role,
+};
 use parthood_protocols::faults::Correct;
 use parthood_protocols::schedule::Schedule;
 use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine as _};
-use parthood_protocols::{craq, multipaxos};
+use parthood_protocols::{craq, multipaxos, unreplicated};
 use parthood_quorums::{Majority, NodeSet};
 use stateright::actor::Id;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than any run: nothing is lost, so nothing need be sent again, and nobody stands for election.
 const NEVER: Duration = Duration::from_secs(3_600);
-/// Values and keys are as in the paper's experiments.
-const VALUE_BYTES: usize = 16;
+/// Keys are as in the paper's experiments.
 const KEYS: u64 = 10_000;
+/// Batches are sent when they are full: with enough clients, long before this.
+const BATCH_DUE: Duration = Duration::from_millis(20);
+/// Slots in flight at a coupled leader that batches; what comes meanwhile is the next batch.
+const BATCHES_IN_FLIGHT: usize = 8;
 
 /// What is deployed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum System {
+    /// [`unreplicated`]: one server.
+    Unreplicated,
     /// [`multipaxos`] with so many servers.
     Coupled {
         /// The servers.
         servers: usize,
+        /// The most commands in a slot.
+        batch: usize,
     },
     /// [`parts`].
-    Parts {
-        /// How the acceptors are arranged.
-        shape: Shape,
-        /// How many proxy leaders.
-        proxies: usize,
-        /// How many replicas.
-        replicas: usize,
-    },
+    Parts(Parts),
     /// [`craq`] with so many nodes.
     Chain {
         /// The nodes.
         nodes: usize,
     },
+}
+
+/// A deployment of [`parts`], in which every role is there as often as it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// How many leaders, one of them active.
+    pub leaders: usize,
+    /// How many proxy leaders.
+    pub proxies: usize,
+    /// How the acceptors are arranged.
+    pub shape: Shape,
+    /// How many replicas.
+    pub replicas: usize,
+    /// How commands are batched.
+    pub batching: Batching,
+}
+
+impl Parts {
+    /// How many of each role.
+    pub fn layout(&self) -> Layout {
+        Layout {
+            leaders: self.leaders,
+            proxies: self.proxies,
+            acceptors: self.shape.acceptors(),
+            replicas: self.replicas,
+            batchers: self.batching.batchers,
+            unbatchers: self.batching.unbatchers,
+            read_batchers: 0,
+        }
+    }
+}
+
+/// How commands are batched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// The nodes that collect commands.
+    pub batchers: usize,
+    /// The nodes that deal out replies.
+    pub unbatchers: usize,
+    /// The commands in a batch.
+    pub commands: usize,
+}
+
+impl Batching {
+    /// Every command has a slot of its own.
+    pub const NONE: Self = Self { batchers: 0, unbatchers: 0, commands: 1 };
 }
 
 /// How acceptors are arranged. One quorum is contacted at a time, each in turn.
@@ -70,6 +120,17 @@ pub struct Workload {
     pub consistency: Consistency,
     /// The share of commands that concern one hot key.
     pub skew: f64,
+    /// The bytes of a value.
+    pub value_bytes: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Majority(nodes) => write!(f, "{nodes} acceptors"),
+            Self::Grid { rows, columns } => write!(f, "a {rows}x{columns} grid"),
+        }
+    }
 }
 
 impl Shape {
@@ -84,10 +145,35 @@ impl Shape {
         }
     }
 
-    fn acceptors(self) -> usize {
+    /// The number of acceptors.
+    pub fn acceptors(self) -> usize {
         match self {
             Self::Majority(nodes) => nodes,
             Self::Grid { rows, columns } => rows * columns,
+        }
+    }
+
+    /// The members of a write quorum.
+    pub(super) fn write_quorum(self) -> usize {
+        match self {
+            Self::Majority(nodes) => nodes / 2 + 1,
+            Self::Grid { rows, .. } => rows,
+        }
+    }
+
+    /// The share of the write quorums that an acceptor is a member of, which take turns.
+    pub(super) fn share_of_writes(self) -> f64 {
+        match self {
+            Self::Majority(nodes) => float(nodes / 2 + 1) / float(nodes),
+            Self::Grid { columns, .. } => 1.0 / float(columns),
+        }
+    }
+
+    /// The same of read quorums.
+    pub(super) fn share_of_reads(self) -> f64 {
+        match self {
+            Self::Majority(_) => self.share_of_writes(),
+            Self::Grid { rows, .. } => 1.0 / float(rows),
         }
     }
 }
@@ -99,26 +185,37 @@ impl System {
     /// When the run comes to a stop, which is a bug.
     pub fn run(&self, workload: &Workload, costs: Costs) -> Result<Measured, Error> {
         match *self {
-            Self::Coupled { servers } => measure(coupled(servers, workload, costs)),
-            Self::Parts { shape, proxies, replicas } => {
-                let acceptors = shape.acceptors();
-                let layout = Layout {
-                    leaders: 2,
-                    proxies,
-                    acceptors,
-                    replicas,
-                    batchers: 0,
-                    unbatchers: 0,
-                    read_batchers: 0,
-                };
-                measure(in_parts(layout, shape.group(), workload, costs))
-            }
+            Self::Unreplicated => measure(unreplicated(workload, costs)),
+            Self::Coupled { servers, batch } => measure(coupled(servers, batch, workload, costs)),
+            Self::Parts(deployed) => measure(in_parts(deployed, workload, costs)),
             Self::Chain { nodes } => measure(chain(nodes, workload, costs)),
         }
     }
 }
 
-fn coupled(servers: usize, workload: &Workload, costs: Costs) -> Deployment<multipaxos::Node<KeyValue>> {
+fn unreplicated(workload: &Workload, costs: Costs) -> Deployment<unreplicated::Node<KeyValue>> {
+    let server = unreplicated::Server {
+        known_clients: known(1, workload),
+        lanes_max: workload.clients,
+        faults: Correct,
+    };
+    let client = |number| unreplicated::Node::Client(writer(0..1, workload.script(number)));
+    Deployment {
+        actors: std::iter::once(unreplicated::Node::Server(server))
+            .chain((0..workload.clients).map(client))
+            .collect(),
+        roles: vec!["server"],
+        work: costs.unreplicated(),
+        is_answer: |msg| msg.output().is_some(),
+    }
+}
+
+fn coupled(
+    servers: usize,
+    batch: usize,
+    workload: &Workload,
+    costs: Costs,
+) -> Deployment<multipaxos::Node<KeyValue>> {
     let timing =
         multipaxos::Timing { election: NEVER..2 * NEVER, ping: NEVER, resend: NEVER, catch_up: NEVER };
     let config = Arc::new(multipaxos::Config {
@@ -126,8 +223,8 @@ fn coupled(servers: usize, workload: &Workload, costs: Costs) -> Deployment<mult
         groups: vec![Arc::new(Majority::new(servers))],
         known_clients: known(servers, workload),
         limits: multipaxos::Limits {
-            window_slots: 1 << 16,
-            batch_commands: 1,
+            window_slots: if batch > 1 { BATCHES_IN_FLIGHT } else { 1 << 16 },
+            batch_commands: batch,
             ..multipaxos::Limits::default()
         },
         timing,
@@ -140,31 +237,31 @@ fn coupled(servers: usize, workload: &Workload, costs: Costs) -> Deployment<mult
     Deployment {
         actors: (0..servers).map(server).chain((0..workload.clients).map(client)).collect(),
         roles: vec!["server"; servers],
-        work: costs.coupled(),
+        work: costs.coupled(batch > 1),
         is_answer: |msg| matches!(msg, multipaxos::Msg::Client(msg) if msg.output().is_some()),
     }
 }
 
-fn in_parts(
-    layout: Layout,
-    group: Group,
-    workload: &Workload,
-    costs: Costs,
-) -> Deployment<parts::Node<KeyValue>> {
+fn in_parts(deployed: Parts, workload: &Workload, costs: Costs) -> Deployment<parts::Node<KeyValue>> {
+    let layout = deployed.layout();
     let timing = parts::Timing {
         election: NEVER..2 * NEVER,
         ping: NEVER,
         resend: NEVER,
         catch_up: NEVER,
-        ..parts::Timing::default()
+        batch: BATCH_DUE,
     };
     let config = Arc::new(parts::Config {
         layout,
-        groups: vec![group],
+        groups: vec![deployed.shape.group()],
         saves_needed: 2,
         known_clients: known(layout.nodes(), workload),
         read_scheme: parts::ReadScheme::Timed,
-        limits: parts::Limits { batch_commands: 1, ..parts::Limits::default() },
+        limits: parts::Limits {
+            batch_commands: deployed.batching.commands,
+            batch_bytes: usize::MAX,
+            ..parts::Limits::default()
+        },
         timing,
         bounds: parts::Bounds::default(),
         faults: Correct,
@@ -173,11 +270,20 @@ fn in_parts(
         let (role, index) = layout.role(Id::from(id));
         parts::Node::of(role, Part { index, lost_storage: false, config: config.clone() })
     };
+    let contacts = match layout.batchers {
+        0 => 0..1,
+        batchers => layout.ids(Role::Batcher).next().map_or(0..1, |first| {
+            let first = usize::from(first);
+            first..first + batchers
+        }),
+    };
     let client = |number: usize| {
         let read = Some(workload.consistency);
         let ask = |command| Ask { read: read.filter(|_| KeyValue::is_read(&command)), command };
+        let mut writer = writer(contacts.clone(), vec![]);
+        writer.first_contact = number % writer.contacts.len();
         Some(parts::Node::Client(Reader {
-            writer: writer(0..1, vec![]),
+            writer,
             script: workload.script(number).into_iter().map(ask).collect(),
             read,
             turn: number as u64,
@@ -244,6 +350,7 @@ impl Workload {
             random ^= random << 17;
             f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
         };
+        let value = Bytes::from(&vec![b'v'; self.value_bytes]);
         let command = |_| {
             let hot = fraction() < self.skew;
             #[allow(
@@ -257,7 +364,7 @@ impl Workload {
             if fraction() < self.reads {
                 KeyValueCommand::Get(key)
             } else {
-                KeyValueCommand::Put(key, Bytes::from(&format!("{number:0>VALUE_BYTES$}")))
+                KeyValueCommand::Put(key, value.clone())
             }
         };
         (0..(COMMANDS / self.clients).max(200)).map(command).collect()

@@ -93,7 +93,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    const fn counts(self) -> [(Role, usize); 7] {
+    /// Each role with the number of its nodes, in the order of their ids.
+    pub const fn counts(self) -> [(Role, usize); 7] {
         [
             (Role::Leader, self.leaders),
             (Role::ProxyLeader, self.proxies),

@@ -228,8 +228,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaNode<M>, M, F> {
         let executed = self.state.replica.executed;
         if executed >= below || self.breaks(Mutant::ReadWithoutWaiting) {
             let mut replies = vec![];
+            let turn = reads.first().map_or(0, |read| read.id.seq);
             self.answer_reads(reads, executed, &mut replies);
-            self.reply(replies);
+            self.reply_in_turn(turn, replies);
         } else if self.state.deferred.len() + reads.len() <= limit {
             for read in reads {
                 self.state.deferred.insert((below, read.id), read.command);
@@ -275,10 +276,15 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaNode<M>, M, F> {
         }
     }
 
-    /// Replies to clients, several at once through an unbatcher if there is one.
+    /// Replies to commands, and to the reads that waited for them.
     fn reply(&mut self, replies: Vec<Reply<M::Output>>) {
-        let batch = self.config.limits.batch_commands.max(1);
         let turn = replies.first().map_or(0, |reply| reply.below.0 / self.layout().replicas as u64);
+        self.reply_in_turn(turn, replies);
+    }
+
+    /// Replies to clients, several at once through an unbatcher if there is one.
+    fn reply_in_turn(&mut self, turn: u64, replies: Vec<Reply<M::Output>>) {
+        let batch = self.config.limits.batch_commands.max(1);
         match self.config.turn(Role::Unbatcher, turn).filter(|_| replies.len() > 1) {
             Some(unbatcher) => {
                 for part in replies.chunks(batch) {
