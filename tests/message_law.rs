@@ -218,7 +218,7 @@ proptest! {
         let asks = consistency == Consistency::Linearizable;
         // With several groups an idle log must be filled before such a read is answered, which has its price.
         let groups = if asks { 1 } else { deployed.groups };
-        let deployed = Deployed { batch, groups, ..deployed };
+        let deployed = Deployed { groups, batch, ..deployed };
         let Deployed { rows, columns, replicas, unbatchers, read_batchers, .. } = deployed;
         let (reads, handled) = deployed.run(Question::Read(consistency));
         let handled = |role| deployed.of_role(role, &handled);

@@ -145,7 +145,7 @@ impl Costs {
         replies
             + match msg {
                 parts::Msg::Chosen { values, .. } => {
-                    let commands = values.iter().flat_map(|value| value.commands());
+                    let commands = values.iter().flat_map(command::Value::commands);
                     self.replica_slot * float(values.len())
                         + commands.map(|command| self.execute(command)).sum::<f64>()
                 }

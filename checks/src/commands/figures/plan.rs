@@ -1,7 +1,7 @@
 //! `parthood figures plan`
 
 use crate::cli::PlanArgs;
-use crate::commands::{Console, Tone, grouped};
+use crate::commands::{Console, Tone};
 use crate::error::{Error, Status};
 use crate::figures::{self, Costs, Target};
 use serde_json::json;
@@ -42,8 +42,8 @@ pub(super) fn run(args: &PlanArgs) -> Result<Status, Error> {
             console.line(format_args!("  {count:>3} x {:<14} {busy:>5.1} % busy", role.title()))?;
         }
         console.line(format_args!(
-            "simulated, as fast as it goes: {} commands/s, {} {:.0} % busy",
-            grouped(measured.per_second.round() as usize),
+            "simulated, as fast as it goes: {:.1} k/s, {} {:.0} % busy",
+            measured.per_second / 1e3,
             measured.binding,
             measured.utilization * 100.0
         ))?;
