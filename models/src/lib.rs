@@ -46,6 +46,7 @@ mod state;
 mod stateright_model;
 mod symmetry;
 mod system;
+pub mod tile_ledger;
 mod transition;
 pub mod unreplicated;
 pub mod votes;

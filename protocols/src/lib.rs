@@ -12,6 +12,7 @@
 //! | `MultiPaxos` in parts | [`compartmentalized`] | the same, sections 3 to 5 |
 //! | a chain with reads at every node | [`craq`] | the same, section 10 |
 //! | Paxos whose acceptors change from round to round | [`matchmaker_paxos`] | "Matchmaker Paxos: A Reconfigurable Consensus Protocol", sections 3 and 5 |
+//! | tasks of a reconstruction, each done once | [`tile_ledger`] | ours, for the decomposition of arXiv:2110.07857 |
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
 //! [`sessions`] (exactly-once), [`client`] (the client role), [`decree`] (the client of a single decree), [`log`] (votes,
@@ -35,4 +36,5 @@ pub mod paxos;
 pub mod schedule;
 pub mod sessions;
 pub mod state_machine;
+pub mod tile_ledger;
 pub mod unreplicated;

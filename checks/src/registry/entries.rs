@@ -7,6 +7,7 @@ use parthood_models::craq::Craq;
 use parthood_models::matchmaker_paxos::MatchmakerPaxos;
 use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
+use parthood_models::tile_ledger::TileLedger;
 use parthood_models::unreplicated::Unreplicated;
 use parthood_models::{Protocol as Checked, System};
 use serde::de::DeserializeOwned;
@@ -54,6 +55,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, single decree",
         manifest: include_str!("../../manifest/matchmaker_paxos.toml"),
         model: |row| model(row, MatchmakerPaxos::new),
+    },
+    Protocol {
+        name: "tile_ledger",
+        title: "tasks of a reconstruction at workers, each iteration from all of the last",
+        paper: "Distributed Reconstruction Algorithm for Electron Tomography with Multiple-scattering Samples",
+        manifest: include_str!("../../manifest/tile_ledger.toml"),
+        model: |row| model(row, TileLedger::new),
     },
 ];
 

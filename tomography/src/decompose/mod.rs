@@ -16,10 +16,9 @@
 //! of those of its columns; the *whole* is defined as the sum over canonical blocks in canonical order ([`Blocked`]), so
 //! that any assignment of blocks to workers and any order of arrival gives its bits.
 //!
-//! [`Ledger`] is who does what: tasks, leases, results that arrive twice, workers that are lost. [`Pool`] runs it.
+//! [`parthood_ledger::Ledger`] is who does what: tasks, leases, results that arrive twice, workers that are lost. [`Pool`] runs it.
 
 mod columns;
-mod ledger;
 mod pool;
 mod rows;
 #[cfg(test)]
@@ -27,6 +26,5 @@ mod tests;
 pub(crate) mod wire;
 
 pub use columns::{Blocked, Columns, order_bound, serve_columns};
-pub use ledger::{Answer, Lease, Ledger};
 pub use pool::{Pool, serve};
 pub use rows::{Part, partition};

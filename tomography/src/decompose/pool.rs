@@ -4,9 +4,9 @@
 //! the assignment first, and keys every result by its task: order of arrival, repetition and loss of workers leave no
 //! trace in what [`Pool::run`] returns.
 
-use super::ledger::{Answer, Lease, Ledger};
 use crate::comm::{Comm, Event};
 use crate::{Error, Result};
+use parthood_ledger::{Answer, Lease, Ledger};
 use std::collections::{BTreeMap, BTreeSet};
 
 const WORK: u8 = 0;
@@ -104,7 +104,7 @@ impl<C: Comm> Pool<C> {
             for worker in idle {
                 let turn = turns.entry(worker).or_default();
                 let wish = wish(worker, *turn).map(|index| first + index as u64);
-                let Some(lease) = ledger.lease(worker, wish) else { break };
+                let Some(lease) = ledger.lease(worker as u64, wish) else { break };
                 *turn += 1;
                 match self.comm.send(worker, frame(WORK, lease, &tasks[(lease.task - first) as usize])) {
                     Ok(()) => drop(self.busy.insert(worker)),
@@ -156,7 +156,7 @@ impl<C: Comm> Pool<C> {
     fn lose(&mut self, worker: usize, ledger: &mut Ledger<blake3::Hash>) {
         self.alive.remove(&worker);
         self.busy.remove(&worker);
-        ledger.lose(worker);
+        ledger.lose(worker as u64);
     }
 }
 

@@ -8,11 +8,15 @@
 //! 3. The tasks of a worker that is lost become free.
 //!
 //! So re-execution after a loss, late results of a worker thought lost, and deliveries that repeat do no harm.
+//!
+//! A package of its own, since two others have nothing else in common: workers of one process run it as it stands, and
+//! the actor that is model-checked and kept by a cluster (`tile_ledger`) adds messages, iterations and restarts.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A permission to do a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lease {
     /// The task.
     pub task: u64,
@@ -33,15 +37,15 @@ pub enum Answer {
     Unknown,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum State<H> {
     Free,
-    Leased(usize),
+    Leased(u64),
     Done(H),
 }
 
 /// The tasks of one round. `H` is the hash of a result.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ledger<H> {
     tasks: BTreeMap<u64, (State<H>, u32)>,
 }
@@ -53,12 +57,20 @@ impl<H: Copy + Eq> Ledger<H> {
     }
 
     /// Leases a task to a worker: `wish` if it is free, else the first free one.
-    pub fn lease(&mut self, worker: usize, wish: Option<u64>) -> Option<Lease> {
+    pub fn lease(&mut self, worker: u64, wish: Option<u64>) -> Option<Lease> {
         let is_free = |task: &u64| self.tasks.get(task).is_some_and(|(state, _)| *state == State::Free);
         let task = wish.filter(is_free).or_else(|| self.tasks.keys().copied().find(is_free))?;
         let (state, epoch) = self.tasks.get_mut(&task)?;
         (*state, *epoch) = (State::Leased(worker), *epoch + 1);
         Some(Lease { task, epoch: *epoch })
+    }
+
+    /// The leases that are held, in the order of tasks, and by whom.
+    pub fn held(&self) -> impl Iterator<Item = (u64, Lease)> {
+        self.tasks.iter().filter_map(|(task, (state, epoch))| match state {
+            State::Leased(worker) => Some((*worker, Lease { task: *task, epoch: *epoch })),
+            State::Free | State::Done(_) => None,
+        })
     }
 
     /// Takes note of a result.
@@ -74,13 +86,24 @@ impl<H: Copy + Eq> Ledger<H> {
         }
     }
 
-    /// Frees the tasks of a lost worker.
-    pub fn lose(&mut self, worker: usize) {
+    /// The result of each task that has one, in the order of tasks.
+    pub fn results(&self) -> impl Iterator<Item = (u64, H)> {
+        self.tasks.iter().filter_map(|(task, (state, _))| match state {
+            State::Done(hash) => Some((*task, *hash)),
+            State::Free | State::Leased(_) => None,
+        })
+    }
+
+    /// Frees the tasks of a lost worker; whether it had any.
+    pub fn lose(&mut self, worker: u64) -> bool {
+        let mut had = false;
         for (state, _) in self.tasks.values_mut() {
             if *state == State::Leased(worker) {
                 *state = State::Free;
+                had = true;
             }
         }
+        had
     }
 
     /// How many tasks are not done.
@@ -98,14 +121,15 @@ mod tests {
         let mut ledger = Ledger::new([1, 2]);
         let first = ledger.lease(0, Some(2)).unwrap();
         assert_eq!(first, Lease { task: 2, epoch: 1 });
-        ledger.lose(0);
+        assert_eq!(ledger.held().collect::<Vec<_>>(), [(0, first)]);
+        assert!(ledger.lose(0) && !ledger.lose(0));
         assert_eq!(ledger.lease(1, Some(2)), Some(Lease { task: 2, epoch: 2 }));
         assert_eq!(ledger.done(2, 'a'), Answer::Accepted, "late, of the lost worker's epoch, and as good");
         assert_eq!(ledger.done(2, 'a'), Answer::Duplicate);
         assert_eq!(ledger.done(2, 'b'), Answer::Diverged);
         assert_eq!(ledger.done(3, 'a'), Answer::Unknown);
-        ledger.lose(1);
-        assert_eq!(ledger.remaining(), 1, "losing a worker does not undo what is done");
+        assert!(!ledger.lose(1), "losing a worker does not undo what is done");
+        assert_eq!((ledger.remaining(), ledger.results().collect()), (1, vec![(2, 'a')]));
         assert_eq!(
             ledger.lease(1, Some(2)),
             Some(Lease { task: 1, epoch: 1 }),
