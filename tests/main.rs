@@ -23,5 +23,6 @@ mod quorums;
 mod scenario;
 mod strategy;
 mod tidy;
+mod tile_ledger;
 mod tomo;
 mod unreplicated;

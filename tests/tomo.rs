@@ -419,3 +419,57 @@ fn a_full_disk_leaves_nothing_under_a_final_name() {
     assert!(ended.err.contains("rec.mrc.checkpoint: cannot write"), "{ended:?}");
     assert_eq!(names(folder), before);
 }
+
+#[test]
+fn every_format_goes_all_the_way() {
+    let folder = clay();
+    let folder = folder.path();
+    let solve = ["--planes", "16", "--iterations", "4"];
+    done(folder, &[&["reconstruct", "tilts.mrc", "-o", "rec.mrc"], &solve[..]].concat());
+    for format in ["npy", "tif", "zarr"] {
+        let [volume, series, result] = ["clay", "tilts", "rec"].map(|name| format!("{name}.{format}"));
+        done(folder, &["phantom", &volume, "--size", "28,40,16", "--seed", "3"]);
+        let pixel = if format == "npy" { &["--pixel", "2"][..] } else { &[] };
+        done(folder, &[&["project", &volume, &series, "--tilts=-60:60:6"], pixel].concat());
+        done(folder, &[&["reconstruct", &series, "-o", &result], &solve[..], pixel].concat());
+        let compared = json(folder, &["compare", "rec.mrc", &result, "--no-fsc", "--bits"]);
+        assert_eq!(compared["bits_that_differ"], 0, "{format}: {compared}");
+        done(folder, &[&["view", &result, "-o", "view"], pixel].concat());
+    }
+    refused(
+        folder,
+        &["reconstruct", "tilts.npy", "-o", "r.npy", "--planes", "16"],
+        2,
+        &["tilts.npy: the pixel size"],
+    );
+    fs::write(folder.join("bad.tif"), b"II*\0 and nothing more").unwrap();
+    refused(folder, &["compare", "bad.tif", "rec.mrc"], 2, &["bad.tif: the TIFF is "]);
+    refused(folder, &["compare", "absent.zarr", "rec.mrc"], 4, &["absent.zarr/.zarray: cannot open"]);
+    let huge = ["phantom", "huge.mrc", "--size", "30000,30000,30000"];
+    refused(folder, &huge, 4, &["huge.mrc: about ", " MiB are needed on its disk", "make room"]);
+}
+
+#[test]
+fn what_was_recorded_other_than_noted_is_found() {
+    let folder = folder();
+    let folder = folder.path();
+    let optics = ["--kv", "300", "--underfocus"];
+    done(folder, &["phantom", "clay.mrc", "--size", "40,48,16"]);
+    done(
+        folder,
+        &[&["project", "clay.mrc", "tilts.mrc", "--tilts=-60:60:20"], &optics[..], &["1650"]].concat(),
+    );
+    let refine = ["refine", "tilts.mrc", "clay.mrc", "-o", "better"];
+    let said = json(folder, &[&refine[..], &optics, &["1500"]].concat());
+    assert!(said["misfit"][1].as_f64().unwrap() < 0.2 * said["misfit"][0].as_f64().unwrap(), "{said}");
+    let foci = fs::read_to_string(folder.join("better.foci")).unwrap();
+    let foci: Vec<f64> = foci.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(foci.len() == 7 && foci.iter().all(|focus| (focus - 1650.0).abs() < 25.0), "{foci:?}");
+    let xf = fs::read_to_string(folder.join("better.xf")).unwrap();
+    assert_eq!(xf.lines().count(), 7);
+    let solve = ["reconstruct", "tilts.mrc", "-o", "rec.mrc", "--planes", "16", "--iterations", "2"];
+    done(folder, &[&solve[..], &["--kv", "300", "--foci", "better.foci", "--xf", "better.xf"]].concat());
+    fs::write(folder.join("few.foci"), "1500\n").unwrap();
+    let few = [&solve[..], &["--kv", "300", "--foci", "few.foci"]].concat();
+    refused(folder, &few, 2, &["few.foci: the number of tilts is 1", "7, the number"]);
+}

@@ -70,6 +70,14 @@ impl Place {
     }
 }
 
+impl From<Place> for Transform {
+    fn from(place: Place) -> Self {
+        // Either is the other's inverse, and of the same form.
+        let Place { matrix, shift } = Place::from(Self { matrix: place.matrix, shift: place.shift });
+        Self { matrix, shift }
+    }
+}
+
 impl From<Transform> for Place {
     /// A transform of IMOD leads from the camera to the aligned image; this is the way back.
     fn from(Transform { matrix: [[a, b], [c, d]], shift: [x, y] }: Transform) -> Self {
@@ -171,6 +179,12 @@ mod tests {
         };
         let aligned = forth(transform.matrix, transform.shift, point);
         let back = forth(place.matrix, place.shift, aligned);
+        let again = Transform::from(place);
+        let off = |left: f64, right: f64| (left - right).abs() > 1e-12;
+        assert!(
+            !again.matrix.iter().flatten().zip(transform.matrix.iter().flatten()).any(|(l, r)| off(*l, *r))
+        );
+        assert!(!again.shift.iter().zip(transform.shift).any(|(left, right)| off(*left, right)));
         assert!((back[0] - 3.0).abs() < 1e-12 && (back[1] + 2.0).abs() < 1e-12, "{back:?}");
     }
 }

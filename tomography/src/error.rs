@@ -73,6 +73,19 @@ pub enum Error {
         /// What the system answered.
         why: String,
     },
+    /// A disk has less room than what is to be written.
+    #[error(
+        "{}: about {needed_mib} MiB are needed on its disk, {free_mib} MiB are free; make room, or write elsewhere",
+        path.display()
+    )]
+    Room {
+        /// The file.
+        path: PathBuf,
+        /// How much is to be written, in MiB.
+        needed_mib: u64,
+        /// How much is free, in MiB.
+        free_mib: u64,
+    },
     /// A worker that others wait for is gone.
     #[error("worker {rank} is gone; start the run again, or with fewer workers")]
     Lost {

@@ -9,17 +9,19 @@ pub mod log_record;
 pub mod quorum_expression;
 mod run;
 pub mod trace;
+pub mod volume;
 
 /// A target: its name, what it does with an input, and inputs to begin with.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("datagram", datagram::run, datagram::seeds),
     ("log_record", log_record::run, log_record::seeds),
     ("quorum_expression", quorum_expression::run, quorum_expression::seeds),
     ("cluster_file", cluster_file::run, cluster_file::seeds),
     ("trace", trace::run, trace::seeds),
+    ("volume", volume::run, volume::seeds),
 ];
 
 #[cfg(test)]

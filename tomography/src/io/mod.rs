@@ -5,24 +5,42 @@
 //! its target, brought to disk and renamed ([`replace`]): under a final name there is a whole file or none.
 //!
 //! ```text
-//! mrc      volumes and tilt series (MRC2014, with IMOD's additions)
+//! source   any format of volumes and tilt series, by the name of a file:
+//! mrc        MRC2014, with IMOD's additions
+//! npy        arrays of NumPy
+//! tiff       stacks of grey pages
+//! zarr       OME-Zarr, chunks at several scales
 //! angles   one tilt angle per line (.tlt, .rawtlt)
 //! xf       one alignment of an image per line (.xf)
+//! foci     the defoci of one tilt per line (.foci)
 //! mdoc     what SerialEM notes of each image
 //! checkpoint  what a solver needs to go on after an interruption
 //! ```
 
 pub mod angles;
 pub mod checkpoint;
+pub mod foci;
 pub mod mdoc;
 pub mod mrc;
+pub mod npy;
+mod partial;
+mod room;
+#[cfg(test)]
+mod round_trips;
+mod source;
+pub mod tiff;
 pub mod xf;
+mod zarr;
+
+pub use room::check_room;
+pub use source::{Format, Order, Sections, Source, write, write_sections};
 
 use crate::{Error, Result};
+use partial::Temporary;
 use std::fmt::Display;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// No text file of this module is longer; a longer one is something else.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
@@ -48,35 +66,18 @@ pub(crate) fn refused(path: &Path, doing: &'static str) -> impl Fn(io::Error) ->
     move |error| Error::File { path: path.clone(), doing, why: error.to_string() }
 }
 
-/// A temporary file that is removed unless it got its final name.
-struct Temporary {
-    path: PathBuf,
-    renamed: bool,
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.renamed {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
 /// Writes a file whole or not at all: what `fill` writes goes to a temporary file in the same folder, which replaces
 /// `path` once all of it is on disk. If anything fails, whatever was under `path` is still there.
 ///
 /// # Errors
 /// Those of `fill`; [`Error::File`] if the system refuses, as on a full disk.
 pub fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
-    let (mut temporary, file) = temporary(path)?;
+    let (mut temporary, file) = Temporary::beside(path)?;
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     fill(&mut writer)?;
     let file = writer.into_inner().map_err(|error| refused(path, "write")(error.into_error()))?;
     file.sync_all().map_err(refused(path, "write"))?;
-    std::fs::rename(&temporary.path, path).map_err(refused(path, "rename the finished file"))?;
-    temporary.renamed = true;
-    let folder = temporary.path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused(path, "sync the folder"))
+    temporary.rename(path)
 }
 
 /// Fails if a file of this name could not be written: before the work, and not after it.
@@ -84,30 +85,22 @@ pub fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()
 /// # Errors
 /// [`Error::File`] if the system refuses a file in its folder.
 pub fn check_writable(path: &Path) -> Result<()> {
-    if path.is_dir() {
+    let replaceable = Format::of(path) == Format::Zarr && path.join(".zgroup").exists();
+    if path.is_dir() && !replaceable {
         return Err(content(path, "the name", "that of a folder", "that of a file"));
     }
-    temporary(path).map(drop)
+    Temporary::beside(path).map(drop)
 }
 
-/// A new file beside a path, under a name that no other writer has.
-fn temporary(path: &Path) -> Result<(Temporary, File)> {
-    let Some(name) = path.file_name() else {
-        return Err(content(path, "the name", "empty", "that of a file"));
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut attempt = 0;
-    loop {
-        let mut unique = std::ffi::OsString::from(".");
-        unique.push(name);
-        unique.push(format!(".{}-{attempt}.partial", std::process::id()));
-        let candidate = folder.join(unique);
-        match OpenOptions::new().write(true).create_new(true).open(&candidate) {
-            Ok(file) => return Ok((Temporary { path: candidate, renamed: false }, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
-            Err(error) => return Err(refused(path, "create a file beside it")(error)),
-        }
-    }
+/// The BLAKE3 hash of a file.
+///
+/// # Errors
+/// [`Error::File`] if the system refuses.
+pub fn hash(path: &Path) -> Result<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new();
+    let file = File::open(path).map_err(refused(path, "open"))?;
+    hasher.update_reader(file).map_err(refused(path, "read"))?;
+    Ok(*hasher.finalize().as_bytes())
 }
 
 /// A text file.

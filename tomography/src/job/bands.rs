@@ -10,6 +10,9 @@
 //! second reads that volume with the neighbours' rows, applies the prior, and leaves the next iterate. It is the solver's
 //! arithmetic on the rows that are in memory, so its bits are the whole's.
 //!
+//! Conjugate gradients go in step by three halves (`conjugate`). Waves need all rows of a tilt's slices at a time, and no
+//! more: their gradient is collected on disk (`waves`), and the rest of the step is that of rays.
+//!
 //! What is on disk lies in a folder beside the result: iterates twice, by even and odd steps, so that a step that is
 //! interrupted leaves the one before it, and a small file that says which of them counts, written last. The folder is
 //! removed with the last byte of the result in place.
@@ -17,9 +20,9 @@
 use super::Job;
 use super::spill::Spilled;
 use crate::io::checkpoint::Checkpoint;
-use crate::io::mrc::{self, Order, Reader};
-use crate::io::refused;
-use crate::plan::{Plan, Solver};
+use crate::io::mrc::Order;
+use crate::io::{self, Source, refused};
+use crate::plan::{Model, Plan, Solver};
 use crate::project::Joseph;
 use crate::solve::{Data, Iterate, Momentum, Objective, Prior, Progress, Rows, State, Watch, Whole, step_of};
 use crate::sum::tree_sum;
@@ -45,6 +48,8 @@ pub struct Bands {
     pub disk_bytes: u64,
     /// Whether bands go through their iterations by themselves.
     pub apart: bool,
+    /// Tilts of waves that are in memory at the same time.
+    pub at_once: usize,
 }
 
 /// How far a job in bands has come.
@@ -60,66 +65,66 @@ impl Plan {
     /// How the whole is done within so many bytes on so many threads.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if not even sixteen rows fit, or this plan's solver needs all rows in memory.
+    /// [`Error::Parameter`] if not even sixteen rows fit, of waves those and one tilt.
     pub fn bands(&self, bytes: u64, threads: usize) -> Result<Bands> {
-        let apart = self.rows_are_apart()?;
+        let apart = self.rows_are_apart();
         let whole = self.spec.volume.rows.div_ceil(LANES);
-        let need = |slabs: usize| {
+        let need = |slabs: usize, at_once: usize| {
             let volume = 4 * self.spec.volume.with_rows(slabs * LANES).len() as u64;
-            let counted = self.band_bytes(slabs * LANES, threads, apart);
+            let counted = self.band_bytes(slabs * LANES, threads, apart) + self.wave_bytes(at_once, threads);
             KEPT_BACK + if apart { counted + 2 * volume } else { counted + counted / 10 }
         };
-        if need(1) > bytes {
+        // More tilts than threads gain nothing.
+        let most = threads.clamp(1, self.spec.tilts.len());
+        let at_once = (1..=most).rev().find(|at_once| need(1, *at_once) <= bytes);
+        let Some(at_once) = at_once else {
             let expected = "more: sixteen rows and what they need do not fit";
-            return Err(Error::parameter(
-                "memory in bytes",
-                format!("{bytes} ({} needed)", need(1)),
-                expected,
-            ));
-        }
+            let value = format!("{bytes} ({} needed)", need(1, 1));
+            return Err(Error::parameter("memory in bytes", value, expected));
+        };
         // Memory grows with the rows.
         let (mut fits, mut too_many) = (1, whole + 1);
         while too_many - fits > 1 {
             let middle = usize::midpoint(fits, too_many);
-            if need(middle) <= bytes { fits = middle } else { too_many = middle }
+            if need(middle, at_once) <= bytes { fits = middle } else { too_many = middle }
         }
         // As many bands, and all of about one size.
         let count = whole.div_ceil(fits);
         let slabs = whole.div_ceil(count);
         let size = |shape: Shape| 4 * shape.with_rows(whole * LANES).len() as u64;
         let (volume, images) = (size(self.spec.volume), size(self.images_shape()));
+        let disk_bytes = match (apart, self.spec.solver, &self.spec.model) {
+            (true, ..) => volume,
+            (_, Solver::Cgls {}, _) => 5 * volume + 3 * images,
+            (.., Model::Linear) => 5 * volume + images,
+            _ => 5 * volume,
+        };
         Ok(Bands {
             rows: slabs * LANES,
             count: whole.div_ceil(slabs),
-            bytes: need(slabs),
-            disk_bytes: if apart { volume } else { 5 * volume + images },
+            bytes: need(slabs, at_once),
+            disk_bytes,
             apart,
+            at_once,
         })
     }
 
-    fn images_shape(&self) -> Shape {
+    pub(super) fn images_shape(&self) -> Shape {
         Shape { planes: self.spec.images(), rows: self.spec.volume.rows, columns: self.spec.pixels }
     }
 
     /// Whether rows never meet.
-    fn rows_are_apart(&self) -> Result<bool> {
-        let refuse = |what: &'static str| {
-            Err(Error::parameter(what, "in need of all rows at once", "another, or take more memory"))
-        };
-        if self.spec.model != crate::plan::Model::Linear {
-            return refuse("model (waves)");
-        }
+    fn rows_are_apart(&self) -> bool {
         match self.spec.solver {
-            Solver::Cgls {} => refuse("solver (conjugate gradients)"),
-            Solver::Proximal { momentum: Momentum::Restarted } => Ok(false),
-            _ => Ok(self.spec.prior.tv.is_none()),
+            Solver::Cgls {} | Solver::Proximal { momentum: Momentum::Restarted } => false,
+            _ => self.spec.prior.tv.is_none() && self.spec.model == Model::Linear,
         }
     }
 }
 
 /// The rows of bands whose sums are over all bands: they are collected, and added later.
 #[derive(Default)]
-struct Leaves(Vec<f64>);
+pub(super) struct Leaves(pub(super) Vec<f64>);
 
 impl Rows for Leaves {
     fn sum(&mut self, leaves: &[f64]) -> Result<f64> {
@@ -175,10 +180,10 @@ impl Watch for Told<'_> {
 
 /// A folder of what does not fit into memory.
 pub struct OnDisk<'a, 'b> {
-    job: &'a Job<'b>,
-    bands: Bands,
+    pub(super) job: &'a Job<'b>,
+    pub(super) bands: Bands,
     folder: PathBuf,
-    state: Checkpoint,
+    pub(super) state: Checkpoint,
 }
 
 impl<'a, 'b> OnDisk<'a, 'b> {
@@ -206,10 +211,14 @@ impl<'a, 'b> OnDisk<'a, 'b> {
     /// # Errors
     /// Those of reading, solving and writing; what is on disk stays for another attempt.
     pub fn reconstruct(&self, out: &Path, order: Order, told: &mut dyn FnMut(BandProgress)) -> Result<()> {
-        let volume = if self.bands.apart { self.apart(told)? } else { self.in_step(told)? };
+        let volume = match self.job.plan.spec.solver {
+            _ if self.bands.apart => self.apart(told)?,
+            Solver::Cgls {} => self.conjugate(told)?,
+            _ => self.in_step(told)?,
+        };
         let output = self.job.output(order);
         let shape = volume.shape();
-        mrc::write_sections(out, shape, &output, &mut |section, values| match order {
+        io::write_sections(out, shape, &output, &mut |section, values| match order {
             Order::Planes => volume.plane(section, values),
             Order::Rows => {
                 let row = volume.rows(section..section + 1)?;
@@ -222,7 +231,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
         std::fs::remove_dir_all(&self.folder).map_err(refused(&self.folder, "remove the folder"))
     }
 
-    fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    pub(super) fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let (rows, step) = (self.job.plan.spec.volume.rows, self.bands.rows);
         (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
     }
@@ -232,7 +241,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
     }
 
     /// A stack of the folder; a new one unless an earlier run has left it.
-    fn spilled(&self, name: &str, shape: Shape, is_new: bool) -> Result<Spilled> {
+    pub(super) fn spilled(&self, name: &str, shape: Shape, is_new: bool) -> Result<Spilled> {
         let path = self.folder.join(name);
         if is_new { Spilled::create(&path, shape) } else { Spilled::open(&path, shape) }
     }
@@ -263,6 +272,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
         let kept = self.state.load()?;
         let is_new = kept.is_none();
         let subsets = spec.subsets();
+        let series = self.series()?;
         let steps = Steps::of(self.job.plan, &subsets)?;
         let two = |name: &str| -> Result<[Spilled; 2]> {
             let one = |side: usize| self.spilled(&format!("{name}.{side}"), spec.volume, is_new);
@@ -270,7 +280,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
         };
         let (volumes, aheads) = (two("volume")?, two("ahead")?);
         let next = self.spilled("next", spec.volume, true)?;
-        let images = self.spill_images(&subsets, is_new)?;
+        let images = if series.is_none() { self.spill_images(&subsets, is_new)? } else { Vec::new() };
         let (mut done, mut numbers) = match kept.map(|state| (state.iterations, state.scalars)) {
             Some((done, scalars)) => {
                 (done, <[f64; 3]>::try_from(scalars).unwrap_or([1.0, f64::INFINITY, 0.0]))
@@ -285,14 +295,13 @@ impl<'a, 'b> OnDisk<'a, 'b> {
             let (from, to, subset) = (done % 2, (done + 1) % 2, done % subsets.len());
             let [mut t, last, sum] = numbers;
             let iteration = done / subsets.len();
-            let mut leaves = Leaves::default();
-            for rows in self.ranges() {
-                let ahead = aheads[from].rows(rows.clone())?;
-                let measured = images[subset].rows(rows.clone())?;
-                let new = steps.gradient_step(subset, ahead, &measured, &mut leaves)?;
-                next.set_rows(rows.start, &new)?;
-            }
-            let loss = 0.5 * tree_sum(&leaves.0);
+            let loss = match &series {
+                Some(series) => {
+                    let files = [&aheads[from], &next];
+                    self.wave_step(series, &subsets[subset], files, steps.step)?
+                }
+                None => self.ray_step(&steps, subset, [&aheads[from], &next, &images[subset]])?,
+            };
             let total = if subset == 0 { loss } else { sum + loss };
             let is_last = subset + 1 == subsets.len();
             if is_last {
@@ -320,6 +329,18 @@ impl<'a, 'b> OnDisk<'a, 'b> {
         }
         let [even, odd] = volumes;
         Ok(if done % 2 == 0 { even } else { odd })
+    }
+
+    /// Leaves the volume after a gradient step for a subset of the images in `next`, and gives their misfit.
+    fn ray_step(&self, steps: &Steps<'_>, subset: usize, files: [&Spilled; 3]) -> Result<f64> {
+        let [ahead, next, images] = files;
+        let mut leaves = Leaves::default();
+        for rows in self.ranges() {
+            let measured = images.rows(rows.clone())?;
+            let new = steps.gradient_step(subset, ahead.rows(rows.clone())?, &measured, &mut leaves)?;
+            next.set_rows(rows.start, &new)?;
+        }
+        Ok(0.5 * tree_sum(&leaves.0))
     }
 
     /// The prepared images of each subset, in a file each.
@@ -404,9 +425,9 @@ impl<'a> Steps<'a> {
 impl Job<'_> {
     /// The prepared images of some rows of the whole. Images that are aligned already are read as far as needed; others
     /// one at a time.
-    fn images_of(&self, rows: Range<usize>) -> Result<Projections> {
+    pub(super) fn images_of(&self, rows: Range<usize>) -> Result<Projections> {
         let spec = &self.plan.spec;
-        let mut reader = Reader::open(self.series)?;
+        let mut reader = Source::open(self.series)?;
         if spec.alignment.places.is_empty() {
             return spec.prepare(reader.rows(Order::Planes, rows)?);
         }

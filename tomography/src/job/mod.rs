@@ -6,15 +6,17 @@
 //! however often it was interrupted.
 
 mod bands;
+mod conjugate;
 mod spill;
 #[cfg(test)]
 mod tests;
+mod waves;
 
 pub use bands::{BandProgress, Bands, OnDisk};
 
 use crate::io::checkpoint::Checkpoint;
-use crate::io::content;
-use crate::io::mrc::{self, Content, Order, Output, Reader};
+use crate::io::mrc::{Content, Order, Output};
+use crate::io::{self, Source, content};
 use crate::plan::{Mode, Plan};
 use crate::solve::{Progress, State, Watch, Whole};
 use crate::{Error, Lanes, Projections, Result, Stack, Volume};
@@ -40,11 +42,11 @@ pub struct Job<'a> {
 /// reading them whole.
 ///
 /// # Errors
-/// As [`Reader::rows`].
+/// As [`Source::rows`].
 pub fn fingerprint(series: &Path) -> Result<String> {
-    let mut reader = Reader::open(series)?;
+    let mut reader = Source::open(series)?;
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{:?}", reader.header()).as_bytes());
+    hasher.update(reader.identity().as_bytes());
     let middle = reader.shape(Order::Planes)?.rows / 2;
     let lines = reader.rows(Order::Planes, middle..middle + 1)?;
     let mut bytes = Vec::new();
@@ -87,10 +89,10 @@ impl<'a> Job<'a> {
     /// The images of the block, as the model expects them.
     ///
     /// # Errors
-    /// As [`Reader::rows`] and [`crate::plan::Spec::prepare`].
+    /// As [`Source::rows`] and [`crate::plan::Spec::prepare`].
     pub fn images(&self) -> Result<Projections> {
         let block = &self.plan.blocks[self.block];
-        let mut reader = Reader::open(self.series)?;
+        let mut reader = Source::open(self.series)?;
         let spec = &self.plan.spec;
         // Aligned rows come from other rows of the camera; images that are aligned already are read as far as needed.
         let images = if spec.alignment.places.is_empty() {
@@ -118,9 +120,9 @@ impl<'a> Job<'a> {
     /// Writes the volume with its origin.
     ///
     /// # Errors
-    /// As [`mrc::write`].
+    /// As [`io::write`].
     pub fn write(&self, volume: &Volume, path: &Path, order: Order) -> Result<()> {
-        mrc::write(path, volume, &self.output(order))
+        io::write(path, volume, &self.output(order))
     }
 
     fn output(&self, order: Order) -> Output {
@@ -132,7 +134,7 @@ impl<'a> Job<'a> {
 
     /// Whether a file is this job's result: its labels say so. Files appear whole or not at all.
     pub fn is_done(&self, path: &Path) -> bool {
-        Reader::open(path).is_ok_and(|reader| reader.header().labels == self.labels())
+        Source::open(path).is_ok_and(|reader| reader.labels() == self.labels())
     }
 
     /// Where the result comes from.
@@ -155,7 +157,7 @@ fn labels(plan: &Plan, hash: &str) -> Vec<String> {
 /// # Errors
 /// [`Error::Plan`] for another one, [`Error::Content`] for one of another extent.
 pub fn check_series(plan: &Plan, series: &Path) -> Result<()> {
-    let shape = Reader::open(series)?.shape(Order::Planes)?;
+    let shape = Source::open(series)?.shape(Order::Planes)?;
     let spec = &plan.spec;
     for (what, found, expected) in [
         ("the number of images", shape.planes, spec.images()),
@@ -177,13 +179,13 @@ pub fn check_series(plan: &Plan, series: &Path) -> Result<()> {
 /// Reads the blocks of a plan: `path(block)` is where each lies.
 ///
 /// # Errors
-/// [`Error::Content`] for a file that is not the block of this plan, and as [`Reader::read`].
+/// [`Error::Content`] for a file that is not the block of this plan, and as [`Source::read`].
 pub fn read_blocks(plan: &Plan, path: impl Fn(usize) -> PathBuf) -> Result<Vec<Volume>> {
     let hash = plan.hash()?;
     let read = |block: usize| {
         let path = path(block);
-        let mut reader = Reader::open(&path)?;
-        let labels = &reader.header().labels;
+        let mut reader = Source::open(&path)?;
+        let labels = reader.labels().to_vec();
         for (what, begin, expected) in [
             ("the plan that made it", PLAN, format!("{PLAN}{hash}")),
             ("the block that it is", BLOCK, format!("{BLOCK}{block} of {}", plan.blocks.len())),
@@ -202,13 +204,13 @@ pub fn read_blocks(plan: &Plan, path: impl Fn(usize) -> PathBuf) -> Result<Vec<V
 /// Writes what was stitched of the blocks of a plan.
 ///
 /// # Errors
-/// As [`mrc::write`].
+/// As [`io::write`].
 pub fn write_stitched(plan: &Plan, volume: &Volume, path: &Path, order: Order) -> Result<()> {
     let mut output = Output::new(Content::Volume, plan.spec.voxel_angstrom);
     output.order = order;
     output.labels = labels(plan, &plan.hash()?);
     output.labels.push(format!("stitched of {} blocks", plan.blocks.len()));
-    mrc::write(path, volume, &output)
+    io::write(path, volume, &output)
 }
 
 /// Tells of the progress and keeps a checkpoint.

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::align::{Alignment, Place};
-use crate::io::mrc::Output;
-use crate::plan::{Contrast, Model, Solver, Spec};
+use crate::io::mrc::{self, Output};
+use crate::plan::{Contrast, Model, Multislice, Solver, Spec};
 use crate::solve::{Filter, Momentum, Prior, Tv};
 use crate::testing::{absolute, noise, tilts};
+use crate::wave::{Focus, Loss, Microscope};
 use crate::{LANES, Shape};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,7 +15,7 @@ const POSITIVE: Prior = Prior { positive: true, tv: None };
 const ITERATIONS: usize = 4;
 
 /// Solvers, and whether their bands go through all iterations by themselves.
-fn solvers() -> [(Solver, Prior, bool); 7] {
+fn solvers() -> [(Solver, Prior, bool); 8] {
     let proximal = |momentum| Solver::Proximal { momentum };
     let subsets = Solver::OrderedSubsets { subsets: 3, relaxation: 0.7, momentum_max: 0.9 };
     [
@@ -25,7 +26,23 @@ fn solvers() -> [(Solver, Prior, bool); 7] {
         (proximal(Momentum::None), TV, false),
         (proximal(Momentum::Restarted), TV, false),
         (subsets, TV, false),
+        (Solver::Cgls {}, Prior::default(), false),
     ]
+}
+
+/// Waves through the same extent, and the same plan otherwise.
+fn of_waves(solver: Solver, prior: Prior) -> Spec {
+    let model = Multislice {
+        microscope: Microscope::ideal(300e3).unwrap(),
+        foci: vec![vec![Focus::underfocus(500.0)]; 7],
+        bin: 3,
+        vacuum_rows: 5,
+        loss: Loss::Amplitude,
+        wave_of_tilts: 4,
+        checkpoints: false,
+    };
+    let contrast = Contrast::Intensity { vacuum: 1.5 };
+    Spec { model: Model::Multislice(model), contrast, ..spec(solver, prior) }
 }
 
 fn spec(solver: Solver, prior: Prior) -> Spec {
@@ -58,7 +75,8 @@ fn series() -> (tempfile::TempDir, PathBuf) {
 fn in_bands(job: &Job<'_>, out: &Path, order: Order, told: &mut dyn FnMut(BandProgress)) -> Bands {
     let plan = job.plan;
     let apart = plan.bands(u64::MAX, 1).unwrap().apart;
-    let enough = |slabs: usize| 2 * plan.band_bytes(slabs * LANES, 1, apart) + (16 << 20);
+    let waves = plan.wave_bytes(1, 1);
+    let enough = |slabs: usize| 2 * (plan.band_bytes(slabs * LANES, 1, apart) + waves) + (16 << 20);
     let bands = (0..).map(|less| plan.bands(enough(2) - (less << 12), 1).unwrap());
     let bands = bands.into_iter().find(|bands| bands.rows == 2 * LANES).unwrap();
     assert_eq!(bands.rows, 2 * LANES);
@@ -72,8 +90,13 @@ fn in_bands(job: &Job<'_>, out: &Path, order: Order, told: &mut dyn FnMut(BandPr
 fn bands_from_disk_give_the_file_that_memory_gives() {
     let (folder, series) = series();
     let [memory, disk] = ["memory.mrc", "disk.mrc"].map(|name| folder.path().join(name));
-    for (case, (solver, prior, apart)) in solvers().into_iter().enumerate() {
-        let mut spec = spec(solver, prior);
+    let rays = solvers().map(|(solver, prior, apart)| (spec(solver, prior), apart));
+    let waves = solvers()
+        .into_iter()
+        .filter(|(solver, ..)| matches!(solver, Solver::Proximal { .. } | Solver::OrderedSubsets { .. }));
+    let waves = waves.map(|(solver, prior, _)| (of_waves(solver, prior), false));
+    for (case, (mut spec, apart)) in rays.into_iter().chain(waves).enumerate() {
+        let solver = spec.solver;
         if case % 2 == 1 {
             spec.alignment.places = vec![Place::leaning(4.0, [0.5, -1.0]); 7];
         }
@@ -138,8 +161,10 @@ fn a_job_in_bands_that_breaks_off_goes_on_where_it_was() {
 
 #[test]
 fn what_cannot_be_done_in_bands_is_refused() {
-    let restarted = Plan::new(spec(Solver::Cgls {}, Prior::default())).unwrap();
-    assert!(restarted.bands(1 << 30, 1).unwrap_err().to_string().contains("conjugate gradients"));
+    let (solver, prior, _) = solvers()[3];
+    let waves = Plan::new(of_waves(solver, prior)).unwrap();
+    assert!(waves.bands(1 << 20, 1).unwrap_err().to_string().contains("memory in bytes is 1048576"));
+    assert_eq!(waves.bands(1 << 30, 9).unwrap().at_once, 7, "no more tilts at a time than there are");
     let plan = Plan::new(spec(Solver::Sirt { relaxation: 1.0 }, POSITIVE)).unwrap();
     assert!(plan.bands(1 << 20, 1).unwrap_err().to_string().contains("memory in bytes is 1048576"));
     let all = plan.bands(1 << 30, 1).unwrap();

@@ -46,6 +46,31 @@ impl Plan {
         estimates.max_by(|left, right| left.visits.total_cmp(&right.visits)).unwrap_or(none)
     }
 
+    /// Bytes on disk of the result and, if checkpoints are kept, of those of all blocks. While one is written the one before
+    /// it is still there.
+    pub fn disk_bytes(&self, checkpoints: bool) -> u64 {
+        let of = |block: &Block| {
+            bytes(Shape {
+                planes: self.spec.volume.planes,
+                rows: block.rows.len(),
+                columns: block.columns.len(),
+            })
+        };
+        let result = bytes(self.spec.volume);
+        if !checkpoints {
+            return result;
+        }
+        let images = self.spec.images() * self.spec.pixels;
+        let kept = |block: &Block| match self.spec.solver {
+            Solver::Wbp { .. } => 0,
+            Solver::Sirt { .. } => of(block),
+            Solver::Cgls {} => 2 * of(block) + 4 * (images * block.rows.len()) as u64,
+            Solver::Proximal { .. } | Solver::OrderedSubsets { .. } => 2 * of(block),
+        };
+        let largest = self.blocks.iter().map(kept).max().unwrap_or(0);
+        result + self.blocks.iter().map(kept).sum::<u64>() + largest
+    }
+
     fn estimate_block(&self, block: &Block, workers: usize, threads: usize) -> Estimate {
         let rows = match self.spec.mode {
             Mode::Exact {} => block.rows.len().div_ceil(LANES).div_ceil(workers) * LANES,
@@ -100,6 +125,9 @@ impl Plan {
         if apart {
             return BASE + self.stacks(volume, images) + turned;
         }
+        if self.spec.solver == (Solver::Cgls {}) {
+            return BASE + 2 * bytes(volume) + 2 * bytes(images) + turned;
+        }
         // Before the images of a subset and their misfit; the point, its gradient. Then the volume after the gradient
         // step, with the neighbours' rows on either side and the fields of total variation; the iterate and the point.
         let images = images.len() as u64 * 4 / spec.subsets().len() as u64;
@@ -107,9 +135,25 @@ impl Plan {
         let reach = spec.prior.tv.map_or(0, |tv| 2 * tv.iterations.next_multiple_of(LANES));
         let prior =
             bytes(volume) + spec.prior.tv.map_or(0, |_| 8 * bytes(spec.volume.with_rows(rows + reach)));
+        if self.spec.model != Model::Linear {
+            return BASE + (2 * bytes(volume)).max(prior + bytes(volume)).max(3 * bytes(volume));
+        }
         // Before the first step all images of a band are there, once as they are and once by subsets.
         let spilling = 2 * bytes(Shape { planes: spec.images(), rows, columns: spec.pixels });
         BASE + gradient.max(prior + bytes(volume)).max(3 * bytes(volume)).max(spilling)
+    }
+
+    /// Bytes of waves from disk, besides those of a band: so many tilts at a time with their slices, and all images as they
+    /// are read and as waves are compared with them; 0 for rays.
+    pub(crate) fn wave_bytes(&self, at_once: usize, threads: usize) -> u64 {
+        let (Model::Multislice(model), [block]) = (&self.spec.model, &self.blocks[..]) else { return 0 };
+        let setup = model.setup(&self.spec, block);
+        let pixels: Vec<usize> = slice_pixels(&setup).collect();
+        let largest = pixels.iter().copied().max().unwrap_or(0) as u64;
+        let few = Multislice { wave_of_tilts: at_once, ..model.clone() };
+        let images = bytes(Shape { columns: block.window_columns, ..setup.images() });
+        let copies = if setup.vacuum_rows > 0 { 4 } else { 2 };
+        waves(&few, &setup, &pixels, threads.min(at_once)) + at_once as u64 * 4 * largest + copies * images
     }
 
     /// Stacks at the peak of a solver.

@@ -11,6 +11,7 @@ mod block;
 mod estimate;
 mod exterior;
 mod model;
+mod refine;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod tests;
 pub use block::{Block, Window, crop, crop_columns};
 pub use estimate::{BASE, Estimate, Speed};
 pub use model::{Contrast, Model, Multislice};
+pub use refine::{Correction, Refined, Refinement};
 
 use crate::align::Alignment;
 use crate::project::Joseph;

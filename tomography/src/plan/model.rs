@@ -135,10 +135,21 @@ impl Model {
     /// # Errors
     /// [`Error::Parameter`] for numbers that make no sense.
     pub fn images(&self, volume: &Volume, voxel_angstrom: f64, tilts: &[Tilt]) -> Result<Projections> {
+        self.images_of(volume, voxel_angstrom, tilts, volume.shape().columns)
+    }
+
+    /// The same, of so many columns.
+    pub(super) fn images_of(
+        &self,
+        volume: &Volume,
+        voxel_angstrom: f64,
+        tilts: &[Tilt],
+        pixels: usize,
+    ) -> Result<Projections> {
         let Shape { planes, rows, columns } = volume.shape();
         match self {
             Self::Linear => {
-                let joseph = Joseph::new(planes, columns, columns, tilts)?;
+                let joseph = Joseph::new(planes, columns, pixels, tilts)?;
                 let mut images = Projections::zeros(joseph.image_shape(rows));
                 joseph.project(volume, &mut images)?;
                 Ok(images)
@@ -146,7 +157,7 @@ impl Model {
             Self::Multislice(model) => {
                 let shot = |(tilt, foci): (&Tilt, &Vec<Focus>)| Shot { tilt: *tilt, foci: foci.clone() };
                 let shots = tilts.iter().zip(&model.foci).map(shot).collect();
-                Series::simulate(model.of(voxel_angstrom, volume.shape(), columns, shots), volume)
+                Series::simulate(model.of(voxel_angstrom, volume.shape(), pixels, shots), volume)
             }
         }
     }

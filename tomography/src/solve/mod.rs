@@ -124,7 +124,7 @@ impl Run<'_> {
 }
 
 /// Overwrites `residual` with `A x - b`.
-fn misfit(data: Data<'_>, volume: &Volume, residual: &mut Projections) -> Result<()> {
+pub(crate) fn misfit(data: Data<'_>, volume: &Volume, residual: &mut Projections) -> Result<()> {
     data.projector.project(volume, residual)?;
     residual.update([data.images], |model, [measured]| model - measured);
     Ok(())

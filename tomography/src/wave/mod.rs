@@ -38,6 +38,7 @@ pub use microscope::{Focus, FreeSpace, Microscope};
 pub use multislice::{Exposure, Misfit, Optics, Recorded, Workspace};
 pub use plane::Grid;
 pub use real::{C, Real};
+pub(crate) use series::total;
 pub use series::{Response, Series, Setup, Shot};
 pub use weak::WeakPhase;
 pub use windows::{InWindows, OwnWindow, Windows, least_halo};

@@ -446,7 +446,7 @@ impl Series {
 }
 
 /// The misfit of several shots in the order of their list.
-pub(super) fn total(misfits: &[Misfit]) -> Misfit {
+pub(crate) fn total(misfits: &[Misfit]) -> Misfit {
     let losses: Vec<f64> = misfits.iter().map(|misfit| misfit.loss).collect();
     let outside = misfits.iter().map(|misfit| misfit.energy_outside).fold(0.0, f64::max);
     Misfit { loss: tree_sum(&losses), energy_outside: outside }

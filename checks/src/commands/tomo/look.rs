@@ -7,7 +7,7 @@ use crate::files;
 use parthood_tomography::compare::{
     Comparison, Shell, compare as compare_volumes, fourier_shells, resolution,
 };
-use parthood_tomography::io::mrc::{Order, Reader};
+use parthood_tomography::io::{Order, Source};
 use parthood_tomography::view::{Window, page, slices};
 use serde_json::json;
 use std::fmt::Write;
@@ -19,7 +19,7 @@ pub(super) fn compare(console: &Console, args: &CompareArgs) -> Result<Status, E
     if args.tolerance.is_nan() || args.tolerance < 0.0 {
         return Err(Error::Usage(format!("--tolerance is {}; it must be at least 0", args.tolerance)));
     }
-    let mut readers = [Reader::open(&args.left)?, Reader::open(&args.right)?];
+    let mut readers = [Source::open(&args.left)?, Source::open(&args.right)?];
     let voxel = readers[0].pixel_angstrom().ok();
     let [left, right] = readers.each_mut().map(|reader| reader.read(Order::Planes));
     let (left, right) = (left?, right?);
@@ -92,7 +92,7 @@ fn csv(shells: &[Shell], voxel: Option<f64>) -> String {
 }
 
 pub(super) fn view(console: &Console, args: &ViewArgs) -> Result<Status, Error> {
-    let mut reader = Reader::open(&args.volume)?;
+    let mut reader = Source::open(&args.volume)?;
     let voxel = args.pixel.map_or_else(|| reader.pixel_angstrom(), Ok)?;
     let volume = reader.read(args.file.order())?;
     let shape = volume.shape();
@@ -108,7 +108,7 @@ pub(super) fn view(console: &Console, args: &ViewArgs) -> Result<Status, Error> 
     let (png, html) = (named(".png"), named(".html"));
     let picture = slices(&volume, place, voxel, window)?;
     let title = args.volume.file_name().unwrap_or_default().to_string_lossy();
-    let page = page(&volume, voxel, window, &title, &reader.header().labels)?;
+    let page = page(&volume, voxel, window, &title, reader.labels())?;
     files::write(&png, picture.to_png()?)?;
     files::write(&html, page)?;
     if args.json {

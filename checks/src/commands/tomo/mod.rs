@@ -1,8 +1,10 @@
 //! `parthood tomo`: electron tomography on MRC files, from made-up samples to reconstructions, whole or by parts.
 
+mod array;
 mod look;
 mod options;
 mod progress;
+mod refine;
 mod sample;
 mod solve;
 mod words;
@@ -25,10 +27,15 @@ use std::path::PathBuf;
         Waves instead of straight rays, for thick samples out of focus:\n  \
         parthood tomo project clay.mrc tilts.mrc --tilts=-60:60:4 --kv 300 --underfocus 3000,6000\n  \
         parthood tomo reconstruct tilts.mrc -o rec.mrc --planes 48 --kv 300 --underfocus 3000,6000 --solver subsets\n\n\
+        Shifts and defoci that are not quite what was noted; with blocks, after stitching:\n  \
+        parthood tomo refine tilts.mrc rec.mrc -o better\n  \
+        parthood tomo reconstruct tilts.mrc -o rec.mrc --planes 48 --xf better.xf\n\n\
         As an array of jobs that know nothing of each other:\n  \
         parthood tomo plan tilts.mrc -o plan.json --planes 48 --mode patch --core 32 --tv 0.05\n  \
         parthood tomo run plan.json tilts.mrc --block 0    one job per block\n  \
         parthood tomo stitch plan.json -o rec.mrc\n\n\
+        The same at any number of machines, which ask a running cluster what to do next:\n  \
+        parthood tomo run plan.json tilts.mrc --ledger cluster.toml    on each machine\n\n\
         Lengths are in Angstrom, potentials in volt, the voltage in kilovolt, angles in degrees. Volumes have axes x, y, z; \
         y is the tilt axis and lies along the images' columns; at tilt t a point comes to lie at x cos t - z sin t of the \
         image (--tilt-sign negative: + z sin t). Underfocus is positive. Wherever a run is interrupted, the same command \
@@ -53,6 +60,8 @@ enum Verb {
     Run(RunArgs),
     /// Puts the blocks of a plan together.
     Stitch(StitchArgs),
+    /// Finds shifts and defoci of the tilts by comparing the series with a reconstruction of it.
+    Refine(Box<RefineArgs>),
     /// Tells how far two volumes are apart; status 1 if further than they may be.
     Compare(CompareArgs),
     /// Draws slices of a volume, and writes a page to scroll through it.
@@ -154,8 +163,15 @@ struct RunArgs {
     /// The series that the plan was made for.
     series: PathBuf,
     /// The block, from 0.
-    #[arg(long, value_name = "N")]
-    block: usize,
+    #[arg(long, value_name = "N", required_unless_present = "ledger")]
+    block: Option<usize>,
+    /// Do whichever blocks nobody else does, until all are done. Who does what stands in a running cluster, whose file this
+    /// is; start as many of these commands as there are machines, on a folder of blocks that they share.
+    #[arg(long, value_name = "CLUSTER", conflicts_with = "block")]
+    ledger: Option<PathBuf>,
+    /// After how many seconds of silence another worker is taken for lost, and its block done anew.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, requires = "ledger", value_parser = words::seconds)]
+    patience: f64,
     /// The folder of the blocks [default: beside the plan, of its name with .blocks].
     #[arg(long, value_name = "FOLDER")]
     blocks: Option<PathBuf>,
@@ -180,6 +196,29 @@ struct StitchArgs {
     /// Write one JSON object per line.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RefineArgs {
+    #[command(flatten)]
+    series: SeriesArgs,
+    /// A reconstruction of the series, of all its rows.
+    volume: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The largest shift along either axis that is looked for, in pixels; 0 leaves shifts alone.
+    #[arg(long, value_name = "PIXELS", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=64))]
+    shift_max: u8,
+    /// Leave the defoci as they are.
+    #[arg(long)]
+    keep_foci: bool,
+    /// What to write, without extension: alignments for --xf into .xf and, for waves, defoci for --foci into .foci.
+    #[arg(short, long, value_name = "NAME")]
+    out: PathBuf,
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 #[derive(Debug, Args)]
@@ -291,6 +330,7 @@ pub(super) fn run(args: &TomoArgs) -> Result<Status, Error> {
         Verb::Reconstruct(args) => solve::reconstruct(&console, args),
         Verb::Run(args) => solve::run(&console, args),
         Verb::Stitch(args) => solve::stitch(&console, args),
+        Verb::Refine(args) => refine::refine(&console, args),
         Verb::Compare(args) => look::compare(&console, args),
         Verb::View(args) => look::view(&console, args),
     }

@@ -4,8 +4,8 @@ use super::words;
 use crate::error::Error;
 use clap::{Args, ValueEnum};
 use parthood_tomography::align::{Alignment, Place};
-use parthood_tomography::io::mrc::{Order, Reader};
-use parthood_tomography::io::{angles, check_count, mdoc, xf};
+use parthood_tomography::io::{Order, Source};
+use parthood_tomography::io::{angles, check_count, foci, mdoc, xf};
 use parthood_tomography::plan::{Contrast, Mode, Model, Multislice, Solver, Spec};
 use parthood_tomography::solve::{Filter, Momentum, Prior, Tv};
 use parthood_tomography::wave::{Focus, FreeSpace, Loss, Microscope};
@@ -43,7 +43,7 @@ enum Sign {
 /// A series and how its images came about.
 #[derive(Debug, Args)]
 pub(super) struct SeriesArgs {
-    /// The tilt series (MRC).
+    /// The tilt series: MRC, or by its name .npy, .tif or .zarr.
     pub(super) series: PathBuf,
     #[command(flatten)]
     tilts: TiltArgs,
@@ -90,6 +90,9 @@ pub(super) struct ModelArgs {
         conflicts_with = "underfocus"
     )]
     overfocus: Vec<f64>,
+    /// Underfocus in Angstrom, of one tilt per line, as many numbers on each as a tilt has images.
+    #[arg(long, value_name = "FILE", requires = "kv", conflicts_with_all = ["underfocus", "overfocus"])]
+    foci: Option<PathBuf>,
     /// Spherical aberration in millimetre.
     #[arg(long, value_name = "MM", default_value_t = 0.0, requires = "kv", allow_negative_numbers = true)]
     cs: f64,
@@ -226,7 +229,7 @@ enum ModeName {
 
 impl TiltArgs {
     /// The angles as the instrument gives them, for so many tilts if that is known; and the notes, if they were given.
-    fn read(&self, series: Option<(&Path, &Reader)>) -> Result<(Vec<f64>, Vec<mdoc::Image>), Error> {
+    fn read(&self, series: Option<(&Path, &Source)>) -> Result<(Vec<f64>, Vec<mdoc::Image>), Error> {
         if let Some(path) = &self.mdoc {
             let notes = mdoc::read(path)?;
             return Ok((notes.iter().map(|image| image.tilt_deg).collect(), notes));
@@ -239,7 +242,7 @@ impl TiltArgs {
                 .map(|angles| (angles, Vec::new()))
                 .map_err(|why| Error::Usage(format!("invalid value '{text}' for --tilts: {why}")));
         }
-        let beside = |(path, _): (&Path, &Reader)| {
+        let beside = |(path, _): (&Path, &Source)| {
             ["tlt", "rawtlt"]
                 .map(|extension| path.with_extension(extension))
                 .into_iter()
@@ -288,11 +291,17 @@ impl ModelArgs {
         let underfocus = self.underfocus.iter().map(|angstrom| Focus::underfocus(*angstrom));
         let given: Vec<Focus> =
             underfocus.chain(self.overfocus.iter().map(|angstrom| Focus::at_distance(*angstrom))).collect();
-        let foci: Vec<Vec<Focus>> = if given.is_empty() {
+        let foci: Vec<Vec<Focus>> = if let Some(path) = &self.foci {
+            let foci = foci::read(path)?;
+            check_count(path, "tilts", foci.len(), tilts)?;
+            foci.into_iter().map(|tilt| tilt.into_iter().map(Focus::underfocus).collect()).collect()
+        } else if given.is_empty() {
             let focus = |image: &mdoc::Image| Some(vec![Focus::at_distance(image.target_defocus_um? * 1e4)]);
             let known: Option<Vec<_>> = notes.iter().map(focus).collect();
             known.filter(|foci| !foci.is_empty()).ok_or_else(|| {
-                Error::Usage("the defocus is not known: give --underfocus ANGSTROM with --kv".into())
+                Error::Usage(
+                    "the defocus is not known: give --underfocus ANGSTROM or --foci FILE with --kv".into(),
+                )
             })?
         } else {
             vec![given; tilts]
@@ -362,7 +371,23 @@ pub(super) fn spec(
     solve: &SolveArgs,
     mode: &ModeArgs,
 ) -> Result<Spec, Error> {
-    let reader = Reader::open(&series.series)?;
+    let mut spec =
+        spec_of(series, model, mode.mode == ModeName::Patch, [solve.planes, solve.columns.unwrap_or(0)])?;
+    spec.solver = solve.solver();
+    spec.prior = solve.prior();
+    spec.iterations = solve.iterations;
+    spec.mode = mode.choose(&spec)?;
+    Ok(spec)
+}
+
+/// The same for a volume of so many planes and columns (0: those of the images), with nothing said of how to solve.
+pub(super) fn spec_of(
+    series: &SeriesArgs,
+    model: &ModelArgs,
+    in_patches: bool,
+    [planes, columns]: [usize; 2],
+) -> Result<Spec, Error> {
+    let reader = Source::open(&series.series)?;
     let images = reader.shape(Order::Planes)?;
     let (angles, notes) = series.tilts.read(Some((&series.series, &reader)))?;
     let voxel_angstrom = match (series.pixel, notes.first().and_then(|image| image.pixel_angstrom)) {
@@ -370,7 +395,7 @@ pub(super) fn spec(
         (None, Some(pixel)) if reader.pixel_angstrom().is_err() => pixel,
         _ => reader.pixel_angstrom()?,
     };
-    let model = model.model(angles.len(), &notes, mode.mode == ModeName::Patch)?;
+    let model = model.model(angles.len(), &notes, in_patches)?;
     let per_tilt = model.images_per_tilt();
     let what = if per_tilt == 1 { "tilt angles" } else { "tilt angles times foci" };
     check_count(series.tilts.place(&series.series), what, angles.len() * per_tilt, images.planes)?;
@@ -379,22 +404,20 @@ pub(super) fn spec(
         (Model::Linear, ..) => Contrast::Projection,
         (_, _, vacuum) => Contrast::Intensity { vacuum: vacuum.unwrap_or(1.0) },
     };
-    let mut spec = Spec {
-        volume: Shape::new(solve.planes, images.rows, solve.columns.unwrap_or(images.columns))?,
+    Ok(Spec {
+        volume: Shape::new(planes, images.rows, if columns == 0 { images.columns } else { columns })?,
         voxel_angstrom,
         pixels: images.columns,
         tilts: Tilt::series(&angles, series.tilts.sign())?,
         alignment: alignment(series, images.planes)?,
         contrast,
         model,
-        solver: solve.solver(),
-        prior: solve.prior(),
-        iterations: solve.iterations,
+        solver: Solver::Proximal { momentum: Momentum::Nesterov },
+        prior: Prior::default(),
+        iterations: 1,
         seed: 1,
         mode: Mode::Exact {},
-    };
-    spec.mode = mode.choose(&spec)?;
-    Ok(spec)
+    })
 }
 
 fn alignment(series: &SeriesArgs, images: usize) -> Result<Alignment, Error> {

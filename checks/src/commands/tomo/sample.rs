@@ -4,8 +4,8 @@ use super::words::bytes;
 use super::{Kind, PhantomArgs, ProjectArgs};
 use crate::commands::Console;
 use crate::error::{Error, Status};
-use parthood_tomography::io::angles;
-use parthood_tomography::io::mrc::{Content, Order, Output, Reader, write};
+use parthood_tomography::io::mrc::{Content, Order, Output};
+use parthood_tomography::io::{Source, angles, check_room, write};
 use parthood_tomography::plan::Model;
 use parthood_tomography::{Shape, phantom as samples};
 use serde_json::json;
@@ -15,6 +15,7 @@ const PROGRAM: &str = concat!("Parthood ", env!("CARGO_PKG_VERSION"));
 pub(super) fn phantom(console: &Console, args: &PhantomArgs) -> Result<Status, Error> {
     let [columns, rows, planes] = args.size;
     let shape = Shape::new(planes, rows, columns)?;
+    check_room(&args.out, 4 * shape.len() as u64)?;
     let (volume, what) = match args.kind {
         Kind::Clay => (samples::clay(shape, args.voxel, args.seed)?, format!("clay of seed {}", args.seed)),
         Kind::Beads => (samples::two_beads(shape)?, "two beads".to_owned()),
@@ -39,7 +40,7 @@ pub(super) fn phantom(console: &Console, args: &PhantomArgs) -> Result<Status, E
 }
 
 pub(super) fn project(console: &Console, args: &ProjectArgs) -> Result<Status, Error> {
-    let mut reader = Reader::open(&args.volume)?;
+    let mut reader = Source::open(&args.volume)?;
     let pixel = args.pixel.map_or_else(|| reader.pixel_angstrom(), Ok)?;
     let (noted, tilts) = args.tilts.angles()?;
     let model = args.model.model(tilts.len(), &[], false)?;
@@ -51,6 +52,7 @@ pub(super) fn project(console: &Console, args: &ProjectArgs) -> Result<Status, E
         _ => format!("intensities at {} foci", model.images_per_tilt()),
     };
     output.labels = vec![format!("{PROGRAM} projections, {what}")];
+    check_room(&args.out, 4 * images.shape().len() as u64)?;
     let tlt = args.out.with_extension("tlt");
     // The angles first: a series without its angles would be taken for another's.
     angles::write(&tlt, &noted)?;

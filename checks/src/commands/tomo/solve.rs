@@ -1,5 +1,6 @@
 //! `parthood tomo plan`, `reconstruct`, `run` and `stitch`.
 
+use super::array::work_off;
 use super::options::spec;
 use super::progress::{Meter, free_memory, peak_in_words, peak_memory};
 use super::words::{bytes, duration};
@@ -8,9 +9,9 @@ use crate::commands::{Console, Tone};
 use crate::error::{Error, Status};
 use crate::files;
 use parthood_tomography::Volume;
-use parthood_tomography::io::check_writable;
 use parthood_tomography::io::checkpoint::Checkpoint;
 use parthood_tomography::io::mrc::Order;
+use parthood_tomography::io::{check_room, check_writable};
 use parthood_tomography::job::{BandProgress, Bands, Job, OnDisk, fingerprint, read_blocks, write_stitched};
 use parthood_tomography::plan::{Estimate, Mode, Plan, Spec, Speed};
 use parthood_tomography::stitch::{Disagreement, disagreements, stitch as stitch_blocks};
@@ -145,6 +146,14 @@ fn tell_bands(console: &Console, bands: Bands) -> Result<(), Error> {
     ))
 }
 
+/// What a reconstruction leaves on disk at its fullest.
+fn disk_bytes(plan: &Plan, bands: Option<Bands>, run: RunningArgs) -> u64 {
+    bands.map_or_else(
+        || plan.disk_bytes(!run.no_checkpoints),
+        |bands| plan.disk_bytes(false).saturating_add(bands.disk_bytes),
+    )
+}
+
 /// A name beside a file: its own with more behind it.
 fn beside(file: &Path, more: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
@@ -194,6 +203,7 @@ pub(super) fn reconstruct(console: &Console, args: &ReconstructArgs) -> Result<S
     if let (Some(bands), false) = (bands, args.machine.json) {
         tell_bands(console, bands)?;
     }
+    check_room(&args.out, disk_bytes(&plan, bands, args.run))?;
     if args.dry_run {
         return Ok(Status::Done);
     }
@@ -301,12 +311,25 @@ fn block_file(folder: &Path, block: usize) -> PathBuf {
 }
 
 pub(super) fn run(console: &Console, args: &RunArgs) -> Result<Status, Error> {
-    let started = Instant::now();
     let plan = read_plan(&args.plan)?;
-    let job = Job::new(&plan, args.block, &args.series)?;
+    if let Some(cluster) = &args.ledger {
+        let done = work_off(&plan, args, cluster, |block| run_block(console, args, &plan, block))?;
+        if !args.machine.json {
+            console.line(format_args!("all {} blocks are done, {done} of them here", plan.blocks.len()))?;
+        }
+    } else if let Some(block) = args.block {
+        run_block(console, args, &plan, block)?;
+    }
+    Ok(Status::Done)
+}
+
+/// Reconstructs a block unless it is there already, and gives its file.
+fn run_block(console: &Console, args: &RunArgs, plan: &Plan, block: usize) -> Result<PathBuf, Error> {
+    let started = Instant::now();
+    let job = Job::new(plan, block, &args.series)?;
     let folder = folder_of(&args.plan, args.blocks.as_deref());
     std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
-    let out = block_file(&folder, args.block);
+    let out = block_file(&folder, block);
     check_writable(&out)?;
     if job.is_done(&out) && !args.run.anew {
         let text = format!("{}: is there already; --anew computes it again", out.display());
@@ -315,24 +338,27 @@ pub(super) fn run(console: &Console, args: &RunArgs) -> Result<Status, Error> {
         } else {
             console.line(text)?;
         }
-        return Ok(Status::Done);
+        return Ok(out);
     }
-    if Cost::of(&plan, args.machine)?.fit(&plan, args.machine)?.is_some() {
+    if Cost::of(plan, args.machine)?.fit(plan, args.machine)?.is_some() {
         let text = "the whole does not fit into memory; `tomo reconstruct` does it from disk";
         return Err(Error::Usage(text.into()));
     }
+    check_room(&out, plan.disk_bytes(!args.run.no_checkpoints) / plan.blocks.len() as u64)?;
     let checkpoint = checkpoint(&job, beside(&out, ".checkpoint"), args.run)?;
-    let what = format!("block {} of {}, ", args.block, plan.blocks.len());
-    let (volume, loss) = solved(&job, &plan, what, checkpoint.as_ref(), args.machine)?;
+    let what = format!("block {block} of {}, ", plan.blocks.len());
+    let (volume, loss) = solved(&job, plan, what, checkpoint.as_ref(), args.machine)?;
     job.write(&volume, &out, Order::Planes)?;
     checkpoint.as_ref().map_or(Ok(()), Checkpoint::remove)?;
-    written(console, &plan, &out, loss, started, args.machine.json)
+    written(console, plan, &out, loss, started, args.machine.json)?;
+    Ok(out)
 }
 
 pub(super) fn stitch(console: &Console, args: &StitchArgs) -> Result<Status, Error> {
     let started = Instant::now();
     let plan = read_plan(&args.plan)?;
     check_writable(&args.out)?;
+    check_room(&args.out, plan.disk_bytes(false))?;
     let folder = folder_of(&args.plan, args.blocks.as_deref());
     let volumes = read_blocks(&plan, |block| block_file(&folder, block))?;
     stitched(console, &plan, &volumes, &args.out, args.file.order(), args.json)?;

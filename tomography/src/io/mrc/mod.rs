@@ -16,6 +16,9 @@ mod tests;
 pub use header::{Endian, Header, Statistics};
 pub use pixels::Mode;
 
+pub use super::source::Order;
+
+use super::source::{self, Sections};
 use super::{content, refused, replace};
 use crate::{Error, Result, Shape, Stack};
 use std::fs::File;
@@ -36,27 +39,6 @@ pub struct Extended {
     pub bytes: Vec<u8>,
 }
 
-/// Which axis the sections of a file follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    /// Sections are planes: images of a tilt series, z of a volume.
-    #[default]
-    Planes,
-    /// Sections are rows of constant y, and their lines z: reconstructions of IMOD before they are turned. The axes are
-    /// exchanged and none is reversed, so the hand changes as with `clip flipyz`; not compared with IMOD itself.
-    Rows,
-}
-
-impl Order {
-    /// Sections and lines as planes and rows, or the other way.
-    fn exchange(self, shape: Shape) -> Shape {
-        match self {
-            Self::Planes => shape,
-            Self::Rows => Shape { planes: shape.rows, rows: shape.planes, ..shape },
-        }
-    }
-}
-
 /// An open MRC file. What its header says fits its length.
 #[derive(Debug)]
 pub struct Reader<R = File> {
@@ -66,6 +48,8 @@ pub struct Reader<R = File> {
     /// The `SerialEM` fields at byte 128: bytes of a section in the extended header, and what they hold.
     serial: [i16; 2],
     data: u64,
+    /// Of the lines that are being decoded.
+    bytes: Vec<u8>,
 }
 
 impl Reader {
@@ -110,7 +94,7 @@ impl<R: Read + Seek> Reader<R> {
         header.extended.bytes = vec![0; extended as usize];
         source.read_exact(&mut header.extended.bytes).map_err(&failed)?;
         let serial = [128, 130].map(|at| header.endian.i16(&bytes, at));
-        Ok(Self { path: path.to_owned(), source, header, serial, data })
+        Ok(Self { path: path.to_owned(), source, header, serial, data, bytes: Vec::new() })
     }
 
     /// What the header says.
@@ -125,13 +109,15 @@ impl<R: Read + Seek> Reader<R> {
     pub fn pixel_angstrom(&self) -> Result<f64> {
         self.header.pixel_angstrom(&self.path)
     }
+}
 
+impl<R: Read + Seek + Send> Reader<R> {
     /// The extent of the whole.
     ///
     /// # Errors
     /// [`Error::Parameter`] if an axis is longer than [`Shape::MAX_EXTENT`].
     pub fn shape(&self, order: Order) -> Result<Shape> {
-        Ok(order.exchange(self.header.sections()?))
+        source::shape(self, order)
     }
 
     /// Reads all.
@@ -148,12 +134,8 @@ impl<R: Read + Seek> Reader<R> {
     /// # Errors
     /// As [`Reader::rows`].
     pub fn section(&mut self, section: usize, values: &mut [f32]) -> Result<()> {
-        let [_, lines, sections] = self.header.size;
-        if section >= sections {
-            return Err(Error::parameter("section", section, "one of the file's, from 0"));
-        }
-        let mut bytes = Vec::new();
-        self.lines(section, 0..lines, &mut bytes, values)
+        let lines = self.header.size[1];
+        source::finite_lines(self, section, 0..lines, values)
     }
 
     /// Reads some rows of all planes.
@@ -162,58 +144,50 @@ impl<R: Read + Seek> Reader<R> {
     /// [`Error::Parameter`] if the range is empty or reaches beyond the file, [`Error::Content`] for a value that is no
     /// finite number, [`Error::File`] if the system refuses.
     pub fn rows(&mut self, order: Order, rows: Range<usize>) -> Result<Stack> {
-        let whole = self.shape(order)?;
-        if rows.is_empty() || rows.end > whole.rows {
-            let value = format!("{rows:?} of {}", whole.rows);
-            return Err(Error::parameter("range of rows", value, "within the file, and not empty"));
-        }
-        let mut stack = Stack::zeros(whole.with_rows(rows.len()));
-        let (sections, lines) = match order {
-            Order::Planes => (0..whole.planes, rows.clone()),
-            Order::Rows => (rows.clone(), 0..whole.planes),
-        };
-        let mut bytes = Vec::new();
-        let mut values = vec![0.0; lines.len() * whole.columns];
-        for section in sections {
-            self.lines(section, lines.clone(), &mut bytes, &mut values)?;
-            for (line, values) in lines.clone().zip(values.chunks_exact(whole.columns)) {
-                let (plane, row) = match order {
-                    Order::Planes => (section, line - rows.start),
-                    Order::Rows => (line, section - rows.start),
-                };
-                for (column, value) in values.iter().enumerate() {
-                    *stack.at_mut(plane, row, column) = *value;
-                }
-            }
-        }
-        Ok(stack)
+        source::rows(self, order, rows)
+    }
+}
+
+impl<R: Read + Seek + Send> Sections for Reader<R> {
+    fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Reads some lines of a section, and fails for values that are no finite numbers.
-    fn lines(
-        &mut self,
-        section: usize,
-        lines: Range<usize>,
-        bytes: &mut Vec<u8>,
-        values: &mut [f32],
-    ) -> Result<()> {
+    fn size(&self) -> [usize; 3] {
+        self.header.size
+    }
+
+    fn lines(&mut self, section: usize, lines: Range<usize>, values: &mut [f32]) -> Result<()> {
         let Header { size: [columns, file_lines, _], mode, endian, .. } = self.header;
         let line_bytes = mode.row_bytes(columns as u128) as usize;
-        bytes.resize(lines.len() * line_bytes, 0);
+        self.bytes.resize(lines.len() * line_bytes, 0);
         let at = self.data + ((section * file_lines + lines.start) * line_bytes) as u64;
         self.source.seek(SeekFrom::Start(at)).map_err(refused(&self.path, "read"))?;
-        self.source.read_exact(bytes).map_err(refused(&self.path, "read"))?;
-        let decoded = bytes.chunks_exact(line_bytes).zip(values.chunks_exact_mut(columns));
-        for (line, (bytes, values)) in lines.zip(decoded) {
+        self.source.read_exact(&mut self.bytes).map_err(refused(&self.path, "read"))?;
+        for (bytes, values) in self.bytes.chunks_exact(line_bytes).zip(values.chunks_exact_mut(columns)) {
             mode.decode(endian, bytes, values);
-            if let Some(column) = values.iter().position(|value| !value.is_finite()) {
-                let place = format!("the value at section {section}, row {line}, column {column}");
-                return Err(content(&self.path, place, values[column], "finite; mask or replace it"));
-            }
         }
         Ok(())
     }
 
+    fn pixel_angstrom(&self) -> Result<f64> {
+        self.header.pixel_angstrom(&self.path)
+    }
+
+    fn labels(&self) -> &[String] {
+        &self.header.labels
+    }
+
+    fn angles(&self) -> Result<Option<Vec<f64>>> {
+        Self::angles(self)
+    }
+
+    fn identity(&self) -> String {
+        format!("{:?}", self.header)
+    }
+}
+
+impl<R> Reader<R> {
     /// The tilt angle of each section in degrees, if the extended header has them: those of `SerialEM` (`SERI`), or the
     /// stage's alpha of FEI (`FEI1`, `FEI2`; not verified on a file from a microscope).
     ///
@@ -293,11 +267,17 @@ impl Output {
         }
     }
 
+    /// Fails for a pixel size that makes no sense, in every format.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.pixel_angstrom.is_finite() && self.pixel_angstrom > 0.0 {
+            return Ok(());
+        }
+        Err(Error::parameter("pixel size", self.pixel_angstrom, "positive, in Angstrom"))
+    }
+
     /// The header of a stack of this extent.
     fn header(&self, shape: Shape) -> Result<Header> {
-        if !(self.pixel_angstrom.is_finite() && self.pixel_angstrom > 0.0) {
-            return Err(Error::parameter("pixel size", self.pixel_angstrom, "positive, in Angstrom"));
-        }
+        self.check()?;
         Header::check_labels(&self.labels)?;
         if i32::try_from(self.extended.bytes.len()).is_err() {
             let length = self.extended.bytes.len();
@@ -336,7 +316,7 @@ impl Output {
 /// [`Error::File`] if the system refuses, as on a full disk.
 pub fn write(path: &Path, stack: &Stack, output: &Output) -> Result<()> {
     write_sections(path, stack.shape(), output, &mut |section, values| {
-        section_of(stack, output.order, section, values);
+        source::section_of(stack, output.order, section, values);
         Ok(())
     })
 }
@@ -354,16 +334,6 @@ pub fn write_sections(
 ) -> Result<()> {
     let mut header = output.header(shape)?;
     replace(path, |file| encode(file, path, output.order, &mut header, fill))
-}
-
-/// A section of a stack, line by line.
-fn section_of(stack: &Stack, order: Order, section: usize, values: &mut [f32]) {
-    for (line, values) in values.chunks_exact_mut(stack.shape().columns).enumerate() {
-        let (plane, row) = if order == Order::Planes { (section, line) } else { (line, section) };
-        for (column, value) in values.iter_mut().enumerate() {
-            *value = stack.at(plane, row, column);
-        }
-    }
 }
 
 /// Writes headers and data. Statistics are known only at the end, so the header is written twice.
@@ -388,7 +358,7 @@ fn encode(
             bytes.clear();
             if let Err((column, value)) = header.mode.encode(header.endian, values, &mut moments, &mut bytes)
             {
-                let (plane, row) = if order == Order::Planes { (section, line) } else { (line, section) };
+                let (plane, row) = order.place(section, line);
                 let place = format!("the value at plane {plane}, row {row}, column {column}");
                 return Err(content(path, place, value, header.mode.range()));
             }

@@ -11,7 +11,7 @@ fn name() -> &'static Path {
 fn bytes_of(stack: &Stack, output: &Output) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     encode(&mut bytes, name(), output.order, &mut output.header(stack.shape())?, &mut |section, values| {
-        section_of(stack, output.order, section, values);
+        source::section_of(stack, output.order, section, values);
         Ok(())
     })?;
     Ok(bytes.into_inner())
@@ -342,7 +342,7 @@ fn a_full_disk_is_an_error() {
     let on = |room: u64| {
         let mut header = output.header(stack.shape()).unwrap();
         let fill = &mut |section, values: &mut [f32]| {
-            section_of(&stack, output.order, section, values);
+            source::section_of(&stack, output.order, section, values);
             Ok(())
         };
         encode(&mut Disk(Cursor::default(), room), name(), output.order, &mut header, fill)

@@ -1,0 +1,279 @@
+//! Every format gives back what it was given, by any rows and in either order, and refuses what is damaged.
+
+use super::mrc::{Content, Output};
+use super::*;
+use crate::testing::noise;
+use crate::{Shape, Stack};
+use flate2::Compression;
+use proptest::prelude::*;
+use std::io::Cursor;
+
+const NAMES: [&str; 4] = ["a.mrc", "a.npy", "a.tif", "a.zarr"];
+
+fn output(order: Order) -> Output {
+    let mut output = Output::new(Content::Volume, 2.5);
+    (output.order, output.labels) = (order, vec!["made up".to_owned(), "of noise".to_owned()]);
+    output
+}
+
+#[test]
+fn every_format_gives_back_what_it_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let stack = noise(Shape::new(5, 70, 131).unwrap(), 1);
+    for (name, order) in NAMES.into_iter().flat_map(|name| [(name, Order::Planes), (name, Order::Rows)]) {
+        let path = folder.path().join(name);
+        check_writable(&path).unwrap();
+        write(&path, &stack, &output(order)).unwrap();
+        let mut source = Source::open(&path).unwrap();
+        assert_eq!(source.shape(order).unwrap(), stack.shape(), "{name}");
+        assert!(source.read(order).unwrap() == stack, "{name} {order:?}");
+        for rows in [0..1, 15..17, 63..66, 69..70] {
+            assert_eq!(source.rows(order, rows.clone()).unwrap(), stack.rows(rows).unwrap(), "{name}");
+        }
+        assert!(source.rows(order, 69..71).is_err() && source.rows(order, 3..3).is_err());
+        if name == "a.npy" {
+            assert!(source.pixel_angstrom().unwrap_err().to_string().contains("given by hand"));
+        } else {
+            assert!((source.pixel_angstrom().unwrap() - 2.5).abs() < 1e-6, "{name}");
+            assert_eq!(source.labels(), ["made up", "of noise"], "{name}");
+        }
+        // The same data give the same file, and a file is replaced.
+        let before = source.identity();
+        write(&path, &stack, &output(order)).unwrap();
+        assert_eq!(Source::open(&path).unwrap().identity(), before);
+    }
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, NAMES, "nothing else is left");
+}
+
+#[test]
+fn values_that_are_no_numbers_are_named_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stack = noise(Shape::new(3, 8, 9).unwrap(), 1);
+    *stack.at_mut(1, 5, 7) = f32::NAN;
+    for name in &NAMES[1..] {
+        let path = folder.path().join(name);
+        write(&path, &stack, &output(Order::Planes)).unwrap();
+        let error = Source::open(&path).unwrap().read(Order::Planes).unwrap_err().to_string();
+        assert!(error.contains("section 1, row 5, column 7 is NaN"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_zarr_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.zarr");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("thesis.tex"), "years of work").unwrap();
+    assert!(check_writable(&path).unwrap_err().to_string().contains("that of a folder"));
+}
+
+#[test]
+fn room_is_looked_at_before_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("not/yet/there.mrc");
+    check_room(&path, 1).unwrap();
+    let error = check_room(&path, u64::MAX).unwrap_err().to_string();
+    assert!(error.contains("there.mrc: about 17592186044416 MiB are needed"), "{error}");
+}
+
+mod numpy {
+    use super::*;
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), data].concat()
+    }
+
+    fn values(header: &str, data: &[u8]) -> Result<Vec<f32>> {
+        let bytes = file(header, data);
+        let mut reader = npy::Reader::new(Cursor::new(bytes), Path::new("a.npy"))?;
+        let [columns, lines, sections] = reader.size();
+        let mut values = vec![0.0; columns * lines * sections];
+        for (section, values) in values.chunks_exact_mut(columns * lines).enumerate() {
+            reader.lines(section, 0..lines, values)?;
+        }
+        Ok(values)
+    }
+
+    /// As `numpy.save` of numpy 2 writes them.
+    #[test]
+    fn types_are_read_as_numpy_writes_them() {
+        for (kind, data, expected) in [
+            ("<f4", [1.5_f32.to_le_bytes(), (-2.0_f32).to_le_bytes()].concat(), [1.5, -2.0]),
+            (">f4", [1.5_f32.to_be_bytes(), (-2.0_f32).to_be_bytes()].concat(), [1.5, -2.0]),
+            ("<f8", [1.5_f64.to_le_bytes(), (-2.0_f64).to_le_bytes()].concat(), [1.5, -2.0]),
+            ("<f2", vec![0x00, 0x3E, 0x00, 0xC0], [1.5, -2.0]),
+            ("|i1", vec![7, 0xFE], [7.0, -2.0]),
+            ("|u1", vec![7, 0xFE], [7.0, 254.0]),
+            (">i2", vec![0, 7, 0xFF, 0xFE], [7.0, -2.0]),
+            ("<u2", vec![7, 0, 0xFE, 0xFF], [7.0, 65534.0]),
+            ("<i4", vec![7, 0, 0, 0, 0xFE, 0xFF, 0xFF, 0xFF], [7.0, -2.0]),
+            ("|b1", vec![1, 0], [1.0, 0.0]),
+        ] {
+            let header =
+                format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (1, 2), }}          \n");
+            assert_eq!(values(&header, &data).unwrap(), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let with = |kind: &str, order: &str, shape: &str, bytes: usize| {
+            let header = format!("{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}, }}");
+            values(&header, &vec![0; bytes]).unwrap_err().to_string()
+        };
+        assert!(with("'<c8'", "False", "(1, 1, 1)", 8).contains("descr of the header is '<c8'"));
+        assert!(with("[('a', '<f4')]", "False", "(1, 1, 1)", 4).contains("descr"));
+        assert!(with("'<f4'", "True", "(1, 1, 1)", 4).contains("ascontiguousarray"));
+        for shape in ["(1,)", "(1, 0, 1)", "(1, 2, 3, 4)", "1", "(1, -1, 1)", "(99999999999999999999, 1, 1)"]
+        {
+            assert!(with("'<f4'", "False", shape, 4).contains("shape of the header"), "{shape}");
+        }
+        let lying = with("'<f4'", "False", "(4294967295, 4294967295, 4294967295)", 4);
+        assert!(lying.contains("the length of the file"), "{lying}");
+        assert!(with("'<f4'", "False", "(1, 1, 2)", 4).contains("the length of the file"));
+        let other = npy::Reader::new(Cursor::new(b"PK\x03\x04 an archive of them"), Path::new("a.npz"));
+        assert!(other.unwrap_err().to_string().contains("the beginning"));
+    }
+}
+
+mod zarrs {
+    use super::*;
+    use std::io::Write as _;
+
+    /// A small array as another program might leave it.
+    fn array(folder: &Path, more: &str) {
+        std::fs::create_dir_all(folder).unwrap();
+        let text = format!(
+            "{{\"zarr_format\": 2, \"shape\": [1, 2, 3, 5], \"chunks\": [1, 2, 2, 4], \"fill_value\": 9, \"order\": \"C\", \
+             \"filters\": null, {more}}}"
+        );
+        std::fs::write(folder.join(".zarray"), text).unwrap();
+    }
+
+    #[test]
+    fn chunks_may_be_compressed_or_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        for (compressor, gzip) in [
+            ("null", None),
+            ("{\"id\": \"zlib\", \"level\": 1}", Some(false)),
+            ("{\"id\": \"gzip\"}", Some(true)),
+        ] {
+            array(folder.path(), &format!("\"dtype\": \"<u2\", \"compressor\": {compressor}"));
+            let plain: Vec<u8> = (0..16_u16).flat_map(u16::to_le_bytes).collect();
+            let bytes = match gzip {
+                None => plain,
+                Some(false) => {
+                    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::fast());
+                    encoder.write_all(&plain).unwrap();
+                    encoder.finish().unwrap()
+                }
+                Some(true) => {
+                    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::fast());
+                    encoder.write_all(&plain).unwrap();
+                    encoder.finish().unwrap()
+                }
+            };
+            std::fs::write(folder.path().join("0.0.0.0"), &bytes).unwrap();
+            let stack = zarr::Reader::open(folder.path())
+                .and_then(|mut reader| source::rows(&mut reader, Order::Planes, 0..3))
+                .unwrap();
+            assert_eq!([stack.at(0, 0, 3), stack.at(1, 1, 0), stack.at(1, 1, 3)], [3.0, 12.0, 15.0]);
+            assert_eq!(
+                [stack.at(0, 0, 4), stack.at(1, 2, 0)],
+                [9.0, 9.0],
+                "chunks that are not there are fill"
+            );
+            std::fs::write(folder.path().join("0.0.0.0"), &bytes[..bytes.len() - 1]).unwrap();
+            let cut = zarr::Reader::open(folder.path())
+                .and_then(|mut reader| source::rows(&mut reader, Order::Planes, 0..3));
+            assert!(cut.is_err(), "{compressor}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |more: &str| {
+            array(folder.path(), more);
+            zarr::Reader::open(folder.path()).unwrap_err().to_string()
+        };
+        assert!(
+            with("\"dtype\": \"<f4\", \"compressor\": {\"id\": \"blosc\"}").contains("zlib, gzip or null")
+        );
+        assert!(with("\"dtype\": \"<c8\", \"compressor\": null").contains("dtype is <c8"));
+        assert!(with("\"dtype\": 3, \"compressor\": null").contains("the description of an array"));
+        std::fs::write(
+            folder.path().join(".zattrs"),
+            "{\"multiscales\": [{\"datasets\": [{\"path\": \"../../etc\"}]}]}",
+        )
+        .unwrap();
+        assert!(with("\"dtype\": \"<f4\", \"compressor\": null").contains("a folder within this one"));
+        std::fs::write(folder.path().join("zarr.json"), "{}").unwrap();
+        assert!(with("\"dtype\": \"<f4\", \"compressor\": null").contains("zarr_format=2"));
+    }
+
+    /// The second scale is the mean of eight, or of those there are.
+    #[test]
+    fn smaller_scales_are_means() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.zarr");
+        let stack = noise(Shape::new(5, 67, 131).unwrap(), 1);
+        write(&path, &stack, &output(Order::Planes)).unwrap();
+        let attributes: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path.join(".zattrs")).unwrap()).unwrap();
+        assert_eq!(attributes["multiscales"][0]["datasets"].as_array().unwrap().len(), 2);
+        assert_eq!(attributes["multiscales"][0]["axes"][2]["name"], "x");
+        let half = zarr::Reader::open(&path.join("1"))
+            .and_then(|mut reader| source::rows(&mut reader, Order::Planes, 0..34))
+            .unwrap();
+        assert_eq!(half.shape(), Shape::new(3, 34, 66).unwrap());
+        for (plane, row, column) in [(0, 0, 0), (1, 17, 33), (2, 33, 65), (2, 0, 65)] {
+            let covered: Vec<f64> = (2 * plane..(2 * plane + 2).min(5))
+                .flat_map(|z| (2 * row..(2 * row + 2).min(67)).map(move |y| (z, y)))
+                .flat_map(|(z, y)| (2 * column..(2 * column + 2).min(131)).map(move |x| (z, y, x)))
+                .map(|(z, y, x)| f64::from(stack.at(z, y, x)))
+                .collect();
+            let mean = covered.iter().sum::<f64>() / covered.len() as f64;
+            assert!((f64::from(half.at(plane, row, column)) - mean).abs() < 1e-6, "{plane} {row} {column}");
+        }
+    }
+}
+
+/// The bytes of a small file in a format.
+fn bytes_of(name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    write(&path, &noise(Shape::new(3, 4, 5).unwrap(), 1), &output(Order::Planes)).unwrap();
+    std::fs::read(&path).unwrap()
+}
+
+proptest! {
+    /// Whatever a file holds, there is an answer or an error.
+    #[test]
+    fn damaged_files_do_no_harm(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>()
+    ) {
+        for name in ["a.npy", "a.tif"] {
+            let mut bytes = bytes_of(name);
+            for (at, value) in &flips {
+                let at = at.index(bytes.len());
+                bytes[at] = *value;
+            }
+            let cut = cut.index(2 * bytes.len()).min(bytes.len());
+            bytes.truncate(cut);
+            let path = Path::new(name);
+            let read: Result<Stack> = if name == "a.npy" {
+                npy::Reader::new(Cursor::new(bytes), path).and_then(|mut reader| source::rows(&mut reader, Order::Planes, 0..1))
+            } else {
+                tiff::Reader::new(Cursor::new(bytes), path).and_then(|mut reader| source::rows(&mut reader, Order::Planes, 0..1))
+            };
+            if let Err(error) = read {
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+}
