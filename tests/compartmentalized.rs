@@ -11,10 +11,11 @@ use parthood_protocols::compartmentalized::{
 };
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::log::ReplicaState;
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, StateMachine};
+use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine};
 use parthood_runtime::sim::{Budget, Schedule, Settings, Sim, Span, Stop};
 use parthood_runtime::{Observer, Step, Wants};
 use stateright::actor::Id;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,4 +205,82 @@ fn the_storm_notices_a_leader_that_lets_replicas_lag() {
             .is_err()
     });
     assert!(stuck);
+}
+
+/// What the nodes of each role remember, written out, at equal distances in the log; the clients are done at the end.
+fn remembered(commands_each: usize, snapshot_slots: u64) -> Vec<BTreeMap<Role, usize>> {
+    const CLIENTS: usize = 400;
+    const BATCH: usize = 100;
+    const SAMPLES: u64 = 20;
+    let layout = Layout {
+        leaders: 2,
+        proxies: 2,
+        acceptors: 4,
+        replicas: 2,
+        batchers: 2,
+        unbatchers: 2,
+        read_batchers: 0,
+    };
+    let limits = Limits {
+        batch_commands: BATCH,
+        snapshot_slots,
+        retained_slots: 64,
+        watermark_slots: 64,
+        ..Limits::default()
+    };
+    let config = config(layout, vec![Group::grid(0, 2, 2)], limits, None);
+    let value = Bytes::from("sixteen bytes...");
+    let script = |number: usize| {
+        let put = KeyValueCommand::Put(Bytes::from(&format!("{number}")), value.clone());
+        vec![put; commands_each]
+    };
+    let clients = (0..CLIENTS).map(|number| client(&config, number, false, script(number)));
+    let actors = nodes(&config).chain(clients).collect();
+    let mut sim = Sim::new(actors, Settings::default(), ()).unwrap();
+    let apart = (CLIENTS * commands_each / BATCH) as u64 / SAMPLES;
+    let mut samples = vec![];
+    for sample in 1..=SAMPLES {
+        let slow =
+            |sim: &Sim<Actor, ()>| replicas(sim, layout).any(|replica| replica.executed.0 < sample * apart);
+        assert_eq!(sim.run_while(Duration::from_secs(600), slow), Stop::Done);
+        let mut sizes = BTreeMap::new();
+        for id in (0..layout.nodes()).map(Id::from) {
+            let size = format!("{:?}", sim.state(id)).len();
+            *sizes.entry(layout.role(id).0).or_default() += size;
+        }
+        samples.push(sizes);
+    }
+    let ids = layout.nodes()..layout.nodes() + CLIENTS;
+    let done = |sim: &Sim<Actor, ()>| {
+        ids.clone().all(|id| match sim.state(Id::from(id)) {
+            Some(State::Client(client)) => client.is_idle() && client.asked == commands_each,
+            _ => false,
+        })
+    };
+    assert_eq!(sim.run_while(Duration::from_secs(600), |sim| !done(sim)), Stop::Done);
+    samples
+}
+
+/// How much more a role remembers in the second half of a run than in the first, once that has begun.
+fn growth(samples: &[BTreeMap<Role, usize>], role: Role) -> f64 {
+    let most =
+        |samples: &[BTreeMap<Role, usize>]| samples.iter().map(|sizes| sizes[&role]).max().unwrap_or(0);
+    let (first, second) = samples.split_at(samples.len() / 2);
+    most(second) as f64 / most(first) as f64
+}
+
+/// A million commands in ten thousand slots: no role remembers more in the end than on the way.
+#[test]
+fn a_million_batched_commands_keep_memory_flat() {
+    let samples = remembered(2_500, 256);
+    for role in samples[0].keys() {
+        let growth = growth(&samples, *role);
+        assert!(growth < 1.2, "{role:?}: {growth}");
+    }
+    // Without snapshots nothing is dropped, and this would tell.
+    let samples = remembered(250, u64::MAX);
+    for role in [Role::Acceptor, Role::Replica] {
+        let growth = growth(&samples, role);
+        assert!(growth > 1.8, "{role:?}: {growth}");
+    }
 }
