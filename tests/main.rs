@@ -15,6 +15,7 @@ mod disk;
 mod figures;
 mod harness;
 mod manifest;
+mod matchmaker_caspaxos;
 mod matchmaker_paxos;
 mod message_law;
 mod multipaxos;

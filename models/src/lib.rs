@@ -30,6 +30,7 @@ mod fingerprint;
 pub mod history;
 pub mod linearizability;
 mod liveness;
+pub mod matchmaker_caspaxos;
 pub mod matchmaker_paxos;
 pub mod multipaxos;
 mod network;

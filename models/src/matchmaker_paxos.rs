@@ -21,6 +21,7 @@ mod tests;
 mod words;
 
 pub use ghost::Ghost;
+pub(crate) use params::alike;
 pub use params::{ClientParams, ConfigurationParams, Params, ProposerParams};
 
 use crate::{Budget, Class, Hashed, Parts, Property, Protocol, Step, index};

@@ -60,8 +60,8 @@ pub enum Standing<O> {
     Old,
 }
 
-/// The client table of a replica.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The client table of a replica. (The order means nothing; it lets messages that carry tables be sorted.)
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sessions<O: Clone> {
     lanes: OrdMap<LaneKey, Lane<O>>,
 }

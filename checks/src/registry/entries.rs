@@ -4,6 +4,7 @@ use super::{Model, Protocol};
 use crate::manifest::Row;
 use parthood_models::compartmentalized::Compartmentalized;
 use parthood_models::craq::Craq;
+use parthood_models::matchmaker_caspaxos::MatchmakerCaspaxos;
 use parthood_models::matchmaker_paxos::MatchmakerPaxos;
 use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
@@ -55,6 +56,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, single decree",
         manifest: include_str!("../../manifest/matchmaker_paxos.toml"),
         model: |row| model(row, MatchmakerPaxos::new),
+    },
+    Protocol {
+        name: "matchmaker_caspaxos",
+        title: "a register without a log, with other acceptors in every round",
+        paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, and CASPaxos: Replicated State Machines without logs",
+        manifest: include_str!("../../manifest/matchmaker_caspaxos.toml"),
+        model: |row| model(row, MatchmakerCaspaxos::new),
     },
     Protocol {
         name: "tile_ledger",

@@ -119,7 +119,7 @@ fn plenty() -> usize {
 }
 
 impl ConfigurationParams {
-    fn configuration(&self) -> Result<Configuration, String> {
+    pub(crate) fn configuration(&self) -> Result<Configuration, String> {
         let set = |numbers: &Vec<usize>| -> Result<NodeSet, String> {
             match numbers.iter().find(|number| **number >= NODES_MAX) {
                 Some(number) => Err(format!("acceptor {number} is beyond the {NODES_MAX} that are modelled")),
@@ -228,7 +228,7 @@ fn check(params: &Params, configurations: &[Vec<Configuration>]) -> Result<(), S
 }
 
 /// Groups of acceptors of which any two may change places without any configuration noticing.
-fn alike(configurations: &[&Configuration], acceptors: usize) -> Vec<Vec<usize>> {
+pub(crate) fn alike(configurations: &[&Configuration], acceptors: usize) -> Vec<Vec<usize>> {
     let mut names: Vec<Vec<usize>> = vec![vec![]; acceptors];
     for configuration in configurations {
         let groups = interchangeable(*configuration, acceptors);
