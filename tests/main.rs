@@ -16,6 +16,7 @@ mod figures;
 mod harness;
 mod manifest;
 mod matchmaker_caspaxos;
+mod matchmaker_multipaxos;
 mod matchmaker_paxos;
 mod message_law;
 mod multipaxos;

@@ -75,7 +75,7 @@ fn three_processes_survive_kills_and_a_partition_and_lose_nothing(protocol: &str
 }
 
 /// A history with what every key holds afterwards: an acknowledged write that was lost would show.
-fn with_last_reads(cluster: &Cluster, measured: Measured) -> History {
+pub(crate) fn with_last_reads(cluster: &Cluster, measured: Measured) -> History {
     let options = ClientOptions { timeout: Duration::from_secs(20), ..ClientOptions::default() };
     let client = KvClient::connect(cluster, options).unwrap();
     let mut history = measured.history;
@@ -98,6 +98,11 @@ fn multipaxos_survives_kills_and_a_partition_and_loses_nothing() {
 #[test]
 fn compartmentalized_survives_kills_and_a_partition_and_loses_nothing() {
     three_processes_survive_kills_and_a_partition_and_lose_nothing("compartmentalized");
+}
+
+#[test]
+fn matchmaker_multipaxos_survives_kills_and_a_partition_and_loses_nothing() {
+    three_processes_survive_kills_and_a_partition_and_lose_nothing("matchmaker_multipaxos");
 }
 
 #[test]

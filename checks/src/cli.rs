@@ -49,6 +49,8 @@ pub enum Verb {
     Run(RunArgs),
     /// Talks to a running cluster.
     Client(ClientArgs),
+    /// Has a running cluster use other acceptors, and says when the old ones may be shut down.
+    Reconfigure(ReconfigureArgs),
     /// Writes a new cluster key into a file.
     Key {
         /// The file, which must not exist.
@@ -256,6 +258,31 @@ pub enum ClientVerb {
     },
     /// Puts a load on the cluster and measures it.
     Bench(BenchArgs),
+}
+
+/// Arguments of `reconfigure`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        parthood reconfigure --acceptors acceptor-b,acceptor-c,acceptor-d\n  \
+        parthood reconfigure --acceptors acceptor-a,acceptor-d --unanimous-writes\n\n\
+        A new acceptor is added to the cluster file of all servers first, as the last of its role, and started with an empty\n\
+        disk. To ask again is harmless: the answer is how far it is.")]
+pub struct ReconfigureArgs {
+    /// The cluster file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The acceptors that vote from now on; majorities of them decide.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+    pub acceptors: Vec<String>,
+    /// All of them must vote, and any one that is left can say what was chosen: one more than may fail are enough.
+    #[arg(long)]
+    pub unanimous_writes: bool,
+    /// How long to wait until the old acceptors may be shut down, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    pub timeout: f64,
+    /// How results are written.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Arguments of `client bench`.

@@ -7,6 +7,7 @@ mod explore;
 mod figures;
 mod list;
 pub mod quorums;
+mod reconfigure;
 mod run;
 mod simulate;
 pub mod tomo;
@@ -34,6 +35,7 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
         Verb::Trace(args) => trace::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Client(args) => client::run(&args),
+        Verb::Reconfigure(args) => reconfigure::run(&args),
         Verb::Key { file } => run::key(&file),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -9,6 +9,7 @@ mod cluster;
 mod compartmentalized;
 mod craq;
 mod journal;
+mod matchmaker_multipaxos;
 mod matchmaker_paxos;
 mod multipaxos;
 mod paxos;
@@ -20,6 +21,7 @@ pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use compartmentalized::Compartmentalized;
 pub use craq::Craq;
 pub use journal::DurableJournal;
+pub use matchmaker_multipaxos::{MatchmakerMultiPaxos, configuration, reconfigure};
 pub use matchmaker_paxos::MatchmakerPaxos;
 pub use multipaxos::MultiPaxos;
 pub use paxos::{Decides, Paxos, propose};
@@ -86,6 +88,18 @@ pub trait Deployable: 'static {
 
     /// For such a client: how many of its commands were answered.
     fn answered(state: &StateOf<Self>) -> Option<usize>;
+
+    /// Who else takes part in a simulation, as operators that reconfigure it.
+    fn operators(cluster: &Cluster, seed: u64) -> Vec<Self::Actor> {
+        let _ = (cluster, seed);
+        Vec::new()
+    }
+
+    /// For such a participant: has it done all that it wanted?
+    fn is_done(state: &StateOf<Self>) -> bool {
+        let _ = state;
+        true
+    }
 
     /// How many commands such a client has if it may have so many.
     fn commands(most: usize) -> usize {
@@ -175,9 +189,10 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 6] = [
+pub const DEPLOYABLE: [&str; 7] = [
     Compartmentalized::NAME,
     Craq::NAME,
+    MatchmakerMultiPaxos::NAME,
     MatchmakerPaxos::NAME,
     MultiPaxos::NAME,
     Paxos::NAME,
@@ -192,6 +207,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
     match protocol {
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
+        MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
         MatchmakerPaxos::NAME => Ok(visitor.visit::<MatchmakerPaxos>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Paxos::NAME => Ok(visitor.visit::<Paxos>()),
@@ -208,6 +224,7 @@ pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Outpu
     match protocol {
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
+        MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
         Paxos::NAME | MatchmakerPaxos::NAME => Err(Error::Usage(format!(

@@ -114,12 +114,13 @@ pub(crate) fn cluster(storm: &Storm) -> Result<Cluster, Error> {
     Cluster::read(Path::new("simulated"), &Cluster::example(&storm.protocol, storm.servers, 1)?)
 }
 
-/// The actors of a run, nodes of the cluster first.
+/// The actors of a run: nodes of the cluster, clients, operators.
 pub(crate) fn actors<D: Deployable>(cluster: &Cluster, storm: &Storm, seed: u64) -> Vec<D::Actor> {
     let nodes = 0..D::servers(cluster.members.len());
     let clients = 0..usize::from(storm.clients);
     let clients = clients.map(|number| D::scripted(cluster, seed, number, storm.commands));
-    nodes.map(|index| D::server(cluster, index, true)).chain(clients).collect()
+    let nodes = nodes.map(|index| D::server(cluster, index, true));
+    nodes.chain(clients).chain(D::operators(cluster, seed)).collect()
 }
 
 fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Result<Outcome, Error> {
@@ -156,7 +157,7 @@ fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Resu
     let mut outcome = Outcome {
         seed,
         failure: failure::<D>(&sim, servers, stop),
-        answered: answers::<D>(&sim, servers).sum(),
+        answered: answers::<D>(&sim, servers, &storm).sum(),
         virtual_time: sim.now(),
         events: sim.events(),
         messages: traffic.arrived,
@@ -205,14 +206,20 @@ pub fn budget(storm: &Storm, servers: usize) -> Budget {
 }
 
 /// For each client, how many of its commands were answered.
-fn answers<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize) -> impl Iterator<Item = usize> {
-    (servers..sim.stats().len())
+fn answers<D: Deployable>(
+    sim: &Sim<D::Actor, Recorder<D>>,
+    servers: usize,
+    storm: &Storm,
+) -> impl Iterator<Item = usize> {
+    (servers..servers + usize::from(storm.clients))
         .map(|client| sim.state(Id::from(client)).and_then(D::answered).unwrap_or_default())
 }
 
-/// Has every client its answers, and have all replicas executed the same?
+/// Has every client its answers and every operator what it wanted, and have all replicas executed the same?
 fn is_done<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize, storm: &Storm) -> bool {
-    answers::<D>(sim, servers).all(|answered| answered == D::commands(storm.commands))
+    let operators = servers + usize::from(storm.clients)..sim.stats().len();
+    answers::<D>(sim, servers, storm).all(|answered| answered == D::commands(storm.commands))
+        && operators.into_iter().all(|id| sim.state(Id::from(id)).is_some_and(D::is_done))
         && (0..servers).all(|server| sim.state(Id::from(server)).is_some())
         && replicas::<D>(sim, servers).map(|(_, executed, _)| executed).all_equal()
 }
@@ -315,7 +322,8 @@ fn record<D: Deployable>(
     let out = File::create(file).map_err(Error::file("create the trace", file))?;
     let nodes = cluster.titles().take(D::servers(cluster.members.len()));
     let clients = (0..storm.clients).map(|client| format!("client {client}"));
-    let actors: Vec<String> = nodes.chain(clients).collect();
+    let operators = (0..D::operators(cluster, seed).len()).map(|number| format!("operator {number}"));
+    let actors: Vec<String> = nodes.chain(clients).chain(operators).collect();
     let header = Header {
         protocol: D::NAME.to_owned(),
         seed: Some(seed),

@@ -14,43 +14,43 @@ use std::hash::Hash;
 
 /// Who ever voted for what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Votes<C: Ord>(BTreeMap<Cast<C>, NodeSet>);
+pub struct Votes<C: Ord, R: Ord = Round>(BTreeMap<Cast<C, R>, NodeSet>);
 
 /// What is voted for: a slot, a round and a value.
-pub type Cast<C> = (Slot, Round, Value<C>);
+pub type Cast<C, R = Round> = (Slot, R, Value<C>);
 
 /// What a step of one acceptor changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changes<C> {
+pub struct Changes<C, R = Round> {
     /// What it voted for and never before.
-    pub cast: Vec<Cast<C>>,
+    pub cast: Vec<Cast<C, R>>,
     /// What it turns out never to have voted for: its crash undid the steps, and nobody had heard of them.
-    pub undone: Vec<Cast<C>>,
+    pub undone: Vec<Cast<C, R>>,
 }
 
-impl<C> Changes<C> {
+impl<C, R> Changes<C, R> {
     /// Is there none?
     pub fn is_empty(&self) -> bool {
         self.cast.is_empty() && self.undone.is_empty()
     }
 }
 
-impl<C: Ord> Default for Votes<C> {
+impl<C: Ord, R: Ord> Default for Votes<C, R> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
 }
 
-impl<C: Ord + Clone + Hash> Votes<C> {
+impl<C: Ord + Clone + Hash, R: Copy + Ord + Default> Votes<C, R> {
     /// What a step changes. Votes for slots from `undone_from` on that are gone after it were never cast; where nothing
     /// can be undone, or an acceptor only forgets, there is no such slot.
     pub fn changes(
         &self,
         acceptor: usize,
-        before: &OrdMap<Slot, Vote<C>>,
-        after: &OrdMap<Slot, Vote<C>>,
+        before: &OrdMap<Slot, Vote<C, R>>,
+        after: &OrdMap<Slot, Vote<C, R>>,
         undone_from: Option<Slot>,
-    ) -> Changes<C> {
+    ) -> Changes<C, R> {
         let mut changes = Changes { cast: vec![], undone: vec![] };
         for change in map_changes(before, after) {
             let (Change::Put(slot, _) | Change::Remove(slot)) = &change;
@@ -68,7 +68,7 @@ impl<C: Ord + Clone + Hash> Votes<C> {
     }
 
     /// Records what a step changes.
-    pub fn apply(&mut self, acceptor: usize, changes: Changes<C>) {
+    pub fn apply(&mut self, acceptor: usize, changes: Changes<C, R>) {
         for key in changes.undone {
             if let Some(voters) = self.0.get_mut(&key) {
                 *voters = voters.without(acceptor);
@@ -80,6 +80,16 @@ impl<C: Ord + Clone + Hash> Votes<C> {
         for key in changes.cast {
             self.0.entry(key).or_default().insert(acceptor);
         }
+    }
+
+    /// Everything that somebody voted for, and who did.
+    pub fn cast(&self) -> impl Iterator<Item = (&Cast<C, R>, NodeSet)> {
+        self.0.iter().map(|(cast, voters)| (cast, *voters))
+    }
+
+    /// Who voted for this.
+    pub fn voters(&self, slot: Slot, round: R, value: &Value<C>) -> NodeSet {
+        self.0.get(&(slot, round, value.clone())).copied().unwrap_or_default()
     }
 
     /// How many votes were cast.
@@ -95,17 +105,20 @@ impl<C: Ord + Clone + Hash> Votes<C> {
     /// What was chosen, in the order of slots and rounds.
     pub fn chosen<'a>(
         &'a self,
-        is_write_quorum: impl Fn(Slot, NodeSet) -> bool + 'a,
-    ) -> impl Iterator<Item = (Slot, Round, &'a Value<C>)> {
-        let chosen = self.0.iter().filter(move |((slot, ..), voters)| is_write_quorum(*slot, **voters));
+        is_write_quorum: impl Fn(Slot, R, NodeSet) -> bool + 'a,
+    ) -> impl Iterator<Item = (Slot, R, &'a Value<C>)> {
+        let quorum = move |((slot, round, _), voters): &(&Cast<C, R>, &NodeSet)| {
+            is_write_quorum(*slot, *round, **voters)
+        };
+        let chosen = self.0.iter().filter(quorum);
         chosen.map(|((slot, round, value), _)| (*slot, *round, value))
     }
 
     /// The votes for a slot, from this round on.
-    fn from(&self, slot: Slot, round: Round) -> impl Iterator<Item = (&Value<C>, NodeSet)> {
+    fn from(&self, slot: Slot, round: R) -> impl Iterator<Item = (R, &Value<C>, NodeSet)> {
         let votes = self.0.range((slot, round, Value::Noop)..);
         let votes = votes.take_while(move |((other, ..), _)| *other == slot);
-        votes.map(|((.., value), voters)| (value, *voters))
+        votes.map(|((_, round, value), voters)| (*round, value, *voters))
     }
 
     /// Was this value chosen in this slot?
@@ -113,16 +126,17 @@ impl<C: Ord + Clone + Hash> Votes<C> {
         &self,
         slot: Slot,
         value: &Value<C>,
-        is_write_quorum: impl Fn(Slot, NodeSet) -> bool,
+        is_write_quorum: impl Fn(Slot, R, NodeSet) -> bool,
     ) -> bool {
-        self.from(slot, Round::ZERO).any(|(voted, voters)| voted == value && is_write_quorum(slot, voters))
+        let mut votes = self.from(slot, R::default());
+        votes.any(|(round, voted, voters)| voted == value && is_write_quorum(slot, round, voters))
     }
 
     /// The slots of which something was chosen, and where they begin to have gaps if all below `first` were.
     pub fn chosen_slots(
         &self,
         first: Slot,
-        is_write_quorum: impl Fn(Slot, NodeSet) -> bool,
+        is_write_quorum: impl Fn(Slot, R, NodeSet) -> bool,
     ) -> (Vec<Slot>, Slot) {
         let mut slots: Vec<Slot> = self.chosen(is_write_quorum).map(|(slot, ..)| slot).collect();
         slots.dedup();
@@ -138,7 +152,7 @@ impl<C: Ord + Clone + Hash> Votes<C> {
     }
 
     /// S2: no two values chosen in one slot.
-    pub fn agree(&self, is_write_quorum: impl Fn(Slot, NodeSet) -> bool) -> bool {
+    pub fn agree(&self, is_write_quorum: impl Fn(Slot, R, NodeSet) -> bool) -> bool {
         let mut last: Option<(Slot, &Value<C>)> = None;
         self.chosen(is_write_quorum).all(|(slot, _, value)| {
             let before = last.replace((slot, value));
@@ -149,10 +163,10 @@ impl<C: Ord + Clone + Hash> Votes<C> {
     /// S11, the invariant that Paxos rests on: what was chosen is all that higher rounds propose.
     pub fn higher_rounds_propose_what_was_chosen(
         &self,
-        is_write_quorum: impl Fn(Slot, NodeSet) -> bool,
+        is_write_quorum: impl Fn(Slot, R, NodeSet) -> bool,
     ) -> bool {
-        self.chosen(is_write_quorum).all(|(slot, round, chosen)| {
-            self.from(slot, Round(round.0 + 1)).all(|(value, _)| value == chosen)
+        self.chosen(is_write_quorum).all(|(slot, chosen_in, chosen)| {
+            self.from(slot, chosen_in).all(|(round, value, _)| round == chosen_in || value == chosen)
         })
     }
 }

@@ -13,6 +13,7 @@
 //! | a chain with reads at every node | [`craq`] | the same, section 10 |
 //! | Paxos whose acceptors change from round to round | [`matchmaker_paxos`] | "Matchmaker Paxos: A Reconfigurable Consensus Protocol", sections 3 and 5 |
 //! | a register without a log, with the same | [`matchmaker_caspaxos`] | the same, one sentence |
+//! | `MultiPaxos` whose acceptors are exchanged while it runs | [`matchmaker_multipaxos`] | the same, section 4 |
 //! | tasks of a reconstruction, each done once | [`tile_ledger`] | ours, for the decomposition of arXiv:2110.07857 |
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
@@ -31,6 +32,7 @@ pub mod graph;
 pub mod ids;
 pub mod log;
 pub mod matchmaker_caspaxos;
+pub mod matchmaker_multipaxos;
 pub mod matchmaker_paxos;
 pub mod matchmaking;
 pub mod multipaxos;

@@ -5,6 +5,7 @@ use crate::manifest::Row;
 use parthood_models::compartmentalized::Compartmentalized;
 use parthood_models::craq::Craq;
 use parthood_models::matchmaker_caspaxos::MatchmakerCaspaxos;
+use parthood_models::matchmaker_multipaxos::MatchmakerMultipaxos;
 use parthood_models::matchmaker_paxos::MatchmakerPaxos;
 use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
@@ -63,6 +64,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, and CASPaxos: Replicated State Machines without logs",
         manifest: include_str!("../../manifest/matchmaker_caspaxos.toml"),
         model: |row| model(row, MatchmakerCaspaxos::new),
+    },
+    Protocol {
+        name: "matchmaker_multipaxos",
+        title: "MultiPaxos whose acceptors are exchanged while it runs, without a pause",
+        paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, sections 4 to 6",
+        manifest: include_str!("../../manifest/matchmaker_multipaxos.toml"),
+        model: |row| model(row, MatchmakerMultipaxos::new),
     },
     Protocol {
         name: "tile_ledger",

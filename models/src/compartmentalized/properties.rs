@@ -117,8 +117,8 @@ fn all_replicas<'a, M: StateMachine, F: Faults<Mutant>>(
 
 fn write_quorums<M: StateMachine, F: Faults<Mutant>>(
     protocol: &Compartmentalized<M, F>,
-) -> impl Fn(Slot, NodeSet) -> bool {
-    |slot, voters| protocol.config().group(slot).system.is_write_quorum(voters)
+) -> impl Fn(Slot, Round, NodeSet) -> bool {
+    |slot, _, voters| protocol.config().group(slot).system.is_write_quorum(voters)
 }
 
 impl<M: StateMachine> Ghost<M> {

@@ -88,8 +88,8 @@ fn all_replicas<'a, M: StateMachine, F: Faults<Mutant>>(
 
 fn write_quorums<M: StateMachine, F: Faults<Mutant>>(
     protocol: &Multipaxos<M, F>,
-) -> impl Fn(Slot, NodeSet) -> bool {
-    |slot, voters| protocol.config().group(slot).is_write_quorum(voters)
+) -> impl Fn(Slot, Round, NodeSet) -> bool {
+    |slot, _, voters| protocol.config().group(slot).is_write_quorum(voters)
 }
 
 impl<M: StateMachine> Ghost<M> {

@@ -2,7 +2,7 @@
 
 use super::VotedSlot;
 use crate::command::Value;
-use crate::ids::Slot;
+use crate::ids::{Round, Slot};
 use im::OrdMap;
 use parthood_quorums::NodeSet;
 use serde::{Deserialize, Serialize};
@@ -12,20 +12,20 @@ use serde::{Deserialize, Serialize};
 /// An acceptor promises with its first page and reports only votes of smaller rounds or of this very leader afterwards, so
 /// pages asked for later are as good as one that was asked for at once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Recovery<C: Clone> {
+pub struct Recovery<C: Clone, R: Clone = Round> {
     /// The first slot of the pages that it waits for.
     pub from: Slot,
     /// The pages it has, by acceptor.
-    pub reports: OrdMap<usize, Report<C>>,
+    pub reports: OrdMap<usize, Report<C, R>>,
     /// Whether it has asked for the pages; it waits with that while too many slots are outstanding.
     pub asked: bool,
 }
 
 /// A page of an acceptor's votes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Report<C> {
+pub struct Report<C, R = Round> {
     /// Votes, in ascending order of slots.
-    pub votes: Vec<VotedSlot<C>>,
+    pub votes: Vec<VotedSlot<C, R>>,
     /// The slot of the first vote that did not fit; none if the page is the last.
     pub next: Option<Slot>,
     /// All slots below are chosen, and their votes dropped.
@@ -63,7 +63,7 @@ pub struct RecoveryRules {
     pub first_page_only: bool,
 }
 
-impl<C: Clone> Recovery<C> {
+impl<C: Clone, R: Copy + Ord> Recovery<C, R> {
     /// Phase 1 from a slot on, with nothing asked yet.
     pub(crate) fn new(from: Slot) -> Self {
         Self { from, reports: OrdMap::new(), asked: false }
@@ -134,7 +134,6 @@ impl<C: Clone> Recovery<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Round;
     use crate::log::Vote;
 
     fn report(votes: &[(u64, u64, Value<u8>)]) -> Report<u8> {

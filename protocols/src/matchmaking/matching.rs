@@ -4,19 +4,25 @@ use super::{Configuration, Matched, Round};
 use parthood_quorums::{NodeSet, QuorumSystem};
 
 /// The answers so far to the announcement of one round.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Matching {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Matching<C = Configuration> {
     /// The matchmakers that answered.
     pub replied: NodeSet,
     /// The largest watermark among the answers.
     pub watermark: Round,
     /// The configurations of smaller rounds in any of the answers, in ascending order of rounds.
-    pub earlier: Vec<Matched>,
+    pub earlier: Vec<Matched<C>>,
 }
 
-impl Matching {
+impl<C> Default for Matching<C> {
+    fn default() -> Self {
+        Self { replied: NodeSet::EMPTY, watermark: Round::ZERO, earlier: vec![] }
+    }
+}
+
+impl<C: Clone> Matching<C> {
     /// Adds an answer. No two answers disagree on the configuration of a round, for its owner has announced only one.
-    pub fn add(&mut self, matchmaker: usize, watermark: Round, earlier: Vec<Matched>) {
+    pub fn add(&mut self, matchmaker: usize, watermark: Round, earlier: Vec<Matched<C>>) {
         self.replied.insert(matchmaker);
         self.watermark = self.watermark.max(watermark);
         for matched in earlier {
@@ -28,7 +34,7 @@ impl Matching {
 
     /// The configurations that phase 1 must ask, once enough have answered: all but those below the watermark. Of these the
     /// largest watermark says that they are retired, though another answer may still list them (*round pruning*).
-    pub fn returned(&self) -> Vec<Matched> {
+    pub fn returned(&self) -> Vec<Matched<C>> {
         self.earlier.iter().filter(|(round, _)| *round >= self.watermark).cloned().collect()
     }
 }

@@ -5,28 +5,29 @@
 
 use super::{Configuration, Matched, Round};
 use crate::durable::{Change, Durable, Mismatch, map_changes, patch_map};
+use crate::state_machine::Data;
 use im::OrdMap;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A matchmaker's state, all of which it saves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct MatchmakerState {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MatchmakerState<C: Clone = Configuration> {
     /// The configurations that were announced, by round.
-    pub log: OrdMap<Round, Configuration>,
+    pub log: OrdMap<Round, C>,
     /// What was announced for smaller rounds is retired and gone, and smaller rounds are refused.
     pub watermark: Round,
 }
 
 /// What a matchmaker says to an announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Answer<C = Configuration> {
     /// It is noted.
     Matched {
         /// The matchmaker's watermark.
         watermark: Round,
         /// The configurations of smaller rounds, in ascending order.
-        earlier: Vec<Matched>,
+        earlier: Vec<Matched<C>>,
         /// Whether the log has changed.
         is_new: bool,
     },
@@ -60,16 +61,22 @@ pub enum Rule {
     RaiseWatermark,
 }
 
-impl MatchmakerState {
+impl<C: Clone> Default for MatchmakerState<C> {
+    fn default() -> Self {
+        Self { log: OrdMap::new(), watermark: Round::ZERO }
+    }
+}
+
+impl<C: Clone + PartialEq> MatchmakerState<C> {
     /// Notes the configuration of a round and says what was announced below. The largest round is answered again with the
     /// same words, or fewer if something was retired since: a repeated question is harmless.
     pub fn announce(
         &mut self,
         round: Round,
-        configuration: &Configuration,
+        configuration: &C,
         entries_max: usize,
         breaks: impl Fn(Rule) -> bool,
-    ) -> Answer {
+    ) -> Answer<C> {
         let is_new = match self.judge(round, configuration, entries_max, &breaks) {
             Standing::Refused(largest) => return Answer::Refused(largest),
             Standing::Full => return Answer::Full,
@@ -87,7 +94,7 @@ impl MatchmakerState {
     pub(crate) fn judge(
         &self,
         round: Round,
-        configuration: &Configuration,
+        configuration: &C,
         entries_max: usize,
         breaks: impl Fn(Rule) -> bool,
     ) -> Standing {
@@ -125,21 +132,21 @@ impl MatchmakerState {
 
 /// What changed between two saves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MatchmakerDelta {
-    log: Vec<Change<Round, Configuration>>,
+pub struct MatchmakerDelta<C = Configuration> {
+    log: Vec<Change<Round, C>>,
     watermark: Round,
 }
 
-impl Durable for MatchmakerState {
-    type Delta = MatchmakerDelta;
+impl<C: Data> Durable for MatchmakerState<C> {
+    type Delta = MatchmakerDelta<C>;
 
-    fn delta(&self, before: Option<&Self>) -> MatchmakerDelta {
+    fn delta(&self, before: Option<&Self>) -> MatchmakerDelta<C> {
         let empty = Self::default();
         let log = map_changes(&before.unwrap_or(&empty).log, &self.log);
         MatchmakerDelta { log, watermark: self.watermark }
     }
 
-    fn patched(before: Option<Self>, delta: MatchmakerDelta) -> Result<Self, Mismatch> {
+    fn patched(before: Option<Self>, delta: MatchmakerDelta<C>) -> Result<Self, Mismatch> {
         let mut state = before.unwrap_or_default();
         if delta.watermark < state.watermark {
             return Err(Mismatch);
@@ -151,13 +158,13 @@ impl Durable for MatchmakerState {
 }
 
 /// Written as the difference from nothing: what a trace of a recovery holds.
-impl Serialize for MatchmakerState {
+impl<C: Data> Serialize for MatchmakerState<C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.delta(None).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for MatchmakerState {
+impl<'de, C: Data> Deserialize<'de> for MatchmakerState<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::patched(None, MatchmakerDelta::deserialize(deserializer)?).map_err(D::Error::custom)
     }

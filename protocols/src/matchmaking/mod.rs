@@ -22,5 +22,5 @@ pub(crate) use matchmaker::Standing;
 pub use matchmaker::{Answer, MatchmakerDelta, MatchmakerState, Rule};
 pub use round::Round;
 
-/// A configuration and the round that it was announced for.
-pub type Matched = (Round, Configuration);
+/// A configuration, or what a protocol announces with it, and the round that it was announced for.
+pub type Matched<C = Configuration> = (Round, C);

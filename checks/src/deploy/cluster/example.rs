@@ -6,7 +6,8 @@ use std::fmt::Write;
 
 const EXAMPLE: &str = r#"# A Parthood cluster. Every node and every client reads the same file; paths are relative to it.
 
-# The protocol: multipaxos, compartmentalized, craq, paxos, matchmaker_paxos or unreplicated.
+# The protocol: multipaxos, compartmentalized, craq, paxos, matchmaker_paxos, matchmaker_multipaxos
+# or unreplicated.
 protocol = "{protocol}"
 
 # Tells clusters apart that share a network.

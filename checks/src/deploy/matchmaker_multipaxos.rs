@@ -1,0 +1,242 @@
+//! [`parthood_protocols::matchmaker_multipaxos`], deployed: servers and matchmakers that stay, acceptors that can be exchanged.
+//!
+//! The first configuration is majorities of the first as many acceptors as there are matchmakers; the others are spares until
+//! somebody asks for them with `parthood reconfigure`.
+
+use super::{
+    ClientRole, Cluster, Deployable, DurableJournal, KvClientMsg, MsgOf, Reads, Replicates, StateOf,
+    answered, client, scripted,
+};
+use crate::error::Error;
+use parthood_models as models;
+use parthood_protocols::command::CommandId;
+use parthood_protocols::faults::Correct;
+use parthood_protocols::matchmaker_multipaxos::{
+    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Operator, Progress, Role, Server, State,
+};
+use parthood_protocols::matchmaking::Configuration;
+use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_quorums::NodeSet;
+use parthood_runtime::LOCAL_APPLICATION;
+use parthood_runtime::udp::{ClientProcess, Driver};
+use stateright::actor::Id;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// [`parthood_protocols::matchmaker_multipaxos`].
+#[derive(Clone, Copy, Debug)]
+pub struct MatchmakerMultiPaxos;
+
+/// How often a new leader sends again before it begins another round.
+const PATIENCE: u32 = 8;
+
+/// The most configurations that a matchmaker keeps; so many fit a datagram.
+const LOG_MAX: usize = 500;
+
+/// How many reconfigurations may wait for the one under way.
+const ORDERS_MAX: usize = 4;
+
+/// How many reconfigurations there are in a simulation, before the last.
+const SIMULATED_RECONFIGURATIONS: usize = 12;
+
+fn config(cluster: &Cluster) -> Arc<Config> {
+    let (matchmakers, acceptors) = (cluster.count("matchmaker"), cluster.count("acceptor"));
+    Arc::new(Config {
+        servers: cluster.count("server"),
+        matchmakers,
+        acceptors,
+        initial: Configuration::Majority(NodeSet::first(acceptors.min(matchmakers))),
+        acceptor_failures: matchmakers.saturating_sub(1) / 2,
+        known_clients: Vec::new(),
+        limits: cluster.sizes.limits(),
+        timing: cluster.times.timing(),
+        log_max: LOG_MAX,
+        orders_max: ORDERS_MAX,
+        patience: PATIENCE,
+        bounds: Bounds::default(),
+        faults: Correct,
+    })
+}
+
+impl Deployable for MatchmakerMultiPaxos {
+    type Actor = Node<KeyValue>;
+    type Model = models::matchmaker_multipaxos::MatchmakerMultipaxos<KeyValue, Correct>;
+
+    const NAME: &'static str = "matchmaker_multipaxos";
+    const ROLES: &'static [&'static str] = &["server", "matchmaker", "acceptor"];
+    /// The quorums of each configuration are majorities, or what the operator says.
+    const VOTERS: Option<&'static str> = None;
+    /// An acceptor that has lost what it saved is replaced by another one.
+    const REJOINS: bool = false;
+
+    fn server(cluster: &Cluster, index: usize, _: bool) -> Self::Actor {
+        let config = config(cluster);
+        match config.role(Id::from(index)) {
+            Some(Role::Server(index)) => Node::Server(Server { index, config }),
+            Some(Role::Matchmaker(_)) => Node::Matchmaker(Matchmaker { config }),
+            Some(Role::Acceptor(_)) | None => Node::Acceptor(Acceptor { config }),
+        }
+    }
+
+    fn model(cluster: &Cluster) -> Self::Model {
+        models::matchmaker_multipaxos::MatchmakerMultipaxos::deployed(config(cluster))
+    }
+
+    fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
+        match state {
+            State::Server(server) => Some((server.replica.executed.0, &server.replica.machine)),
+            _ => None,
+        }
+    }
+
+    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
+        Self::client(cluster, scripted::<Self>(seed, number, commands))
+    }
+
+    /// One who goes through all pairs of acceptors, and waits each time until the others are retired.
+    fn operators(cluster: &Cluster, seed: u64) -> Vec<Self::Actor> {
+        let acceptors = cluster.count("acceptor");
+        let pair = |turn: usize| {
+            let first = turn % acceptors;
+            let pair = [first, (first + 1 + turn / acceptors % 2) % acceptors].into_iter().collect();
+            Configuration::UnanimousWrites(pair)
+        };
+        let start = usize::try_from(seed % acceptors as u64).unwrap_or_default();
+        let everybody = Configuration::Majority(NodeSet::first(acceptors));
+        let pairs = (start..start + SIMULATED_RECONFIGURATIONS).map(pair);
+        let script = if acceptors < 3 { vec![] } else { pairs.chain([everybody]).collect() };
+        vec![Node::Operator(Operator { script, ..operator(cluster, None) })]
+    }
+
+    fn is_done(state: &StateOf<Self>) -> bool {
+        match state {
+            State::Operator(operator) => operator.wanted.is_none(),
+            _ => true,
+        }
+    }
+
+    fn answered(state: &StateOf<Self>) -> Option<usize> {
+        match state {
+            State::Client(client) => Some(answered(client)),
+            _ => None,
+        }
+    }
+
+    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
+        match state {
+            State::Client(client) => client.outstanding(0),
+            _ => None,
+        }
+    }
+
+    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
+        match msg {
+            Msg::Client(msg) => msg.output(),
+            _ => None,
+        }
+    }
+}
+
+impl Replicates for MatchmakerMultiPaxos {
+    const READS: &'static [Reads] = &[Reads::Log];
+
+    fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
+        Node::Client(client(0..cluster.count("server"), cluster, role))
+    }
+
+    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
+        Msg::Client(msg)
+    }
+
+    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+        match msg {
+            Msg::Client(msg) => Some(msg),
+            _ => None,
+        }
+    }
+}
+
+/// An operator who asks for nothing yet.
+fn operator(cluster: &Cluster, application: Option<Id>) -> Operator {
+    Operator {
+        contacts: (0..cluster.count("server")).map(Id::from).collect(),
+        first_contact: 0,
+        script: Vec::new(),
+        until_retired: true,
+        application,
+        retries_max: u32::MAX,
+        ask_after: cluster.times.retry(),
+    }
+}
+
+/// The configuration with these acceptors: majorities of them; or any one reads and all must write.
+///
+/// # Errors
+/// When a name is none of an acceptor.
+pub fn configuration(
+    cluster: &Cluster,
+    acceptors: &[String],
+    unanimous_writes: bool,
+) -> Result<Configuration, Error> {
+    let config = config(cluster);
+    let mut numbers = NodeSet::EMPTY;
+    for name in acceptors {
+        let index = cluster.index(name)?;
+        match config.role(Id::from(index)) {
+            Some(Role::Acceptor(number)) => numbers.insert(number),
+            _ => {
+                let role = cluster.members[index].role;
+                return Err(Error::Usage(format!("{name} is a {role} and no acceptor")));
+            }
+        };
+    }
+    Ok(match unanimous_writes {
+        true => Configuration::UnanimousWrites(numbers),
+        false => Configuration::Majority(numbers),
+    })
+}
+
+/// Has a running cluster use another configuration. `told` hears how far it is; the last it hears, if there is time, is that
+/// the old acceptors are retired or that the request is refused, which is returned.
+///
+/// # Errors
+/// When the cluster runs another protocol, or a socket cannot be used.
+pub fn reconfigure(
+    cluster: &Cluster,
+    wanted: &Configuration,
+    timeout: Duration,
+    mut told: impl FnMut(&Progress),
+) -> Result<Option<Progress>, Error> {
+    if cluster.protocol != MatchmakerMultiPaxos::NAME {
+        return Err(Error::Usage(format!(
+            "the cluster runs {}, whose acceptors are fixed: only {} can change them",
+            cluster.protocol,
+            MatchmakerMultiPaxos::NAME
+        )));
+    }
+    let id = ClientProcess::random()?.id(0);
+    let operator = operator(cluster, Some(Id::from(LOCAL_APPLICATION)));
+    let builder =
+        Driver::<Node<KeyValue>, DurableJournal>::builder(cluster.id, cluster.key()?, cluster.book());
+    let mut driver = builder.host(id, Node::Operator(operator)).build()?;
+    driver.inject(id, Msg::Reconfigure(wanted.clone()));
+    let end = Instant::now() + timeout;
+    let mut furthest = None;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        driver.turn(Some(left))?;
+        let heard: Vec<_> = driver.outbox().collect();
+        for (_, msg) in heard {
+            let Msg::Progress { progress, .. } = msg else { continue };
+            if Some(&progress) > furthest.as_ref() {
+                told(&progress);
+                furthest = Some(progress);
+            }
+        }
+        driver.complaints().for_each(|complaint| eprintln!("parthood: {complaint}"));
+        let is_over = matches!(furthest, Some(Progress::Refused(_) | Progress::Retired(_)));
+        if is_over || left.is_zero() {
+            return Ok(furthest);
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! History that the properties need, and judgements of moments.
+
+use super::MatchmakerMultipaxos;
+use crate::history::History;
+use crate::sequential::OneObject;
+use crate::votes::Votes;
+use crate::{Cause, Parts, Step};
+use parthood_protocols::client::ClientMsg;
+use parthood_protocols::command::ValueOf;
+use parthood_protocols::faults::Faults;
+use parthood_protocols::ids::Slot;
+use parthood_protocols::log::AcceptorState;
+use parthood_protocols::matchmaker_multipaxos::{
+    AcceptorNode, Announced, Msg, Mutant, Node, Progress, Role, ServerState, Stage, State,
+};
+use parthood_protocols::matchmaking::{Configuration, Round};
+use parthood_protocols::state_machine::{AppendLog, StateMachine};
+use parthood_quorums::{NodeSet, QuorumSystem};
+use stateright::actor::Command;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What happened so far.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ghost<M: StateMachine = AppendLog> {
+    /// Who ever voted for what.
+    pub(super) votes: Votes<M::Command, Round>,
+    /// What was ever proposed.
+    pub(super) proposed: BTreeSet<(Slot, Round, ValueOf<M>)>,
+    /// What clients asked and were told.
+    pub(super) clients: History<M::Command, M::Output>,
+    /// Which configurations were announced for each round.
+    pub(super) announced: BTreeSet<(Round, Announced)>,
+    /// The matchmakers that ever answered each round.
+    pub(super) answered: BTreeMap<Round, NodeSet>,
+    /// The rounds below which somebody wanted to retire everything.
+    pub(super) collecting: BTreeSet<Round>,
+    /// The largest watermark of each matchmaker that a collecting leader has heard of.
+    pub(super) confirmed: BTreeMap<usize, Round>,
+    /// For rounds of new leaders: below which round everything was retired when they began.
+    pub(super) retired: BTreeMap<Round, Round>,
+    /// All slots below were chosen before the record of the run begins, and their votes may be gone. Zero in a run that is
+    /// known from its beginning.
+    pub(super) unrecorded_below: Slot,
+    /// What happened at some moment: bad things, by the names of the properties that exclude them, and good ones.
+    pub(super) moments: BTreeSet<&'static str>,
+}
+
+/// Names of properties about moments.
+pub(super) mod moment {
+    pub(crate) const WENT_BACK: &str = "promises and watermarks never decrease";
+    pub(crate) const ORDER: &str = "matchmakers answer in ascending order and list what they answered";
+    pub(crate) const USED_WATERMARK: &str = "no answer is used whose watermark is above its round";
+    pub(crate) const RETIRED: &str = "what is retired is not returned";
+    pub(crate) const TOLD_ACTIVE: &str = "what an operator is told to be active is matched";
+    pub(crate) const TOLD_RETIRED: &str = "what an operator is told to be retired is retired";
+
+    pub(crate) const CARRIED: &str = "a pending slot is carried to the next round";
+    pub(crate) const OUTDATED: &str = "a new leader finds a newer configuration than it knew";
+    pub(crate) const SEVERAL: &str = "phase 1 asks several configurations";
+    pub(crate) const TWICE: &str = "a leader reconfigures twice";
+    pub(crate) const REFUSED: &str = "a reconfiguration is refused";
+}
+
+impl<M: StateMachine> Default for Ghost<M> {
+    fn default() -> Self {
+        Self {
+            votes: Votes::default(),
+            proposed: BTreeSet::new(),
+            clients: History::default(),
+            announced: BTreeSet::new(),
+            answered: BTreeMap::new(),
+            collecting: BTreeSet::new(),
+            confirmed: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            unrecorded_below: Slot::ZERO,
+            moments: BTreeSet::new(),
+        }
+    }
+}
+
+impl<M: StateMachine> Ghost<M> {
+    /// The configuration that was announced for a round.
+    pub(super) fn configuration(&self, round: Round) -> Option<&Configuration> {
+        let least = Announced { version: 0, configuration: Configuration::Majority(NodeSet::EMPTY) };
+        let announced = self.announced.range((round, least)..).next();
+        announced.filter(|(of, _)| *of == round).map(|(_, announced)| &announced.configuration)
+    }
+
+    /// Is this a write quorum of a round?
+    pub(super) fn writes(&self) -> impl Fn(Slot, Round, NodeSet) -> bool {
+        |_, round, voters| {
+            self.configuration(round).is_some_and(|configuration| configuration.is_write_quorum(voters))
+        }
+    }
+}
+
+type Now<'a, 'g, M> = &'a mut Cow<'g, Ghost<M>>;
+
+fn note<M: StateMachine>(ghost: Now<'_, '_, M>, moment: &'static str) {
+    if !ghost.moments.contains(moment) {
+        ghost.to_mut().moments.insert(moment);
+    }
+}
+
+pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &MatchmakerMultipaxos<M, F>,
+    ghost: Now<'_, '_, M>,
+    step: &Step<'_, Node<M, F>>,
+) {
+    let restart = matches!(step.cause, Cause::Start(_));
+    match (step.before, step.after) {
+        (before, State::Acceptor(after)) => {
+            let before = before.and_then(|before| match before {
+                State::Acceptor(before) => Some(before),
+                _ => None,
+            });
+            if restart && before.is_none() && after.persisted > ghost.unrecorded_below {
+                ghost.to_mut().unrecorded_below = after.persisted;
+            }
+            if let Some(Role::Acceptor(number)) = protocol.config.role(step.id) {
+                observe_acceptor(ghost, number, before, after, restart && protocol.undone_steps);
+            }
+        }
+        (None, State::Server(after)) if after.replica.snapshot.slot > ghost.unrecorded_below => {
+            ghost.to_mut().unrecorded_below = after.replica.snapshot.slot;
+        }
+        (Some(State::Server(before)), State::Server(after)) => {
+            observe_server(protocol, ghost, step, before, after);
+        }
+        (Some(State::Client(before)), State::Client(after)) => {
+            if let Cause::Deliver { msg: Msg::Client(msg @ ClientMsg::Reply { .. }), .. } = &step.cause
+                && before != after
+                && !protocol.clients.is_empty()
+            {
+                ghost.to_mut().clients.returned(&OneObject::<M>::default(), msg);
+            }
+        }
+        _ => {}
+    }
+    for command in step.out {
+        if let Command::Send(_, msg) = command {
+            observe_sent(protocol, ghost, step, msg);
+        }
+    }
+}
+
+/// Notes new votes. After a restart that may have undone steps, whatever they voted for was never told, and is no vote.
+fn observe_acceptor<M: StateMachine>(
+    ghost: Now<'_, '_, M>,
+    number: usize,
+    before: Option<&AcceptorNode<M::Command>>,
+    after: &AcceptorNode<M::Command>,
+    undone: bool,
+) {
+    let nothing = AcceptorNode { acceptor: AcceptorState::default(), persisted: Slot::ZERO };
+    let before = before.unwrap_or(&nothing);
+    if !undone && (after.acceptor.round < before.acceptor.round || after.persisted < before.persisted) {
+        note(ghost, moment::WENT_BACK);
+    }
+    let undone_from = undone.then_some(after.persisted);
+    let changes = ghost.votes.changes(number, &before.acceptor.votes, &after.acceptor.votes, undone_from);
+    if !changes.is_empty() {
+        ghost.to_mut().votes.apply(number, changes);
+    }
+}
+
+fn observe_server<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &MatchmakerMultipaxos<M, F>,
+    ghost: Now<'_, '_, M>,
+    step: &Step<'_, Node<M, F>>,
+    before: &ServerState<M>,
+    after: &ServerState<M>,
+) {
+    if let Cause::Deliver { src, msg: Msg::GarbageB { watermark } } = &step.cause
+        && let Some(Role::Matchmaker(number)) = protocol.config.role(*src)
+        && before != after
+        && ghost.confirmed.get(&number).is_none_or(|confirmed| confirmed < watermark)
+    {
+        ghost.to_mut().confirmed.insert(number, *watermark);
+    }
+    if let Cause::Deliver { msg: Msg::MatchB { round, watermark, .. }, .. } = &step.cause
+        && watermark > round
+        && before != after
+    {
+        note(ghost, moment::USED_WATERMARK);
+    }
+    let Some(leading) = &after.leading else { return };
+    let was = before.leading.as_ref();
+    match &leading.stage {
+        Stage::Matching(_) if was.is_none_or(|was| was.round != leading.round) => {
+            observe_begin(protocol, ghost, leading.round);
+            if was.is_some_and(|was| was.announced.version < leading.announced.version) {
+                note(ghost, moment::OUTDATED);
+            }
+        }
+        Stage::Phase1 { earlier, .. } => {
+            let retired = ghost.retired.get(&leading.round).copied().unwrap_or_default();
+            if earlier.iter().any(|(round, _)| *round < retired) {
+                note(ghost, moment::RETIRED);
+            }
+            if earlier.len() > 1 {
+                note(ghost, moment::SEVERAL);
+            }
+        }
+        Stage::Steady => {
+            let activated = was.is_some_and(|was| was.is_steady() && was.round < leading.round);
+            if activated && !leading.outstanding.is_empty() {
+                note(ghost, moment::CARRIED);
+            }
+            if activated && was.is_some_and(|was| was.round.step > 0) {
+                note(ghost, moment::TWICE);
+            }
+        }
+        Stage::Matching(_) => {}
+    }
+}
+
+/// A new leader's round begins: notes below which one everything is retired by now.
+fn observe_begin<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &MatchmakerMultipaxos<M, F>,
+    ghost: Now<'_, '_, M>,
+    round: Round,
+) {
+    let mut confirmed: Vec<Round> = ghost.confirmed.values().copied().collect();
+    confirmed.sort_unstable_by(|a, b| b.cmp(a));
+    let retired = confirmed.get(protocol.config.f()).copied().unwrap_or_default();
+    if retired > Round::ZERO {
+        ghost.to_mut().retired.insert(round, retired);
+    }
+}
+
+fn observe_sent<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &MatchmakerMultipaxos<M, F>,
+    ghost: Now<'_, '_, M>,
+    step: &Step<'_, Node<M, F>>,
+    msg: &Msg<M>,
+) {
+    match (msg, step.after) {
+        (Msg::Client(msg), State::Client(_)) if !protocol.clients.is_empty() => {
+            ghost.to_mut().clients.sent_by_client(msg);
+        }
+        (Msg::Client(msg), State::Server(_)) => ghost.to_mut().clients.sent_by_server(msg),
+        (Msg::MatchA { round, announced }, _) => {
+            let announced = (*round, announced.clone());
+            if !ghost.announced.contains(&announced) {
+                ghost.to_mut().announced.insert(announced);
+            }
+        }
+        (Msg::Phase2a { round, slot, value }, _) => {
+            let proposal = (*slot, *round, value.clone());
+            if !ghost.proposed.contains(&proposal) {
+                ghost.to_mut().proposed.insert(proposal);
+            }
+        }
+        (Msg::GarbageA { round }, _) if !ghost.collecting.contains(round) => {
+            ghost.to_mut().collecting.insert(*round);
+        }
+        (Msg::MatchB { round, watermark, earlier }, _) => {
+            let Some(Role::Matchmaker(number)) = protocol.config.role(step.id) else { return };
+            let lists = |below: Round| earlier.iter().any(|(of, _)| *of == below) || *watermark > below;
+            let of_this = || ghost.answered.iter().filter(|(_, by)| by.contains(number)).map(|(of, _)| *of);
+            let known = of_this().any(|of| of == *round);
+            let in_order = of_this().all(|of| if of < *round { lists(of) } else { known || of == *round });
+            if !in_order {
+                note(ghost, moment::ORDER);
+            }
+            if !known {
+                ghost.to_mut().answered.entry(*round).or_default().insert(number);
+            }
+        }
+        (Msg::Progress { wanted, progress }, State::Server(server)) => {
+            observe_progress(protocol, ghost, server, wanted, progress);
+        }
+        _ => {}
+    }
+}
+
+/// An operator is told something. Is it so?
+fn observe_progress<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &MatchmakerMultipaxos<M, F>,
+    ghost: Now<'_, '_, M>,
+    server: &ServerState<M>,
+    wanted: &Configuration,
+    progress: &Progress,
+) {
+    let enough = protocol.config.f() + 1;
+    let is_matched = |version: u64| {
+        ghost.announced.iter().any(|(round, announced)| {
+            (announced.version, &announced.configuration) == (version, wanted)
+                && ghost.answered.get(round).is_some_and(|by| by.len() >= enough)
+        })
+    };
+    let round = server.leading.as_ref().map(|leading| leading.round);
+    let confirmed = ghost.confirmed.values().filter(|confirmed| Some(**confirmed) >= round).count();
+    let is_retired = confirmed >= enough || round == Some(Round::ZERO);
+    match progress {
+        Progress::Active(version) if !is_matched(*version) => note(ghost, moment::TOLD_ACTIVE),
+        Progress::Retired(_) if !is_retired => note(ghost, moment::TOLD_RETIRED),
+        Progress::Refused(_) => note(ghost, moment::REFUSED),
+        _ => {}
+    }
+}
+
+/// Takes the ghost apart by the members of classes.
+pub(super) fn split<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &MatchmakerMultipaxos<M, F>,
+    ghost: &Ghost<M>,
+    parts: &mut Parts<'_>,
+) {
+    let Ghost { votes, proposed, clients, announced, answered, collecting, .. } = ghost;
+    let Ghost { confirmed, retired, unrecorded_below, moments, .. } = ghost;
+    parts.rest(&(proposed, clients, announced, collecting, retired, unrecorded_below, moments));
+    let id = |role: Role| protocol.config.id(role);
+    for (vote, voters) in votes.cast() {
+        voters.iter().for_each(|number| parts.about(id(Role::Acceptor(number)), &("voted", vote)));
+    }
+    for (round, by) in answered {
+        by.iter().for_each(|number| parts.about(id(Role::Matchmaker(number)), &("answered", round)));
+    }
+    for (number, round) in confirmed {
+        parts.about(id(Role::Matchmaker(*number)), &("confirmed", round));
+    }
+}

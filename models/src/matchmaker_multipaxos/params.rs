@@ -1,0 +1,195 @@
+//! A configuration: what the bounds of a row are about.
+
+use super::{MatchmakerMultipaxos, properties};
+use crate::client_params::{self, ClientParams};
+use crate::matchmaker_paxos::{ConfigurationParams, alike};
+use parthood_protocols::faults::Mutated;
+use parthood_protocols::matchmaker_multipaxos::{Bounds, Config, Mutant, Operator};
+use parthood_protocols::matchmaking::Configuration;
+use parthood_protocols::multipaxos::{Limits, Timing};
+use serde::Deserialize;
+use stateright::actor::Id;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A configuration: what the bounds of a row are about.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct Params {
+    /// The number of servers.
+    #[serde(default = "two")]
+    pub servers: usize,
+    /// The number of matchmakers, `2f + 1`.
+    #[serde(default = "three")]
+    pub matchmakers: usize,
+    /// Configurations; the first is the initial one.
+    pub configurations: Vec<ConfigurationParams>,
+    /// The operators.
+    #[serde(default)]
+    pub operators: Vec<OperatorParams>,
+    /// The clients.
+    pub clients: Vec<ClientParams>,
+    /// No leader uses a round of this age or above: terms and steps together.
+    #[serde(default = "one_round")]
+    pub rounds_max: u64,
+    /// How many failures of acceptors a configuration must survive.
+    #[serde(default)]
+    pub acceptor_failures: usize,
+    /// How many reconfigurations may wait.
+    #[serde(default = "one")]
+    pub orders_max: usize,
+    /// Whether leaders retire configurations.
+    #[serde(default)]
+    pub collect: bool,
+    /// Whether matchmakers and acceptors answer a stale round.
+    #[serde(default)]
+    pub nack: bool,
+    /// Whether leaders send again.
+    #[serde(default)]
+    pub resend: bool,
+    /// How often a new leader sends again before it gives its round up.
+    #[serde(default = "never")]
+    pub patience: u32,
+    /// How many slots a leader may have outstanding.
+    #[serde(default = "plenty")]
+    pub window_slots: usize,
+    /// How many slots a page holds.
+    #[serde(default = "plenty")]
+    pub page_slots: usize,
+    /// How many slots before a snapshot are kept.
+    #[serde(default)]
+    pub retained_slots: u64,
+    /// Whether every client must have its answers when nothing more can happen. Not so where a client may give up.
+    #[serde(default)]
+    pub answers: bool,
+}
+
+/// An operator.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorParams {
+    /// What it asks for, one after the other: numbers of configurations.
+    pub script: Vec<usize>,
+    /// The server it asks first.
+    #[serde(default)]
+    pub first: usize,
+    /// Whether it waits until the old acceptors are retired before it asks for the next.
+    #[serde(default)]
+    pub until_retired: bool,
+    /// How often it may ask again.
+    #[serde(default)]
+    pub retries: u32,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn one_round() -> u64 {
+    1
+}
+
+fn two() -> usize {
+    2
+}
+
+fn three() -> usize {
+    3
+}
+
+fn never() -> u32 {
+    u32::MAX
+}
+
+fn plenty() -> usize {
+    64
+}
+
+impl MatchmakerMultipaxos {
+    /// The protocol in a configuration, with at most one rule broken.
+    ///
+    /// # Errors
+    /// What makes no sense about the configuration, in words.
+    pub fn new(params: &Params, mutant: Option<Mutant>) -> Result<Self, String> {
+        let configurations: Result<Vec<Configuration>, String> =
+            params.configurations.iter().map(ConfigurationParams::configuration).collect();
+        let configurations = configurations?;
+        check(params)?;
+        let all: Vec<&Configuration> = configurations.iter().collect();
+        let acceptors = all.iter().flat_map(|one| one.acceptors().iter()).max().map_or(0, |last| last + 1);
+        let nodes = params.servers + params.matchmakers + acceptors;
+        let limits = Limits {
+            window_slots: params.window_slots,
+            batch_commands: 1,
+            page_slots: params.page_slots,
+            lanes: 64,
+            snapshot_slots: u64::MAX,
+            retained_slots: params.retained_slots,
+            ..Limits::default()
+        };
+        let bounds = Bounds {
+            rounds_max: params.rounds_max,
+            resend: params.resend,
+            ping: false,
+            nack: params.nack,
+            collect: params.collect,
+        };
+        let config = Arc::new(Config {
+            servers: params.servers,
+            matchmakers: params.matchmakers,
+            acceptors,
+            initial: configurations[0].clone(),
+            acceptor_failures: params.acceptor_failures,
+            known_clients: client_params::known(&params.clients, nodes),
+            limits,
+            timing: Timing::default(),
+            log_max: 64,
+            orders_max: params.orders_max,
+            patience: params.patience,
+            bounds,
+            faults: Mutated(mutant),
+        });
+        let operators = params.operators.iter().map(|operator| Operator {
+            contacts: (0..params.servers).map(Id::from).collect(),
+            first_contact: operator.first,
+            script: operator.script.iter().map(|number| configurations[*number].clone()).collect(),
+            until_retired: operator.until_retired,
+            application: None,
+            retries_max: operator.retries,
+            // Only the simulator has a clock that this matters to.
+            ask_after: Duration::from_millis(100)..Duration::from_millis(200),
+        });
+        Ok(Self {
+            alike: alike(&all, acceptors),
+            clients: client_params::clients(&params.clients, params.servers)?,
+            operators: operators.collect(),
+            answers: params.answers,
+            undone_steps: false,
+            properties: properties::of_the_append_log,
+            config,
+        })
+    }
+}
+
+/// What makes no sense, in words.
+fn check(params: &Params) -> Result<(), String> {
+    let Params { servers, matchmakers, configurations, operators, .. } = params;
+    if configurations.is_empty() {
+        return Err("an initial configuration is needed".into());
+    }
+    if matchmakers % 2 == 0 {
+        return Err(format!("{matchmakers} matchmakers are no 2f + 1"));
+    }
+    if *servers <= matchmakers / 2 {
+        return Err(format!("{servers} servers are fewer than f + 1 = {}", matchmakers / 2 + 1));
+    }
+    let wanted = operators.iter().flat_map(|operator| &operator.script);
+    if let Some(wrong) = wanted.into_iter().find(|number| **number >= configurations.len()) {
+        return Err(format!("there is no configuration {wrong}; there are {}", configurations.len()));
+    }
+    match operators.iter().find(|operator| operator.first >= *servers) {
+        Some(wrong) => Err(format!("there is no server {}; there are {servers}", wrong.first)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,204 @@
+//! The properties (matchmaker notes, section 8).
+
+use super::ghost::moment;
+use super::{Ghost, MatchmakerMultipaxos};
+use crate::replicas;
+use crate::{Property, View};
+use parthood_protocols::command::{Operation, Value, ValueOf};
+use parthood_protocols::faults::Faults;
+use parthood_protocols::ids::Slot;
+use parthood_protocols::log::ReplicaState;
+use parthood_protocols::matchmaker_multipaxos::{AcceptorNode, Mutant, ServerState, State};
+use parthood_protocols::matchmaking::Round;
+use parthood_protocols::state_machine::{AppendLog, StateMachine};
+use parthood_quorums::{NodeSet, QuorumSystem};
+use std::collections::BTreeSet;
+
+type Seen<'a, M, F> = View<'a, MatchmakerMultipaxos<M, F>>;
+
+/// What is claimed whatever the machine and whoever the clients: the properties of a deployed run.
+pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Property<MatchmakerMultipaxos<M, F>>>
+{
+    vec![
+        Property::always("one proposal per round and slot", |view| one_each(&view.ghost.proposed)),
+        Property::always("agreement", |view| view.ghost.votes.agree(view.ghost.writes())),
+        Property::always("learned implies chosen", learned_implies_chosen),
+        Property::always("logs agree", |view| replicas::logs_agree(&all_replicas(view))),
+        Property::always("equal logs give equal states", |view| {
+            replicas::equal_logs_give_equal_states(&all_replicas(view))
+        }),
+        Property::always("exactly once", |view| view.ghost.clients.answers_agree()),
+        Property::always("one configuration per round", |view| {
+            let rounds: Vec<Round> = view.ghost.announced.iter().map(|(round, _)| *round).collect();
+            rounds.windows(2).all(|two| two[0] != two[1])
+        }),
+        Property::always("persisted means chosen and stored", persisted_means_stored),
+        Property::always(moment::WENT_BACK, |view| !view.ghost.moments.contains(moment::WENT_BACK)),
+        Property::always(moment::ORDER, |view| !view.ghost.moments.contains(moment::ORDER)),
+        Property::always(moment::USED_WATERMARK, |view| !view.ghost.moments.contains(moment::USED_WATERMARK)),
+        Property::always(moment::RETIRED, |view| !view.ghost.moments.contains(moment::RETIRED)),
+        Property::always(moment::TOLD_ACTIVE, |view| !view.ghost.moments.contains(moment::TOLD_ACTIVE)),
+        Property::always(moment::TOLD_RETIRED, |view| !view.ghost.moments.contains(moment::TOLD_RETIRED)),
+    ]
+}
+
+/// What is claimed of the append log and clients with scripts: the properties of a model.
+pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerMultipaxos<AppendLog, F>>> {
+    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 16] = [
+        Property::always("what is proposed excludes other choices below", proposals_exclude),
+        Property::always("garbage collection is justified", collection_is_justified),
+        Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
+        Property::always("nothing is executed twice", |view| {
+            replicas::entries_are_distinct(&all_replicas(view))
+        }),
+        Property::always("validity", validity),
+        Property::always("linearizable", |view| view.ghost.clients.linearizable()),
+        Property::at_the_end("every client is answered", |view| {
+            !view.protocol.answers || every_client_is_answered(view)
+        }),
+        Property::sometimes("all clients are done", every_client_is_answered),
+        Property::sometimes("old and new acceptors choose", |view| {
+            let rounds: BTreeSet<Round> =
+                view.ghost.votes.chosen(view.ghost.writes()).map(|(_, round, _)| round).collect();
+            let configurations: BTreeSet<_> =
+                rounds.iter().filter_map(|round| view.ghost.configuration(*round)).collect();
+            configurations.len() > 1
+        }),
+        Property::sometimes("old acceptors are retired", |view| {
+            let enough = view.protocol.config().f() + 1;
+            view.ghost.confirmed.values().filter(|watermark| **watermark > Round::ZERO).count() >= enough
+        }),
+        Property::sometimes("another server leads after a reconfiguration", |view| {
+            servers(view).any(|server| {
+                let leading = server.leading.as_ref().filter(|leading| leading.is_steady());
+                leading.is_some_and(|leading| leading.round.proposer > 0 && leading.announced.version > 0)
+            })
+        }),
+        Property::sometimes(moment::CARRIED, |view| view.ghost.moments.contains(moment::CARRIED)),
+        Property::sometimes(moment::OUTDATED, |view| view.ghost.moments.contains(moment::OUTDATED)),
+        Property::sometimes(moment::SEVERAL, |view| view.ghost.moments.contains(moment::SEVERAL)),
+        Property::sometimes(moment::TWICE, |view| view.ghost.moments.contains(moment::TWICE)),
+        Property::sometimes(moment::REFUSED, |view| view.ghost.moments.contains(moment::REFUSED)),
+    ];
+    of_any_machine().into_iter().chain(with_scripts).collect()
+}
+
+fn servers<'a, M: StateMachine, F: Faults<Mutant>>(
+    view: &Seen<'a, M, F>,
+) -> impl Iterator<Item = &'a ServerState<M>> + use<'a, M, F> {
+    view.states.iter().filter_map(|state| match state {
+        State::Server(server) => Some(&**server),
+        _ => None,
+    })
+}
+
+fn acceptors<'a, M: StateMachine, F: Faults<Mutant>>(
+    view: &Seen<'a, M, F>,
+) -> impl Iterator<Item = &'a AcceptorNode<M::Command>> + use<'a, M, F> {
+    view.states.iter().filter_map(|state| match state {
+        State::Acceptor(acceptor) => Some(acceptor),
+        _ => None,
+    })
+}
+
+fn all_replicas<'a, M: StateMachine, F: Faults<Mutant>>(view: &Seen<'a, M, F>) -> Vec<&'a ReplicaState<M>> {
+    servers(view).map(|server| &server.replica).collect()
+}
+
+/// I4: no two values in one slot and round.
+fn one_each<C: Ord>(proposed: &BTreeSet<(Slot, Round, Value<C>)>) -> bool {
+    let mut last = None;
+    proposed.iter().all(|(slot, round, _)| last.replace((slot, round)) != Some((slot, round)))
+}
+
+fn learned_implies_chosen<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+    servers(view).all(|server| {
+        let recorded = server.replica.log.range(view.ghost.unrecorded_below..);
+        let writes = view.ghost.writes();
+        recorded.into_iter().all(|(slot, value)| view.ghost.votes.is_chosen(*slot, value, &writes))
+    })
+}
+
+/// I12: what an acceptor takes for stored is chosen, and `f + 1` servers have saved what it amounts to.
+fn persisted_means_stored<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+    let Some(persisted) = acceptors(view).map(|acceptor| acceptor.persisted).max() else { return true };
+    if persisted == Slot::ZERO {
+        return true;
+    }
+    let (_, chosen_below) = view.ghost.votes.chosen_slots(view.ghost.unrecorded_below, view.ghost.writes());
+    let stored = servers(view).filter(|server| server.replica.snapshot.slot >= persisted).count();
+    persisted <= chosen_below && stored > view.protocol.config().f()
+}
+
+/// Can this value still be chosen in this slot and round, or was it? Everybody who has not voted must still be able to.
+fn is_choosable<M: StateMachine, F: Faults<Mutant>>(
+    view: &Seen<'_, M, F>,
+    slot: Slot,
+    round: Round,
+    value: &ValueOf<M>,
+) -> bool {
+    let mut able = view.ghost.votes.voters(slot, round, value);
+    for (number, acceptor) in acceptors(view).enumerate() {
+        if acceptor.acceptor.round <= round && acceptor.persisted <= slot {
+            able.insert(number);
+        }
+    }
+    view.ghost.writes()(slot, round, able)
+}
+
+/// I3, what agreement rests on: if a value is proposed, no other was or will be chosen in a smaller round.
+fn proposals_exclude<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> bool {
+    let proposed = &view.ghost.proposed;
+    proposed.iter().all(|(slot, round, value)| {
+        let later = proposed.iter().any(|(of, above, other)| of == slot && above > round && other != value);
+        !later || !is_choosable(view, *slot, *round, value)
+    })
+}
+
+/// I8: below a round that collects, every slot that a value may be chosen for is known to a write quorum of the round as
+/// stored (Scenario 3), or nothing was or can be chosen for it in a smaller round (Scenario 2).
+fn collection_is_justified<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> bool {
+    let persisted: Vec<Slot> = acceptors(view).map(|acceptor| acceptor.persisted).collect();
+    view.ghost.collecting.iter().all(|collecting| {
+        let Some(configuration) = view.ghost.configuration(*collecting) else { return false };
+        let noted = |slot: Slot| {
+            let who = persisted.iter().enumerate().filter(|(_, below)| **below > slot);
+            configuration.is_write_quorum(who.map(|(number, _)| number).collect::<NodeSet>())
+        };
+        view.ghost.proposed.iter().all(|(slot, round, value)| {
+            round >= collecting || noted(*slot) || !is_choosable(view, *slot, *round, value)
+        })
+    })
+}
+
+/// What is chosen was asked for.
+fn validity<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> bool {
+    view.ghost.votes.chosen(view.ghost.writes()).all(|(_, _, value)| {
+        value.commands().iter().all(|command| {
+            let script = view.protocol.client(command.id.client).map(|client| &client.script);
+            match &command.op {
+                Operation::Open { .. } => script.is_some() && command.id.seq == 0,
+                Operation::Apply(op) => usize::try_from(command.id.seq)
+                    .ok()
+                    .and_then(|seq| script?.get(seq.checked_sub(1)?))
+                    .is_some_and(|asked| asked == op),
+            }
+        })
+    })
+}
+
+fn every_client_is_answered<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> bool {
+    let clients = view.states.iter().filter_map(|state| match state {
+        State::Client(client) => Some(client),
+        _ => None,
+    });
+    let mut clients = clients.zip(&view.protocol.clients);
+    clients.all(|(state, client)| state.is_idle() && state.invoked() == client.script.len())
+}
+
+impl<M: StateMachine> Ghost<M> {
+    /// All slots below were chosen before the record of the run begins; nothing is claimed of them.
+    pub fn unrecorded_below(&self) -> Slot {
+        self.unrecorded_below
+    }
+}

@@ -1,0 +1,304 @@
+//! What a leader does to use other acceptors, and to retire the old ones.
+
+use super::server::Turn;
+use super::{Announced, Matching, Msg, Mutant, Refusal, Role, Stage};
+use crate::faults::Faults;
+use crate::ids::Slot;
+use crate::matchmaker_paxos::Garbage;
+use crate::matchmaking::{Configuration, Round};
+use crate::state_machine::StateMachine;
+use parthood_quorums::{NodeSet, QuorumSystem};
+use serde::{Deserialize, Serialize};
+use stateright::actor::Id;
+
+/// How far a reconfiguration is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Progress {
+    /// Another server probably leads.
+    Elsewhere(u64),
+    /// It will not be done.
+    Refused(Refusal),
+    /// It waits, or its configuration is being matched.
+    Waiting,
+    /// New commands go to the new acceptors; the old ones are still needed. This is configuration number so and so.
+    Active(u64),
+    /// The acceptors of all configurations before are not needed any more.
+    Retired(u64),
+}
+
+/// A reconfiguration that waits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Order {
+    /// Who asked.
+    pub operator: usize,
+    /// What was asked for.
+    pub wanted: Configuration,
+}
+
+/// The round that a leader is about to go on to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Next {
+    /// The round.
+    pub round: Round,
+    /// Its configuration.
+    pub announced: Announced,
+    /// Who asked for it.
+    pub operator: usize,
+    /// The matchmakers' answers so far.
+    pub answers: Matching,
+}
+
+impl Next {
+    /// What was asked for.
+    pub(super) fn order(self) -> Order {
+        Order { operator: self.operator, wanted: self.announced.configuration }
+    }
+}
+
+impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
+    /// Does what an operator asks for, or says how far it is. To ask again is harmless.
+    pub(super) fn on_reconfigure(&mut self, operator: Id, wanted: Configuration) {
+        let progress = self.order(usize::from(operator), &wanted);
+        self.send(operator, Msg::Progress { wanted, progress });
+        self.begin_next();
+    }
+
+    fn order(&mut self, operator: usize, wanted: &Configuration) -> Progress {
+        let config = &self.server.config;
+        let present = self.present();
+        let Some(leading) = &mut self.state.leading else {
+            return Progress::Elsewhere(self.state.heard.map_or(0, |round| round.proposer));
+        };
+        let is_next = leading.next.as_ref().is_some_and(|next| next.announced.configuration == *wanted);
+        if is_next || leading.orders.iter().any(|order| order.wanted == *wanted) {
+            return Progress::Waiting;
+        }
+        let is_last = leading.next.is_none() && leading.orders.is_empty();
+        if let Some(present) = present.filter(|_| is_last && leading.announced.configuration == *wanted) {
+            return present;
+        }
+        if let Some(refusal) = config.refusal(wanted) {
+            return Progress::Refused(refusal);
+        }
+        if leading.orders.len() > config.orders_max {
+            return Progress::Refused(Refusal::UnderWay(config.orders_max));
+        }
+        leading.orders.push_back(Order { operator, wanted: wanted.clone() });
+        Progress::Waiting
+    }
+
+    /// How far the present configuration is.
+    fn present(&mut self) -> Option<Progress> {
+        let early = self.breaks(Mutant::RetiredTooEarly);
+        let leading = self.leading()?;
+        let version = leading.announced.version;
+        Some(match leading.garbage {
+            _ if !leading.is_steady() => Progress::Waiting,
+            Garbage::Done => Progress::Retired(version),
+            Garbage::Asked(_) if early => Progress::Retired(version),
+            Garbage::Idle | Garbage::Asked(_) => Progress::Active(version),
+        })
+    }
+
+    /// Tells whoever asked for the present configuration how far it is.
+    pub(super) fn tell_operator(&mut self) {
+        let Some(progress) = self.present() else { return };
+        let Some(leading) = self.leading() else { return };
+        if let Some(operator) = leading.operator {
+            let wanted = leading.announced.configuration.clone();
+            self.send(Id::from(operator), Msg::Progress { wanted, progress });
+        }
+    }
+
+    /// Announces the next configuration that was asked for, in the immediate successor of its round: nobody else's round
+    /// lies between. Where somebody has begun a higher round, that one's leader will have to do it.
+    pub(super) fn begin_next(&mut self) {
+        let (index, heard) = (self.server.index, self.state.heard);
+        let any_round = self.breaks(Mutant::BypassFromAnyRound);
+        let unfinished = self.breaks(Mutant::BypassUnfinishedPhase1);
+        let early = self.breaks(Mutant::ActiveTooEarly);
+        let rounds_max = self.server.config.bounds.rounds_max;
+        let Some(leading) = self.leading() else { return };
+        let mut round = leading.round.successor();
+        if any_round {
+            round = Round::next_owned_by(index, heard);
+        }
+        let is_ready = leading.is_steady() || unfinished;
+        if !is_ready || leading.next.is_some() || round.age() >= rounds_max {
+            return;
+        }
+        let Some(order) = leading.orders.pop_front() else { return };
+        let announced = Announced { version: leading.announced.version + 1, configuration: order.wanted };
+        if early {
+            let (wanted, progress) = (announced.configuration.clone(), Progress::Active(announced.version));
+            self.send(Id::from(order.operator), Msg::Progress { wanted, progress });
+        }
+        if let Some(leading) = self.leading() {
+            let answers = Matching::default();
+            leading.next = Some(Next { round, announced, operator: order.operator, answers });
+        }
+        self.use_round(round);
+        self.ask_matchmakers();
+    }
+
+    /// Enough matchmakers know the next configuration: from now on slots belong to it. What is pending is proposed in it
+    /// again, with the same value; nobody is asked about the past.
+    pub(super) fn activate(&mut self) {
+        let reuse = self.breaks(Mutant::ReuseLastSlot);
+        let forget = self.breaks(Mutant::ForgetPending);
+        let Some(leading) = self.leading() else { return };
+        let Some(next) = leading.next.take() else { return };
+        let old = std::mem::replace(&mut leading.announced, next.announced);
+        leading.previous = Some((leading.round, old.configuration));
+        leading.round = next.round;
+        leading.stage = Stage::Steady;
+        leading.operator = Some(next.operator);
+        leading.garbage = Garbage::Idle;
+        if reuse && leading.next_slot > Slot::ZERO {
+            leading.next_slot = leading.next_slot.minus(1);
+        }
+        leading.free_from = leading.next_slot;
+        let known = leading.announced.clone();
+        if forget {
+            leading.outstanding = im::OrdMap::new();
+        }
+        let pending: Vec<_> = leading.outstanding.iter().map(|(slot, one)| (*slot, one.clone())).collect();
+        self.state.known = known;
+        self.save();
+        self.forget_previous();
+        for (slot, old) in pending {
+            self.propose(slot, old.value);
+            if let Some(proposal) = self.leading().and_then(|leading| leading.outstanding.get_mut(&slot)) {
+                proposal.voted_before = old.voted;
+            }
+        }
+        self.tell_operator();
+        self.ping();
+        self.tell_persisted();
+        self.make_durable();
+        self.propose_queue();
+        self.begin_next();
+    }
+
+    /// Sees to it that everything below the slots that are free is stored, if the acceptors of smaller rounds are to go.
+    pub(super) fn make_durable(&mut self) {
+        let at_once = self.breaks(Mutant::CollectAtOnce);
+        let collects = self.server.config.bounds.collect;
+        let Some(leading) = self.steady().filter(|_| collects) else { return };
+        let below = leading.free_from;
+        self.state.store_below = self.state.store_below.max(below);
+        self.ask_to_store();
+        self.store_if_due();
+        self.persist();
+        if at_once {
+            self.collect();
+        }
+    }
+
+    /// Asks, or asks again, servers to save what the slots below those that are free amount to.
+    pub(super) fn ask_to_store(&mut self) {
+        let collects = self.server.config.bounds.collect;
+        let others = NodeSet::first(self.server.config.servers).without(self.server.index);
+        let Some(leading) = self.steady().filter(|leading| collects && leading.garbage == Garbage::Idle)
+        else {
+            return;
+        };
+        let below = leading.free_from;
+        if below > Slot::ZERO {
+            let stored = |server: &usize| leading.stored.get(server) >= Some(&below);
+            let missing = others.iter().filter(|server| !stored(server)).collect();
+            self.send_to_all(missing, Role::Server, &Msg::Store(below));
+        }
+    }
+
+    pub(super) fn on_stored(&mut self, server: usize, slot: Slot) {
+        if let Some(leading) = self.leading() {
+            leading.stored.insert(server, slot);
+            self.persist();
+        }
+    }
+
+    /// Tells acceptors how far enough servers have saved what the log amounts to, if that is farther than they know.
+    pub(super) fn persist(&mut self) {
+        let stored = self.stored_below();
+        let Some(leading) = self.steady() else { return };
+        if stored > leading.persisted {
+            leading.persisted = stored;
+            self.tell_persisted();
+        }
+        self.collect_if_due();
+    }
+
+    /// Tells, or tells again, the acceptors that have not noted it.
+    pub(super) fn tell_persisted(&mut self) {
+        let Some(leading) = self.steady() else { return };
+        let below = leading.persisted;
+        if below > Slot::ZERO {
+            let noted = |acceptor: &usize| leading.noted.get(acceptor) >= Some(&below);
+            let acceptors = leading.announced.configuration.acceptors();
+            let missing = acceptors.iter().filter(|acceptor| !noted(acceptor)).collect();
+            self.send_to_all(missing, Role::Acceptor, &Msg::Persisted(below));
+        }
+    }
+
+    /// An acceptor has noted that slots are stored; perhaps more than this server knows to be chosen.
+    pub(super) fn on_persisted_ack(&mut self, acceptor: usize, below: Slot) {
+        if let Some(leading) = self.leading() {
+            leading.noted.insert(acceptor, below);
+            self.expect_chosen(below, None);
+            self.collect_if_due();
+        }
+    }
+
+    /// Retires smaller rounds, once a write quorum knows of all slots that a smaller round can have had a value for.
+    fn collect_if_due(&mut self) {
+        let unnoted = self.breaks(Mutant::CollectBeforePersisted);
+        let Some(leading) = self.steady() else { return };
+        let free_from = leading.free_from;
+        let noted = leading.noted.iter().filter(|(_, below)| **below >= free_from).map(|(one, _)| *one);
+        let is_noted = leading.announced.configuration.is_write_quorum(noted.collect());
+        if is_noted || free_from == Slot::ZERO || unnoted && leading.persisted >= free_from {
+            self.collect();
+        }
+    }
+
+    /// Has the matchmakers forget what is below its round. Below the first round there is nothing.
+    fn collect(&mut self) {
+        let collects = self.server.config.bounds.collect;
+        let Some(leading) = self.leading().filter(|leading| collects && leading.garbage == Garbage::Idle)
+        else {
+            return;
+        };
+        if leading.round == Round::ZERO {
+            leading.garbage = Garbage::Done;
+            self.tell_operator();
+        } else {
+            leading.garbage = Garbage::Asked(NodeSet::EMPTY);
+            self.ask_to_retire();
+            if self.breaks(Mutant::RetiredTooEarly) {
+                self.tell_operator();
+            }
+        }
+    }
+
+    /// Tells, or tells again, the matchmakers that have not confirmed.
+    pub(super) fn ask_to_retire(&mut self) {
+        let all = NodeSet::first(self.server.config.matchmakers);
+        let Some(leading) = self.leading() else { return };
+        if let Garbage::Asked(confirmed) = leading.garbage {
+            let round = leading.round;
+            self.send_to_all(all.difference(confirmed), Role::Matchmaker, &Msg::GarbageA { round });
+        }
+    }
+
+    pub(super) fn on_garbage_b(&mut self, matchmaker: usize) {
+        let config = &self.server.config;
+        let Some(leading) = &mut self.state.leading else { return };
+        let Garbage::Asked(confirmed) = &mut leading.garbage else { return };
+        confirmed.insert(matchmaker);
+        if config.is_enough(*confirmed, false) {
+            leading.garbage = Garbage::Done;
+            self.tell_operator();
+        }
+    }
+}

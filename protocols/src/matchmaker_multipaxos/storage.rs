@@ -1,0 +1,113 @@
+//! What participants save, and how that is written down as differences.
+
+use super::{AcceptorNode, Announced, MatchmakerState};
+use crate::durable::{Durable, Mismatch};
+use crate::ids::Slot;
+use crate::log::{AcceptorState, Snapshot, SnapshotDelta, VotesDelta};
+use crate::matchmaking::{MatchmakerDelta, Round};
+use crate::state_machine::StateMachine;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What a participant saves. Maps share structure with its state, so a copy is cheap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Storage<M: StateMachine> {
+    /// A server.
+    Server {
+        /// The largest round that it has used.
+        used: Option<Round>,
+        /// The newest configuration that it knows.
+        known: Announced,
+        /// What the log amounted to.
+        snapshot: Snapshot<M>,
+    },
+    /// All that a matchmaker knows.
+    Matchmaker(MatchmakerState),
+    /// All that an acceptor knows.
+    Acceptor(AcceptorNode<M::Command>),
+}
+
+/// What changed between two saves of one participant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub enum StorageDelta<M: StateMachine> {
+    /// A server's round and configuration, and its newer snapshot if it has one.
+    Server(Option<Round>, Announced, Option<SnapshotDelta<M>>),
+    /// A matchmaker's log.
+    Matchmaker(MatchmakerDelta<Announced>),
+    /// An acceptor's new votes, and how far older ones are dropped.
+    Acceptor(VotesDelta<M::Command, Round>, Slot),
+}
+
+/// Written as the difference from nothing: what a trace of a recovery holds.
+impl<M: StateMachine> Serialize for Storage<M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.delta(None).serialize(serializer)
+    }
+}
+
+impl<'de, M: StateMachine> Deserialize<'de> for Storage<M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::patched(None, StorageDelta::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl<M: StateMachine> Durable for Storage<M> {
+    type Delta = StorageDelta<M>;
+
+    fn delta(&self, before: Option<&Self>) -> StorageDelta<M> {
+        match (self, before) {
+            (Self::Server { used, known, snapshot }, Some(Self::Server { snapshot: before, .. })) => {
+                let moved = snapshot.slot != before.slot;
+                StorageDelta::Server(*used, known.clone(), moved.then(|| snapshot.delta(before)))
+            }
+            (Self::Server { used, known, snapshot }, _) => {
+                let all = snapshot.delta(&Snapshot::default());
+                StorageDelta::Server(*used, known.clone(), Some(all))
+            }
+            (Self::Matchmaker(after), Some(Self::Matchmaker(before))) => {
+                StorageDelta::Matchmaker(after.delta(Some(before)))
+            }
+            (Self::Matchmaker(after), _) => StorageDelta::Matchmaker(after.delta(None)),
+            (Self::Acceptor(after), Some(Self::Acceptor(before))) => {
+                StorageDelta::Acceptor(after.acceptor.delta(&before.acceptor), after.persisted)
+            }
+            (Self::Acceptor(after), _) => {
+                StorageDelta::Acceptor(after.acceptor.delta(&AcceptorState::new(true)), after.persisted)
+            }
+        }
+    }
+
+    fn patched(before: Option<Self>, delta: StorageDelta<M>) -> Result<Self, Mismatch> {
+        Ok(match (delta, before) {
+            (StorageDelta::Server(used, known, moved), before @ (None | Some(Self::Server { .. }))) => {
+                let (last, mut snapshot) = match before {
+                    Some(Self::Server { used, snapshot, .. }) => (used, snapshot),
+                    _ => (None, Snapshot::default()),
+                };
+                if used < last {
+                    return Err(Mismatch);
+                }
+                if let Some(moved) = moved {
+                    snapshot.patch(moved);
+                }
+                Self::Server { used, known, snapshot }
+            }
+            (StorageDelta::Matchmaker(delta), None) => {
+                Self::Matchmaker(MatchmakerState::patched(None, delta)?)
+            }
+            (StorageDelta::Matchmaker(delta), Some(Self::Matchmaker(before))) => {
+                Self::Matchmaker(MatchmakerState::patched(Some(before), delta)?)
+            }
+            (StorageDelta::Acceptor(votes, persisted), before @ (None | Some(Self::Acceptor(_)))) => {
+                let mut acceptor = match before {
+                    Some(Self::Acceptor(before)) => before.acceptor,
+                    _ => AcceptorState::new(true),
+                };
+                acceptor.patch(votes, persisted)?;
+                Self::Acceptor(AcceptorNode { acceptor, persisted })
+            }
+            _ => return Err(Mismatch),
+        })
+    }
+}
