@@ -182,18 +182,14 @@ pub fn configuration(
     let mut numbers = NodeSet::EMPTY;
     for name in acceptors {
         let index = cluster.index(name)?;
-        match config.role(Id::from(index)) {
-            Some(Role::Acceptor(number)) => numbers.insert(number),
-            _ => {
-                let role = cluster.members[index].role;
-                return Err(Error::Usage(format!("{name} is a {role} and no acceptor")));
-            }
+        let Some(Role::Acceptor(number)) = config.role(Id::from(index)) else {
+            let role = cluster.members[index].role;
+            return Err(Error::Usage(format!("{name} is a {role} and no acceptor")));
         };
+        numbers.insert(number);
     }
-    Ok(match unanimous_writes {
-        true => Configuration::UnanimousWrites(numbers),
-        false => Configuration::Majority(numbers),
-    })
+    let all_write = Configuration::UnanimousWrites(numbers);
+    Ok(if unanimous_writes { all_write } else { Configuration::Majority(numbers) })
 }
 
 /// Has a running cluster use another configuration. `told` hears how far it is; the last it hears, if there is time, is that

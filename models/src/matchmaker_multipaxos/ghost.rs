@@ -11,7 +11,7 @@ use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Slot;
 use parthood_protocols::log::AcceptorState;
 use parthood_protocols::matchmaker_multipaxos::{
-    AcceptorNode, Announced, Msg, Mutant, Node, Progress, Role, ServerState, Stage, State,
+    AcceptorNode, Announced, MatchmakerState, Msg, Mutant, Node, Progress, Role, ServerState, Stage, State,
 };
 use parthood_protocols::matchmaking::{Configuration, Round};
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
@@ -122,10 +122,23 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
                 observe_acceptor(ghost, number, before, after, restart && protocol.undone_steps);
             }
         }
+        (Some(State::Matchmaker(before)), State::Matchmaker(after))
+            if restart && protocol.undone_steps && before != after =>
+        {
+            if let Some(Role::Matchmaker(number)) = protocol.config.role(step.id) {
+                undo_answers(ghost, number, after);
+            }
+        }
         (None, State::Server(after)) if after.replica.snapshot.slot > ghost.unrecorded_below => {
             ghost.to_mut().unrecorded_below = after.replica.snapshot.slot;
         }
         (Some(State::Server(before)), State::Server(after)) => {
+            if let Some(Role::Server(number)) = protocol.config.role(step.id)
+                && restart
+                && protocol.undone_steps
+            {
+                undo_rounds(ghost, number, after.used);
+            }
             observe_server(protocol, ghost, step, before, after);
         }
         (Some(State::Client(before)), State::Client(after)) => {
@@ -142,6 +155,27 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
         if let Command::Send(_, msg) = command {
             observe_sent(protocol, ghost, step, msg);
         }
+    }
+}
+
+/// A matchmaker's crash has undone answers that nobody has heard of.
+fn undo_answers<M: StateMachine>(ghost: Now<'_, '_, M>, number: usize, after: &MatchmakerState) {
+    let answered = &mut ghost.to_mut().answered;
+    for (round, by) in answered.iter_mut() {
+        if *round >= after.watermark && !after.log.contains_key(round) {
+            *by = by.without(number);
+        }
+    }
+    answered.retain(|_, by| !by.is_empty());
+}
+
+/// A server's crash has undone the use of rounds that nobody has heard of.
+fn undo_rounds<M: StateMachine>(ghost: Now<'_, '_, M>, number: usize, used: Option<Round>) {
+    let unsent = |round: &Round| round.proposer == number as u64 && Some(*round) > used;
+    if ghost.announced.iter().any(|(round, _)| unsent(round)) {
+        let Ghost { announced, proposed, .. } = ghost.to_mut();
+        announced.retain(|(round, _)| !unsent(round));
+        proposed.retain(|(_, round, _)| !unsent(round));
     }
 }
 

@@ -80,7 +80,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if let Some(refusal) = config.refusal(wanted) {
             return Progress::Refused(refusal);
         }
-        if leading.orders.len() > config.orders_max {
+        if leading.orders.len() + usize::from(leading.next.is_some()) > config.orders_max {
             return Progress::Refused(Refusal::UnderWay(config.orders_max));
         }
         leading.orders.push_back(Order { operator, wanted: wanted.clone() });
