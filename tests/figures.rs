@@ -134,3 +134,15 @@ fn a_plan_that_cannot_be_had_names_the_role_that_ends_it() {
     let log = Target { consistency: None, ..target(1e6, 0.9) };
     assert!(figures::plan(&log, &Costs::default()).is_err(), "reads through the log are writes");
 }
+
+/// 8.2 times, says the draft.
+#[test]
+fn s_paxos_gains_from_being_taken_apart() {
+    let figure = figures::spaxos(Costs::default()).unwrap();
+    assert_eq!(off(&figure), None);
+    let per_second = |at: usize| figure.points[at].measured.per_second;
+    let gain = per_second(4) / per_second(0);
+    assert!((gain / 8.2 - 1.0).abs() < 0.1, "{gain}");
+    let bindings: Vec<_> = figure.points.iter().map(|point| point.measured.binding).collect();
+    assert_eq!((bindings[0], bindings[1], bindings[4]), ("server", "disseminator", "leader"));
+}

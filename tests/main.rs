@@ -23,6 +23,7 @@ mod multipaxos;
 mod paxos;
 mod quorums;
 mod scenario;
+mod spaxos;
 mod strategy;
 mod tidy;
 mod tile_ledger;

@@ -106,6 +106,11 @@ fn matchmaker_multipaxos_survives_kills_and_a_partition_and_loses_nothing() {
 }
 
 #[test]
+fn spaxos_survives_kills_and_a_partition_and_loses_nothing() {
+    three_processes_survive_kills_and_a_partition_and_lose_nothing("spaxos");
+}
+
+#[test]
 fn craq_survives_kills_and_a_partition_and_loses_nothing() {
     three_processes_survive_kills_and_a_partition_and_lose_nothing("craq");
 }

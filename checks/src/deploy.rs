@@ -14,6 +14,7 @@ mod matchmaker_paxos;
 mod multipaxos;
 mod paxos;
 mod server;
+mod spaxos;
 mod unreplicated;
 
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
@@ -26,6 +27,7 @@ pub use matchmaker_paxos::MatchmakerPaxos;
 pub use multipaxos::MultiPaxos;
 pub use paxos::{Decides, Paxos, propose};
 pub use server::{ServeOptions, Serving, serve};
+pub use spaxos::Spaxos;
 pub use unreplicated::Unreplicated;
 
 use crate::error::Error;
@@ -63,8 +65,14 @@ pub trait Deployable: 'static {
     /// The roles that it can do without; numbered after the others.
     const OPTIONAL_ROLES: &'static [&'static str] = &[];
 
+    /// Roles that must be there and are numbered after those that it can do without.
+    const LATER_ROLES: &'static [&'static str] = &[];
+
     /// The role of the nodes over which the quorum systems of the cluster file are; none where it names none.
     const VOTERS: Option<&'static str>;
+
+    /// The role of the nodes that keep what was not executed yet, if their quorum systems are in the cluster file too.
+    const KEEPERS: Option<&'static str> = None;
 
     /// Does it contact one quorum where one is enough, as a strategy says?
     const THRIFTY: bool = false;
@@ -196,6 +204,7 @@ pub const DEPLOYABLE: [&str; 7] = [
     MatchmakerPaxos::NAME,
     MultiPaxos::NAME,
     Paxos::NAME,
+    Spaxos::NAME,
     Unreplicated::NAME,
 ];
 
@@ -211,6 +220,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
         MatchmakerPaxos::NAME => Ok(visitor.visit::<MatchmakerPaxos>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Paxos::NAME => Ok(visitor.visit::<Paxos>()),
+        Spaxos::NAME => Ok(visitor.visit::<Spaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
         other => Err(Error::unknown("protocol", other, DEPLOYABLE)),
     }
@@ -226,6 +236,7 @@ pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Outpu
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
+        Spaxos::NAME => Ok(visitor.visit::<Spaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
         Paxos::NAME | MatchmakerPaxos::NAME => Err(Error::Usage(format!(
             "{protocol} chooses one value and replicates no store: ask it with `parthood client propose VALUE`"

@@ -9,12 +9,15 @@ mod compartmentalized;
 mod cost;
 mod measure;
 mod plan;
+mod server;
+mod spaxos;
 mod systems;
 
 pub use compartmentalized::{ablation, batched, latency, reads, skew, values};
 pub use cost::Costs;
 pub use measure::Measured;
 pub use plan::{Target, plan};
+pub use spaxos::spaxos;
 pub use systems::{Batching, Parts, Shape, System, Workload};
 
 use crate::chart::{self, Bar, Frame, Line, Segment};

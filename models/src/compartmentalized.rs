@@ -6,22 +6,25 @@
 //! Trusted: this file and its two parts. Whoever doubts a verdict should read them first.
 
 mod ghost;
-mod properties;
+pub(crate) mod properties;
+mod scope;
 
 pub use ghost::Ghost;
+pub(crate) use ghost::observe;
+pub(crate) use scope::{InParts, RecordOf, Scope, quorums_meet};
 
 use crate::quorum_params::{self, QuorumParams};
-use crate::replicas::entries;
-use crate::{Budget, Property, Protocol, Step};
+use crate::{Budget, Property, Protocol, Step, View};
 use parthood_protocols::client::Client;
+use parthood_protocols::command::ValueOf;
 use parthood_protocols::compartmentalized::{
     Ask, Bounds, Config, Consistency, Group, Layout, Limits, Msg, Mutant, Node, Part, ReadScheme, Reader,
     Role, State, Timer, Timing,
 };
 use parthood_protocols::faults::{Faults, Mutated};
-use parthood_protocols::ids::Round;
+use parthood_protocols::ids::{Round, Slot};
 use parthood_protocols::schedule::Schedule;
-use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, AppendLogOutput, StateMachine};
+use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, StateMachine};
 use serde::Deserialize;
 use stateright::actor::Id;
 use std::borrow::Cow;
@@ -183,17 +186,10 @@ fn durable() -> Vec<Role> {
 /// Compartmentalized `MultiPaxos` in one configuration.
 #[derive(Clone, Debug)]
 pub struct Compartmentalized<M: StateMachine = AppendLog, F: Faults<Mutant> = Mutated<Mutant>> {
-    config: Arc<Config<F>>,
+    scope: Scope<M, F>,
     /// The nodes, and the clients as far as they are part of the configuration.
     actors: Vec<Node<M, F>>,
     restartable: Vec<Role>,
-    answers: bool,
-    /// Does every read quorum of a group meet every write quorum of it, and is every quorum that is contacted one?
-    quorums_meet: bool,
-    /// May a restart undo steps that nobody has heard of, as where a save takes its time?
-    undone_steps: bool,
-    /// Does an output show a prefix of what led to this state, as far as one can tell?
-    shows_prefix: fn(&M, &M::Output) -> bool,
     properties: fn() -> Vec<Property<Self>>,
 }
 
@@ -201,37 +197,15 @@ impl<M: StateMachine, F: Faults<Mutant>> Compartmentalized<M, F> {
     /// The protocol as it is deployed: with any state machine, and clients that nobody knows beforehand.
     pub fn deployed(config: Arc<Config<F>>) -> Self {
         Self {
-            actors: nodes(&config, &[]),
+            actors: nodes(&config, &[]).collect(),
+            scope: Scope::of_any_machine(config),
             restartable: vec![],
-            answers: false,
-            quorums_meet: quorums_meet(&config),
-            undone_steps: true,
-            shows_prefix: |_, _| true,
             properties: properties::of_any_machine,
-            config,
         }
-    }
-
-    /// What all nodes know.
-    pub(crate) fn config(&self) -> &Config<F> {
-        &self.config
-    }
-
-    /// The client with this id, if it is part of the configuration.
-    pub(crate) fn client(&self, id: u64) -> Option<&Reader<M::Command, F>> {
-        match self.actors.get(usize::try_from(id).ok()?)? {
-            Node::Client(client) => Some(client),
-            _ => None,
-        }
-    }
-
-    /// What a client asked under a sequence number.
-    pub(crate) fn asked(&self, client: u64, seq: u64) -> Option<&Ask<M::Command>> {
-        self.client(client)?.script.get(usize::try_from(seq).ok()?.checked_sub(1)?)
     }
 
     fn role_of(&self, id: Id) -> (Role, usize) {
-        self.config.layout.role(id)
+        self.scope.config.layout.role(id)
     }
 }
 
@@ -241,65 +215,62 @@ impl Compartmentalized {
     /// # Errors
     /// What makes no sense about the configuration, in words.
     pub fn new(params: &Params, mutant: Option<Mutant>) -> Result<Self, String> {
-        let layout = Layout {
-            leaders: params.leaders,
-            proxies: params.proxies,
-            acceptors: params.acceptors,
-            replicas: params.replicas,
-            batchers: params.batchers,
-            unbatchers: params.unbatchers,
-            read_batchers: params.read_batchers,
-        };
-        validate(params, layout)?;
-        let clients = (layout.nodes()..).zip(&params.clients);
-        let known = clients.filter(|(_, client)| !client.opens_session).map(|(id, _)| id as u64);
-        let scheme = if params.adaptive { ReadScheme::Adaptive } else { ReadScheme::Timed };
-        let config = Arc::new(Config {
-            layout,
-            groups: groups(params)?,
-            saves_needed: params.saves_needed,
-            known_clients: known.collect(),
-            read_scheme: scheme,
-            limits: limits(params),
-            timing: Timing::default(),
-            bounds: Bounds { round_max: Round(params.round_max), nack: params.nack, ping: params.ping },
-            faults: Mutated(mutant),
-        });
+        let first_client = layout(params).nodes();
+        let config = Arc::new(config(params, first_client, Mutated(mutant))?);
+        let contacts = if params.batchers > 0 { Role::Batcher } else { Role::Leader };
+        let contacts: Vec<Id> = config.layout.ids(contacts).collect();
+        let clients = clients(&config, contacts, &params.clients)?;
         let nodes = nodes(&config, &params.without_disk);
-        let actors = nodes.into_iter().chain(clients_of(&config, &params.clients)).collect();
         Ok(Self {
-            quorums_meet: quorums_meet(&config),
-            config,
-            actors,
+            actors: nodes.chain(clients.iter().cloned().map(Node::Client)).collect(),
+            scope: Scope { answers: params.answers, ..Scope::of_the_append_log(config, clients) },
             restartable: params.restartable.clone(),
-            answers: params.answers,
-            undone_steps: false,
-            shows_prefix: |machine, output| matches!(output, AppendLogOutput::Entries(shown) if entries(machine).starts_with(shown)),
-            properties: properties::of_the_append_log,
+            properties: || properties::of_the_append_log(properties::validity),
         })
     }
 }
 
-fn quorums_meet<F: Faults<Mutant>>(config: &Config<F>) -> bool {
-    config.groups.iter().all(|group| {
-        let Group { system, reads, writes } = group;
-        quorum_params::intersect(&**system, config.layout.acceptors)
-            && reads.quorums().iter().all(|set| system.is_read_quorum(*set))
-            && writes.quorums().iter().all(|set| system.is_write_quorum(*set))
+pub(crate) fn layout(params: &Params) -> Layout {
+    Layout {
+        leaders: params.leaders,
+        proxies: params.proxies,
+        acceptors: params.acceptors,
+        replicas: params.replicas,
+        batchers: params.batchers,
+        unbatchers: params.unbatchers,
+        read_batchers: params.read_batchers,
+    }
+}
+
+/// What all nodes know. Clients follow the nodes.
+pub(crate) fn config<F: Faults<Mutant>>(
+    params: &Params,
+    first_client: usize,
+    faults: F,
+) -> Result<Config<F>, String> {
+    validate(params)?;
+    let known = (first_client..).zip(&params.clients).filter(|(_, client)| !client.opens_session);
+    let contacted = Contacted { everybody: params.contact_all, first: params.rotate };
+    Ok(Config {
+        layout: layout(params),
+        groups: groups('a', params.acceptors, &params.groups, contacted)?,
+        saves_needed: params.saves_needed,
+        known_clients: known.map(|(id, _)| id as u64).collect(),
+        read_scheme: if params.adaptive { ReadScheme::Adaptive } else { ReadScheme::Timed },
+        limits: limits(params),
+        timing: Timing::default(),
+        bounds: Bounds { round_max: Round(params.round_max), nack: params.nack, ping: params.ping },
+        faults,
     })
 }
 
-fn validate(params: &Params, layout: Layout) -> Result<(), String> {
+fn validate(params: &Params) -> Result<(), String> {
     let needed = [params.leaders, params.proxies, params.acceptors, params.replicas, params.clients.len()];
     if needed.contains(&0) {
         return Err("a leader, a proxy leader, an acceptor, a replica and a client are needed".into());
     }
     if params.acceptors > quorum_params::NODES_MAX {
         return Err(format!("at most {} acceptors are modelled", quorum_params::NODES_MAX));
-    }
-    let contacts = if layout.batchers > 0 { layout.batchers } else { layout.leaders };
-    if let Some(client) = params.clients.iter().find(|client| client.first >= contacts) {
-        return Err(format!("no client can turn to number {} of {contacts}", client.first));
     }
     if let Some(wrong) = params.without_disk.iter().find(|acceptor| **acceptor >= params.acceptors) {
         return Err(format!("there is no acceptor {wrong}; there are {}", params.acceptors));
@@ -323,68 +294,113 @@ fn limits(params: &Params) -> Limits {
     }
 }
 
-fn groups(params: &Params) -> Result<Vec<Group>, String> {
-    let acceptors = params.acceptors;
-    let systems = if params.groups.is_empty() {
-        vec![quorum_params::majority(acceptors)]
+/// Which of a group's quorums are contacted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contacted {
+    /// All nodes instead of one minimal quorum after the other.
+    pub(crate) everybody: bool,
+    /// Which minimal quorum is first.
+    pub(crate) first: usize,
+}
+
+/// The groups of so many nodes, which expressions call `prefix` and a number; one of majorities if there are none.
+pub(crate) fn groups(
+    prefix: char,
+    nodes: usize,
+    params: &[QuorumParams],
+    contacted: Contacted,
+) -> Result<Vec<Group>, String> {
+    let systems = if params.is_empty() {
+        vec![quorum_params::majority(nodes)]
     } else {
-        params.groups.iter().map(|group| group.system('a', acceptors)).collect::<Result<_, _>>()?
+        params.iter().map(|group| group.system(prefix, nodes)).collect::<Result<_, _>>()?
     };
     let schedule = |mut quorums: Vec<_>| {
-        if params.contact_all || quorums.is_empty() {
+        if contacted.everybody || quorums.is_empty() {
             return Schedule::everyone();
         }
-        let first = params.rotate % quorums.len();
+        let first = contacted.first % quorums.len();
         quorums.rotate_left(first);
         Schedule::rotation(quorums)
     };
     let group = |system: Arc<dyn parthood_quorums::QuorumSystem>| Group {
-        reads: schedule(quorum_params::minimal(acceptors, |set| system.is_read_quorum(set))),
-        writes: schedule(quorum_params::minimal(acceptors, |set| system.is_write_quorum(set))),
+        reads: schedule(quorum_params::minimal(nodes, |set| system.is_read_quorum(set))),
+        writes: schedule(quorum_params::minimal(nodes, |set| system.is_write_quorum(set))),
         system,
     };
     Ok(systems.into_iter().map(group).collect())
 }
 
 /// All nodes that are no clients.
-fn nodes<M: StateMachine, F: Faults<Mutant>>(
-    config: &Arc<Config<F>>,
-    without_disk: &[usize],
-) -> Vec<Node<M, F>> {
+fn nodes<'a, M: StateMachine, F: Faults<Mutant>>(
+    config: &'a Arc<Config<F>>,
+    without_disk: &'a [usize],
+) -> impl Iterator<Item = Node<M, F>> + use<'a, M, F> {
     let layout = config.layout;
-    let nodes = (0..layout.nodes()).map(|id| {
+    (0..layout.nodes()).filter_map(move |id| {
         let (role, index) = layout.role(Id::from(id));
         let lost_storage = role == Role::Acceptor && without_disk.contains(&index);
         Node::of(role, Part { index, lost_storage, config: config.clone() })
-    });
-    nodes.flatten().collect()
+    })
 }
 
-fn clients_of(
-    config: &Arc<Config<Mutated<Mutant>>>,
+/// The clients, which turn to these nodes.
+pub(crate) fn clients<F: Faults<Mutant>>(
+    config: &Arc<Config<F>>,
+    contacts: Vec<Id>,
     clients: &[ClientParams],
-) -> impl Iterator<Item = Node<AppendLog, Mutated<Mutant>>> {
-    let layout = config.layout;
-    let contacts = if layout.batchers > 0 { Role::Batcher } else { Role::Leader };
-    clients.iter().map(move |client| {
-        Node::Client(Reader {
-            writer: Client {
-                contacts: layout.ids(contacts).collect(),
-                first_contact: client.first,
-                script: vec![],
-                lanes: 1,
-                known: !client.opens_session,
-                application: None,
-                retries_max: client.retries,
-                // Only the simulator has a clock that this matters to.
-                retry_after: Duration::from_millis(100)..Duration::from_millis(200),
-            },
-            script: client.script.iter().map(|ask| Ask::from(*ask)).collect(),
-            read: None,
-            turn: client.turn,
-            config: config.clone(),
-        })
-    })
+) -> Result<Vec<Reader<AppendLogCommand, F>>, String> {
+    if let Some(client) = clients.iter().find(|client| client.first >= contacts.len()) {
+        return Err(format!("no client can turn to number {} of {}", client.first, contacts.len()));
+    }
+    let client = |client: &ClientParams| Reader {
+        writer: Client {
+            contacts: contacts.clone(),
+            first_contact: client.first,
+            script: vec![],
+            lanes: 1,
+            known: !client.opens_session,
+            application: None,
+            retries_max: client.retries,
+            // Only the simulator has a clock that this matters to.
+            retry_after: Duration::from_millis(100)..Duration::from_millis(200),
+        },
+        script: client.script.iter().map(|ask| Ask::from(*ask)).collect(),
+        read: None,
+        turn: client.turn,
+        config: config.clone(),
+    };
+    Ok(clients.iter().map(client).collect())
+}
+
+impl<M: StateMachine, F: Faults<Mutant>> InParts for Compartmentalized<M, F> {
+    type Machine = M;
+    type Order = M;
+    type Rules = F;
+
+    fn scope(&self) -> &Scope<M, F> {
+        &self.scope
+    }
+
+    fn ordering(state: &State<M>) -> Option<&State<M>> {
+        Some(state)
+    }
+
+    fn serving(state: &State<M>) -> Option<&State<M>> {
+        Some(state)
+    }
+
+    fn said(msg: &Msg<M>) -> Option<&Msg<M>> {
+        Some(msg)
+    }
+
+    fn record(ghost: &Ghost<M>) -> &Ghost<M> {
+        ghost
+    }
+
+    fn is_chosen(view: &View<'_, Self>, slot: Slot, value: &ValueOf<M>) -> bool {
+        view.ghost.votes.is_chosen(slot, value, properties::write_quorums(view.protocol))
+    }
 }
 
 impl<M: StateMachine, F: Faults<Mutant>> Protocol for Compartmentalized<M, F> {
@@ -400,7 +416,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Compartmentalized<M, F> {
     }
 
     fn observe(&self, ghost: &mut Cow<'_, Ghost<M>>, step: &Step<'_, Node<M, F>>) {
-        ghost::observe(self, ghost, step);
+        observe(self, ghost, step);
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

@@ -44,6 +44,7 @@ mod replicas;
 mod report;
 pub mod sequential;
 mod space;
+pub mod spaxos;
 mod state;
 mod stateright_model;
 mod symmetry;

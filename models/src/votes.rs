@@ -121,6 +121,18 @@ impl<C: Ord + Clone + Hash, R: Copy + Ord + Default> Votes<C, R> {
         votes.map(|((_, round, value), voters)| (*round, value, *voters))
     }
 
+    /// What was chosen in a slot, once for each round.
+    pub fn chosen_in(
+        &self,
+        slot: Slot,
+        is_write_quorum: impl Fn(Slot, R, NodeSet) -> bool,
+    ) -> impl Iterator<Item = &Value<C>> {
+        let chosen = self.from(slot, R::default());
+        chosen
+            .filter(move |(round, _, voters)| is_write_quorum(slot, *round, *voters))
+            .map(|(_, value, _)| value)
+    }
+
     /// Was this value chosen in this slot?
     pub fn is_chosen(
         &self,
@@ -128,8 +140,7 @@ impl<C: Ord + Clone + Hash, R: Copy + Ord + Default> Votes<C, R> {
         value: &Value<C>,
         is_write_quorum: impl Fn(Slot, R, NodeSet) -> bool,
     ) -> bool {
-        let mut votes = self.from(slot, R::default());
-        votes.any(|(round, voted, voters)| voted == value && is_write_quorum(slot, round, voters))
+        self.chosen_in(slot, is_write_quorum).any(|chosen| chosen == value)
     }
 
     /// The slots of which something was chosen, and where they begin to have gaps if all below `first` were.

@@ -10,6 +10,7 @@
 //! | single-decree Paxos | [`paxos`] | the same, section 2 |
 //! | `MultiPaxos`, every server hosting all roles | [`multipaxos`] | the same, section 2 |
 //! | `MultiPaxos` in parts | [`compartmentalized`] | the same, sections 3 to 5 |
+//! | the log orders names of batches | [`spaxos`] | its earlier draft, on S-Paxos |
 //! | a chain with reads at every node | [`craq`] | the same, section 10 |
 //! | Paxos whose acceptors change from round to round | [`matchmaker_paxos`] | "Matchmaker Paxos: A Reconfigurable Consensus Protocol", sections 3 and 5 |
 //! | a register without a log, with the same | [`matchmaker_caspaxos`] | the same, one sentence |
@@ -39,6 +40,7 @@ pub mod multipaxos;
 pub mod paxos;
 pub mod schedule;
 pub mod sessions;
+pub mod spaxos;
 pub mod state_machine;
 pub mod tile_ledger;
 pub mod unreplicated;

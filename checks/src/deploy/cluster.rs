@@ -37,6 +37,9 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// The quorum systems; slot `s` belongs to number `s` modulo their number.
     pub groups: Vec<Group>,
+    /// The quorum systems of those who keep what is not executed yet, where the protocol has such nodes; what there is to
+    /// keep is dealt to them in turn.
+    pub stores: Vec<Group>,
     /// How long to wait for what.
     pub times: Times,
     /// What is bounded, and where.
@@ -136,6 +139,7 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
     let data = top.optional::<PathBuf>("data", problems);
     let members = members(top, roles, problems);
     let groups = group::groups(top, &members, roles, problems);
+    let stores = group::stores(top, &members, roles, problems);
     let times = bounds::times(top, problems);
     let sizes = bounds::sizes(top, roles.map_or_else(Sizes::default, |roles| roles.sizes), problems);
     let read_scheme = read_scheme(top, problems);
@@ -146,6 +150,7 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
         data: data.map(|data| folder.join(data.value)),
         members,
         groups,
+        stores,
         times,
         sizes,
         read_scheme,
@@ -158,7 +163,9 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
 struct Roles {
     required: &'static [&'static str],
     optional: &'static [&'static str],
+    later: &'static [&'static str],
     voters: Option<&'static str>,
+    keepers: Option<&'static str>,
     /// Does it contact one quorum where one is enough?
     thrifty: bool,
     sizes: Sizes,
@@ -167,7 +174,12 @@ struct Roles {
 impl Roles {
     /// All roles, in the order in which nodes are numbered.
     fn all(&self) -> impl Iterator<Item = &'static str> + Clone {
-        self.required.iter().chain(self.optional).copied()
+        self.required.iter().chain(self.optional).chain(self.later).copied()
+    }
+
+    /// Those that must be there.
+    fn needed(&self) -> impl Iterator<Item = &'static str> + Clone {
+        self.required.iter().chain(self.later).copied()
     }
 }
 
@@ -180,7 +192,9 @@ impl Visit for RolesOf {
         Roles {
             required: D::ROLES,
             optional: D::OPTIONAL_ROLES,
+            later: D::LATER_ROLES,
             voters: D::VOTERS,
+            keepers: D::KEEPERS,
             thrifty: D::THRIFTY,
             sizes: D::sizes(),
         }
@@ -258,9 +272,9 @@ fn members(top: &mut Fields<'_>, roles: Option<Roles>, problems: &mut Problems<'
             address: address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
         });
     }
-    let required = roles.map_or(&[] as &[_], |roles| roles.required);
-    for role in required.iter().filter(|_| !members.is_empty()) {
-        if !members.iter().any(|member| member.role == *role || member.role.is_empty()) {
+    let needed = roles.into_iter().flat_map(|roles| roles.needed().collect::<Vec<_>>());
+    for role in needed.filter(|_| !members.is_empty()) {
+        if !members.iter().any(|member| member.role == role || member.role.is_empty()) {
             problems.note(&top.place(), format!("a cluster needs a node with the role `{role}`"));
         }
     }

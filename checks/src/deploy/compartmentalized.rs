@@ -12,13 +12,15 @@ use parthood_protocols::compartmentalized::{
 use parthood_protocols::faults::Correct;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput, StateMachine};
 use stateright::actor::Id;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// [`parthood_protocols::compartmentalized`]: any number of nodes of each role.
 #[derive(Clone, Copy, Debug)]
 pub struct Compartmentalized;
 
-fn layout(cluster: &Cluster) -> Layout {
+/// How many nodes there are of each role.
+pub(super) fn layout(cluster: &Cluster) -> Layout {
     Layout {
         leaders: cluster.count("leader"),
         proxies: cluster.count("proxy_leader"),
@@ -30,9 +32,10 @@ fn layout(cluster: &Cluster) -> Layout {
     }
 }
 
-fn config(cluster: &Cluster) -> Arc<Config> {
+/// What all nodes know, with these faults.
+pub(super) fn in_parts<F>(cluster: &Cluster, faults: F) -> Config<F> {
     let layout = layout(cluster);
-    Arc::new(Config {
+    Config {
         layout,
         groups: cluster.groups.iter().map(Group::in_turn).collect(),
         // As many as there are leaders: one more than may be lost.
@@ -42,8 +45,26 @@ fn config(cluster: &Cluster) -> Arc<Config> {
         limits: cluster.sizes.limits_in_parts(),
         timing: cluster.times.timing_in_parts(),
         bounds: Bounds::default(),
-        faults: Correct,
-    })
+        faults,
+    }
+}
+
+fn config(cluster: &Cluster) -> Arc<Config> {
+    Arc::new(in_parts(cluster, Correct))
+}
+
+/// A client that turns to these nodes.
+pub(super) fn reader<F>(
+    cluster: &Cluster,
+    config: &Arc<Config<F>>,
+    contacts: Range<usize>,
+    role: ClientRole,
+) -> Reader<KeyValueCommand, F> {
+    let (read, turn) = (role.reads.consistency(), role.turn);
+    let mut writer = client(contacts, cluster, role);
+    let script = std::mem::take(&mut writer.script).into_iter();
+    let script = script.map(|command| Ask { read: read.filter(|_| KeyValue::is_read(&command)), command });
+    Reader { script: script.collect(), writer, read, turn, config: config.clone() }
 }
 
 impl Deployable for Compartmentalized {
@@ -108,14 +129,9 @@ impl Replicates for Compartmentalized {
     /// A client that turns to batchers if there are any, else to leaders.
     fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
         let config = config(cluster);
-        let (read, turn) = (role.reads.consistency(), role.turn);
         let contacts = if config.layout.batchers > 0 { Role::Batcher } else { Role::Leader };
         let first = usize::from(config.layout.id(contacts, 0));
-        let mut writer = client(first..first + config.layout.count(contacts), cluster, role);
-        let script = std::mem::take(&mut writer.script).into_iter();
-        let script =
-            script.map(|command| Ask { read: read.filter(|_| KeyValue::is_read(&command)), command });
-        Node::Client(Reader { script: script.collect(), writer, read, turn, config })
+        Node::Client(reader(cluster, &config, first..first + config.layout.count(contacts), role))
     }
 
     fn wrap(msg: KvClientMsg) -> MsgOf<Self> {

@@ -27,7 +27,7 @@ struct Wanted {
     doubt: Option<&'static str>,
 }
 
-fn writes(clients: usize) -> Workload {
+pub(super) fn writes(clients: usize) -> Workload {
     let consistency = Consistency::Linearizable;
     Workload { clients, reads: 0.0, consistency, skew: 0.0, value_bytes: VALUE_BYTES }
 }

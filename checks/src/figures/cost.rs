@@ -80,7 +80,7 @@ impl Default for Costs {
     }
 }
 
-fn micros(micros: f64) -> Duration {
+pub(super) fn micros(micros: f64) -> Duration {
     Duration::from_secs_f64(micros / 1e6)
 }
 
@@ -91,7 +91,7 @@ fn sent<A: Actor>(step: &Step<'_, A>) -> f64 {
 }
 
 /// A received message and those sent.
-fn handled<A: Actor>(step: &Step<'_, A>) -> f64 {
+pub(super) fn handled<A: Actor>(step: &Step<'_, A>) -> f64 {
     sent(step) + if matches!(step.cause, Cause::Deliver { .. }) { 1.0 } else { 0.0 }
 }
 

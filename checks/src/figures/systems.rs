@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than any run: nothing is lost, so nothing need be sent again, and nobody stands for election.
-const NEVER: Duration = Duration::from_secs(3_600);
+pub(super) const NEVER: Duration = Duration::from_secs(3_600);
 /// Keys are as in the paper's experiments.
 const KEYS: u64 = 10_000;
 /// Batches are sent when they are full: with enough clients, long before this.
@@ -322,11 +322,14 @@ fn chain(nodes: usize, workload: &Workload, costs: Costs) -> Deployment<craq::No
     }
 }
 
-fn known(nodes: usize, workload: &Workload) -> Vec<u64> {
+pub(super) fn known(nodes: usize, workload: &Workload) -> Vec<u64> {
     (nodes..nodes + workload.clients).map(|id| id as u64).collect()
 }
 
-fn writer(contacts: std::ops::Range<usize>, script: Vec<KeyValueCommand>) -> Client<KeyValueCommand> {
+pub(super) fn writer(
+    contacts: std::ops::Range<usize>,
+    script: Vec<KeyValueCommand>,
+) -> Client<KeyValueCommand> {
     Client {
         contacts: contacts.map(Id::from).collect(),
         first_contact: 0,
@@ -341,7 +344,7 @@ fn writer(contacts: std::ops::Range<usize>, script: Vec<KeyValueCommand>) -> Cli
 
 impl Workload {
     /// What a client asks for, more than it can get answered in a run.
-    fn script(&self, client: usize) -> Vec<KeyValueCommand> {
+    pub(super) fn script(&self, client: usize) -> Vec<KeyValueCommand> {
         const COMMANDS: usize = 400_000;
         let mut random = (client as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut fraction = || {

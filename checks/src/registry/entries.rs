@@ -9,6 +9,7 @@ use parthood_models::matchmaker_multipaxos::MatchmakerMultipaxos;
 use parthood_models::matchmaker_paxos::MatchmakerPaxos;
 use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
+use parthood_models::spaxos::Spaxos;
 use parthood_models::tile_ledger::TileLedger;
 use parthood_models::unreplicated::Unreplicated;
 use parthood_models::{Protocol as Checked, System};
@@ -43,6 +44,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Scaling Replicated State Machines with Compartmentalization, sections 3 to 5",
         manifest: include_str!("../../manifest/compartmentalized.toml"),
         model: |row| model(row, Compartmentalized::new),
+    },
+    Protocol {
+        name: "spaxos",
+        title: "S-Paxos in parts: the log orders names of batches, which travel past the leader",
+        paper: "Scaling Replicated State Machines with Compartmentalization, the earlier draft, on S-Paxos",
+        manifest: include_str!("../../manifest/spaxos.toml"),
+        model: |row| model(row, Spaxos::new),
     },
     Protocol {
         name: "craq",

@@ -1,14 +1,14 @@
 //! History that the properties need: votes ever cast, what clients saw, and steps that went backwards.
 
-use super::Compartmentalized;
+use super::scope::{InParts, RecordOf, Scope};
 use crate::history::History;
 use crate::program_order::{Program, sequentially_consistent};
 use crate::sequential::OneObject;
 use crate::votes::Votes;
-use crate::{Cause, Step};
+use crate::{Cause, CommandOf, Step};
 use parthood_protocols::command::CommandId;
 use parthood_protocols::compartmentalized::{
-    AcceptorNode, Consistency, Msg, Mutant, Node, ReaderState, ReplicaNode, Reply, State,
+    AcceptorNode, Consistency, Msg, Mutant, ReaderState, ReplicaNode, Reply, State,
 };
 use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Slot;
@@ -18,14 +18,15 @@ use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use stateright::actor::Command;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 /// What happened so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Ghost<M: StateMachine = AppendLog> {
+pub struct Ghost<M: StateMachine = AppendLog, C: Ord = <M as StateMachine>::Command> {
     /// Who ever voted for what.
-    pub(super) votes: Votes<M::Command>,
+    pub(crate) votes: Votes<C>,
     /// What clients asked and were told: what goes through the log, and linearizable reads.
-    pub(super) clients: History<M::Command, M::Output>,
+    pub(crate) clients: History<M::Command, M::Output>,
     /// The same with sequential reads, client by client.
     programs: BTreeMap<u64, Program<OneObject<M>>>,
     /// The largest slot that an answer to each client showed.
@@ -34,7 +35,7 @@ pub struct Ghost<M: StateMachine = AppendLog> {
     pub(super) wrong: Wrong,
     /// All slots below were chosen before the record of the run begins, and their votes may be gone. Zero in a run that
     /// is known from its beginning.
-    pub(super) unrecorded_below: Slot,
+    pub(crate) unrecorded_below: Slot,
 }
 
 /// What no state shows, but a step did.
@@ -53,7 +54,7 @@ pub(super) struct Wrong {
     pub(super) went_back: bool,
 }
 
-impl<M: StateMachine> Default for Ghost<M> {
+impl<M: StateMachine, C: Ord> Default for Ghost<M, C> {
     fn default() -> Self {
         Self {
             votes: Votes::default(),
@@ -66,40 +67,42 @@ impl<M: StateMachine> Default for Ghost<M> {
     }
 }
 
-pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
-    protocol: &Compartmentalized<M, F>,
-    ghost: &mut Cow<'_, Ghost<M>>,
-    step: &Step<'_, Node<M, F>>,
-) {
-    match (step.before, step.after) {
-        (before, State::Acceptor(after)) => {
-            let before = before.and_then(|before| match before {
-                State::Acceptor(before) => Some(before),
-                _ => None,
-            });
-            let restart = matches!(step.cause, Cause::Start(_));
-            if restart && before.is_none() {
-                begin_at(ghost, after.truncated);
-            }
-            let (_, index) = protocol.config().layout.role(step.id);
-            observe_acceptor(ghost, index, before, after, restart && protocol.undone_steps);
+/// Notes a step of a part.
+pub(crate) fn observe<P: InParts>(protocol: &P, ghost: &mut Cow<'_, RecordOf<P>>, step: &Step<'_, P::Actor>) {
+    let scope = protocol.scope();
+    if let Some(State::Acceptor(after)) = P::ordering(step.after) {
+        let before = step.before.and_then(P::ordering).and_then(|before| match before {
+            State::Acceptor(before) => Some(before),
+            _ => None,
+        });
+        let restart = matches!(step.cause, Cause::Start(_));
+        if restart && before.is_none() {
+            begin_at(ghost, after.truncated);
         }
-        (None, State::Replica(after)) => begin_at(ghost, after.replica.snapshot.slot),
-        (Some(State::Replica(before)), State::Replica(after)) => {
-            observe_replica(protocol, ghost, before, after, step);
+        let (_, index) = scope.config.layout.role(step.id);
+        observe_acceptor(ghost, index, before, after, restart && scope.undone_steps);
+    }
+    match (step.before.and_then(P::serving), P::serving(step.after)) {
+        (None, Some(State::Replica(after))) => begin_at(ghost, after.replica.snapshot.slot),
+        (Some(State::Replica(before)), Some(State::Replica(after))) => {
+            observe_replica(protocol, ghost, before, after, step.out);
         }
-        (before, State::Client(after)) => {
+        (before, Some(State::Client(after))) => {
             let before = before.and_then(|before| match before {
                 State::Client(before) => Some(before),
                 _ => None,
             });
-            if let (Some(before), Cause::Deliver { msg: Msg::Reply(reply), .. }) = (before, &step.cause)
+            let told = match step.cause {
+                Cause::Deliver { msg, .. } => P::said(msg),
+                _ => None,
+            };
+            if let (Some(before), Some(Msg::Reply(reply))) = (before, told)
                 && before != after
             {
-                ghost.to_mut().returned(protocol, reply);
+                ghost.to_mut().returned(scope, reply);
             }
             if after.asked > before.map_or(0, |before| before.asked) {
-                ghost.to_mut().invoked(protocol, usize::from(step.id) as u64, after);
+                ghost.to_mut().invoked(scope, usize::from(step.id) as u64, after);
             }
         }
         _ => {}
@@ -107,13 +110,13 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
 }
 
 /// The record of the run begins where slots below were chosen and forgotten.
-fn begin_at<M: StateMachine>(ghost: &mut Cow<'_, Ghost<M>>, slot: Slot) {
+fn begin_at<M: StateMachine, C: Ord + Clone>(ghost: &mut Cow<'_, Ghost<M, C>>, slot: Slot) {
     if slot > ghost.unrecorded_below {
         ghost.to_mut().unrecorded_below = slot;
     }
 }
 
-impl<M: StateMachine> Ghost<M> {
+impl<M: StateMachine, C: Ord + Clone + Hash> Ghost<M, C> {
     /// All slots below were chosen before the record of the run begins; nothing is claimed of them.
     pub fn unrecorded_below(&self) -> Slot {
         self.unrecorded_below
@@ -126,12 +129,12 @@ impl<M: StateMachine> Ghost<M> {
 
     fn invoked<F: Faults<Mutant>>(
         &mut self,
-        protocol: &Compartmentalized<M, F>,
+        scope: &Scope<M, F>,
         client: u64,
         state: &ReaderState<M::Command>,
     ) {
         let seq = state.asked as u64;
-        let Some(ask) = protocol.asked(client, seq) else { return };
+        let Some(ask) = scope.asked(client, seq) else { return };
         if matches!(ask.read, None | Some(Consistency::Linearizable)) {
             self.clients.invoked(name(client, seq), &ask.command);
         }
@@ -140,9 +143,9 @@ impl<M: StateMachine> Ghost<M> {
         }
     }
 
-    fn returned<F: Faults<Mutant>>(&mut self, protocol: &Compartmentalized<M, F>, reply: &Reply<M::Output>) {
+    fn returned<F: Faults<Mutant>>(&mut self, scope: &Scope<M, F>, reply: &Reply<M::Output>) {
         let CommandId { client, seq, .. } = reply.id;
-        let (Answer::Output(output), Some(ask)) = (&reply.answer, protocol.asked(client, seq)) else {
+        let (Answer::Output(output), Some(ask)) = (&reply.answer, scope.asked(client, seq)) else {
             return;
         };
         let spec = OneObject::<M>::default();
@@ -168,11 +171,11 @@ fn name(client: u64, seq: u64) -> CommandId {
 }
 
 /// Notes new votes. After a restart that may have undone steps, whatever they voted for was never told, and is no vote.
-fn observe_acceptor<M: StateMachine>(
-    ghost: &mut Cow<'_, Ghost<M>>,
+fn observe_acceptor<M: StateMachine, C: Ord + Clone + Hash>(
+    ghost: &mut Cow<'_, Ghost<M, C>>,
     acceptor: usize,
-    before: Option<&AcceptorNode<M::Command>>,
-    after: &AcceptorNode<M::Command>,
+    before: Option<&AcceptorNode<C>>,
+    after: &AcceptorNode<C>,
     undone: bool,
 ) {
     let went_back = |before: &AcceptorNode<_>| {
@@ -194,33 +197,37 @@ fn observe_acceptor<M: StateMachine>(
     }
 }
 
-fn observe_replica<M: StateMachine, F: Faults<Mutant>>(
-    protocol: &Compartmentalized<M, F>,
-    ghost: &mut Cow<'_, Ghost<M>>,
-    before: &ReplicaNode<M>,
-    after: &ReplicaNode<M>,
-    step: &Step<'_, Node<M, F>>,
+fn observe_replica<P: InParts>(
+    protocol: &P,
+    ghost: &mut Cow<'_, RecordOf<P>>,
+    before: &ReplicaNode<P::Machine>,
+    after: &ReplicaNode<P::Machine>,
+    out: &[CommandOf<P::Actor>],
 ) {
+    let scope = protocol.scope();
     let replies = || {
-        step.out.iter().flat_map(|command| match command {
-            Command::Send(_, Msg::Reply(reply)) => std::slice::from_ref(reply),
-            Command::Send(_, Msg::Replies(replies)) => replies.as_slice(),
+        out.iter().flat_map(|command| match command {
+            Command::Send(_, msg) => match P::said(msg) {
+                Some(Msg::Reply(reply)) => std::slice::from_ref(reply),
+                Some(Msg::Replies(replies)) => replies.as_slice(),
+                _ => &[],
+            },
             _ => &[],
         })
     };
     for Reply { id, answer, .. } in replies() {
         let Answer::Output(output) = answer else { continue };
         let executed = || after.replica.sessions.known_answer(id).is_some();
-        let in_log = protocol.asked(id.client, id.seq).map_or_else(executed, |ask| ask.read.is_none());
+        let in_log = scope.asked(id.client, id.seq).map_or_else(executed, |ask| ask.read.is_none());
         if in_log {
             ghost.to_mut().clients.answered(*id, output);
-        } else if !(protocol.shows_prefix)(&after.replica.machine, output) {
+        } else if !(scope.shows_prefix)(&after.replica.machine, output) {
             ghost.to_mut().wrong.no_prefix = true;
         }
     }
     // What was known is known at the moment of execution: an older command of the same lane is nobody's any more.
     let (mut machine, mut sessions) = (before.replica.machine.clone(), before.replica.sessions.clone());
-    let lanes = protocol.config().limits.lanes;
+    let lanes = scope.config.limits.lanes;
     for (slot, value) in after.replica.log.range(before.replica.executed..after.replica.executed) {
         for command in value.commands() {
             let known = sessions.known_answer(&command.id).is_some();

@@ -1,11 +1,10 @@
 //! The properties (compartmentalization notes, section 13), and states in words.
 
-use super::{Compartmentalized, Ghost};
+use super::scope::InParts;
 use crate::replicas;
 use crate::{Property, View};
-use parthood_protocols::command::{Operation, Value, ValueOf};
-use parthood_protocols::compartmentalized::{AcceptorNode, LeaderState, Mutant, ReplicaNode, State};
-use parthood_protocols::faults::Faults;
+use parthood_protocols::command::{CommandOf, Operation, Value, ValueOf};
+use parthood_protocols::compartmentalized::{AcceptorNode, LeaderState, ReplicaNode, State};
 use parthood_protocols::ids::{Round, Slot};
 use parthood_protocols::log::ReplicaState;
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
@@ -13,24 +12,32 @@ use parthood_quorums::NodeSet;
 use std::fmt::Write;
 
 /// What is claimed whatever the machine and whoever the clients: the properties of a deployed run.
-pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Property<Compartmentalized<M, F>>> {
-    common(|view| replicas::logs_agree(&all_replicas(view)), |view| view.ghost.clients.answers_agree())
+pub(crate) fn of_any_machine<P: InParts>() -> Vec<Property<P>> {
+    common(
+        |view| replicas::logs_agree(&all_replicas(view)),
+        |view| P::record(view.ghost).clients.answers_agree(),
+    )
 }
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
-pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Compartmentalized<AppendLog, F>>> {
+pub(crate) fn of_the_append_log<P: InParts<Machine = AppendLog>>(
+    validity: fn(&View<'_, P>) -> bool,
+) -> Vec<Property<P>> {
     let common = common(
         |view| replicas::executed_prefixes(&all_replicas(view)) && replicas::logs_agree(&all_replicas(view)),
-        |view| replicas::entries_are_distinct(&all_replicas(view)) && view.ghost.clients.answers_agree(),
+        |view| {
+            replicas::entries_are_distinct(&all_replicas(view))
+                && P::record(view.ghost).clients.answers_agree()
+        },
     );
-    let with_scripts: [Property<Compartmentalized<AppendLog, F>>; 14] = [
+    let with_scripts: [Property<P>; 14] = [
         Property::always("validity", validity),
-        Property::always("linearizable", |view| view.ghost.clients.linearizable()),
-        Property::always("sequentially consistent", |view| !view.ghost.wrong.out_of_order),
-        Property::always("clients never go back", |view| !view.ghost.wrong.showed_less),
-        Property::always("reads show a prefix of the log", |view| !view.ghost.wrong.no_prefix),
+        Property::always("linearizable", |view| P::record(view.ghost).clients.linearizable()),
+        Property::always("sequentially consistent", |view| !P::record(view.ghost).wrong.out_of_order),
+        Property::always("clients never go back", |view| !P::record(view.ghost).wrong.showed_less),
+        Property::always("reads show a prefix of the log", |view| !P::record(view.ghost).wrong.no_prefix),
         Property::at_the_end("every client is answered", |view| {
-            !view.protocol.answers || every_client_is_answered(view)
+            !view.protocol.scope().answers || every_client_is_answered(view)
         }),
         Property::sometimes("all clients are done", every_client_is_answered),
         Property::sometimes("a later round leads", a_later_round_leads),
@@ -39,10 +46,10 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Compartment
             replica_nodes(view).any(|replica| !replica.deferred.is_empty())
         }),
         Property::sometimes("commands share a slot", |view| {
-            view.ghost.votes.values().any(|value| value.commands().len() > 1)
+            P::record(view.ghost).votes.values().any(|value| value.commands().len() > 1)
         }),
         Property::sometimes("reads share a batch", |view| {
-            view.states.iter().any(|state| match state {
+            serving(view).any(|state| match state {
                 State::ReadBatcher(batcher) => batcher.sealed.values().any(|batch| batch.reads.len() > 1),
                 _ => false,
             })
@@ -57,15 +64,14 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Compartment
     common.into_iter().chain(with_scripts).collect()
 }
 
-type Holds<M, F> = fn(&View<'_, Compartmentalized<M, F>>) -> bool;
+type Holds<P> = fn(&View<'_, P>) -> bool;
 
-fn common<M: StateMachine, F: Faults<Mutant>>(
-    logs_agree: Holds<M, F>,
-    exactly_once: Holds<M, F>,
-) -> Vec<Property<Compartmentalized<M, F>>> {
+fn common<P: InParts>(logs_agree: Holds<P>, exactly_once: Holds<P>) -> Vec<Property<P>> {
     vec![
-        Property::always("one proposal per round and slot", |view| view.ghost.votes.one_proposal_per_round()),
-        Property::always("agreement", |view| view.ghost.votes.agree(write_quorums(view.protocol))),
+        Property::always("one proposal per round and slot", |view| {
+            P::record(view.ghost).votes.one_proposal_per_round()
+        }),
+        Property::always("agreement", |view| P::record(view.ghost).votes.agree(write_quorums(view.protocol))),
         Property::always("learned implies chosen", learned_implies_chosen),
         Property::always("logs agree", logs_agree),
         Property::always("equal logs give equal states", |view| {
@@ -74,101 +80,102 @@ fn common<M: StateMachine, F: Faults<Mutant>>(
         Property::always("exactly once", exactly_once),
         Property::always("watermarks are sound", watermarks_are_sound),
         Property::always("a higher round proposes what was chosen", |view| {
-            view.ghost.votes.higher_rounds_propose_what_was_chosen(write_quorums(view.protocol))
+            P::record(view.ghost).votes.higher_rounds_propose_what_was_chosen(write_quorums(view.protocol))
         }),
-        Property::always("every replica answers a retry", |view| !view.ghost.wrong.kept_quiet),
-        Property::always("promises and watermarks never decrease", |view| !view.ghost.wrong.went_back),
-        Property::always("read quorums meet write quorums", |view| view.protocol.quorums_meet),
+        Property::always("every replica answers a retry", |view| !P::record(view.ghost).wrong.kept_quiet),
+        Property::always("promises and watermarks never decrease", |view| {
+            !P::record(view.ghost).wrong.went_back
+        }),
+        Property::always("read quorums meet write quorums", |view| view.protocol.scope().quorums_meet),
     ]
 }
 
-fn acceptors<'a, M: StateMachine, F: Faults<Mutant>>(
-    view: &View<'a, Compartmentalized<M, F>>,
-) -> impl Iterator<Item = &'a AcceptorNode<M::Command>> {
-    view.states.iter().filter_map(|state| match state {
+type Ordered<P> = <<P as InParts>::Order as StateMachine>::Command;
+
+fn ordering<'a, P: InParts>(view: &View<'a, P>) -> impl Iterator<Item = &'a State<P::Order>> {
+    view.states.iter().filter_map(P::ordering)
+}
+
+fn serving<'a, P: InParts>(view: &View<'a, P>) -> impl Iterator<Item = &'a State<P::Machine>> {
+    view.states.iter().filter_map(P::serving)
+}
+
+fn acceptors<'a, P: InParts>(view: &View<'a, P>) -> impl Iterator<Item = &'a AcceptorNode<Ordered<P>>> {
+    ordering(view).filter_map(|state| match state {
         State::Acceptor(acceptor) => Some(acceptor),
         _ => None,
     })
 }
 
-fn leaders<'a, M: StateMachine, F: Faults<Mutant>>(
-    view: &View<'a, Compartmentalized<M, F>>,
-) -> impl Iterator<Item = &'a LeaderState<M::Command>> {
-    view.states.iter().filter_map(|state| match state {
+fn leaders<'a, P: InParts>(view: &View<'a, P>) -> impl Iterator<Item = &'a LeaderState<Ordered<P>>> {
+    ordering(view).filter_map(|state| match state {
         State::Leader(leader) => Some(leader),
         _ => None,
     })
 }
 
-fn replica_nodes<'a, M: StateMachine, F: Faults<Mutant>>(
-    view: &View<'a, Compartmentalized<M, F>>,
-) -> impl Iterator<Item = &'a ReplicaNode<M>> {
-    view.states.iter().filter_map(|state| match state {
+fn replica_nodes<'a, P: InParts>(view: &View<'a, P>) -> impl Iterator<Item = &'a ReplicaNode<P::Machine>> {
+    serving(view).filter_map(|state| match state {
         State::Replica(replica) => Some(&**replica),
         _ => None,
     })
 }
 
-fn all_replicas<'a, M: StateMachine, F: Faults<Mutant>>(
-    view: &View<'a, Compartmentalized<M, F>>,
-) -> Vec<&'a ReplicaState<M>> {
+/// What all replicas know.
+pub(crate) fn all_replicas<'a, P: InParts>(view: &View<'a, P>) -> Vec<&'a ReplicaState<P::Machine>> {
     replica_nodes(view).map(|node| &node.replica).collect()
 }
 
-fn write_quorums<M: StateMachine, F: Faults<Mutant>>(
-    protocol: &Compartmentalized<M, F>,
-) -> impl Fn(Slot, Round, NodeSet) -> bool {
-    |slot, _, voters| protocol.config().group(slot).system.is_write_quorum(voters)
+/// Is it a write quorum of a slot's group?
+pub(crate) fn write_quorums<P: InParts>(
+    protocol: &P,
+) -> impl Fn(Slot, Round, NodeSet) -> bool + use<'_, P> {
+    |slot, _, voters| protocol.scope().config.group(slot).system.is_write_quorum(voters)
 }
 
-impl<M: StateMachine> Ghost<M> {
-    /// What was chosen.
-    fn chosen<'a, F: Faults<Mutant>>(
-        &'a self,
-        protocol: &'a Compartmentalized<M, F>,
-    ) -> impl Iterator<Item = (Slot, Round, &'a ValueOf<M>)> {
-        self.votes.chosen(write_quorums(protocol))
-    }
+/// What was chosen.
+pub(crate) fn chosen<'a, P: InParts>(
+    view: &View<'a, P>,
+) -> impl Iterator<Item = (Slot, Round, &'a ValueOf<P::Order>)> {
+    P::record(view.ghost).votes.chosen(write_quorums(view.protocol))
 }
 
 /// S3.
-fn learned_implies_chosen<M: StateMachine, F: Faults<Mutant>>(
-    view: &View<'_, Compartmentalized<M, F>>,
-) -> bool {
-    let quorums = write_quorums(view.protocol);
+fn learned_implies_chosen<P: InParts>(view: &View<'_, P>) -> bool {
+    let recorded = P::record(view.ghost).unrecorded_below;
     all_replicas(view).iter().all(|replica| {
-        let mut recorded = replica.log.range(view.ghost.unrecorded_below..);
-        recorded.all(|(slot, value)| view.ghost.votes.is_chosen(*slot, value, &quorums))
+        let mut log = replica.log.range(recorded..);
+        log.all(|(slot, value)| P::is_chosen(view, *slot, value))
     })
 }
 
-/// S5: what is chosen was asked for, and is no read that should not be in the log.
-fn validity<M: StateMachine, F: Faults<Mutant>>(view: &View<'_, Compartmentalized<M, F>>) -> bool {
-    view.ghost.chosen(view.protocol).all(|(_, _, value)| {
-        value.commands().iter().all(|command| {
-            let id = command.id;
-            match &command.op {
-                Operation::Open { .. } => view.protocol.client(id.client).is_some() && id.seq == 0,
-                Operation::Apply(op) => {
-                    let asked = view.protocol.asked(id.client, id.seq);
-                    asked.is_some_and(|ask| ask.command == *op && ask.read.is_none())
-                }
-            }
-        })
-    })
+/// S5 of what a protocol numbers commands by: what is chosen was asked for, and is no read that should not be in the log.
+pub(super) fn validity<P: InParts<Order = <P as InParts>::Machine>>(view: &View<'_, P>) -> bool {
+    chosen(view).all(|(_, _, value)| value.commands().iter().all(|command| was_asked(view.protocol, command)))
+}
+
+/// Did a client ask for this, to be put into the log?
+pub(crate) fn was_asked<P: InParts>(protocol: &P, command: &CommandOf<P::Machine>) -> bool {
+    let id = command.id;
+    match &command.op {
+        Operation::Open { .. } => protocol.scope().client(id.client).is_some() && id.seq == 0,
+        Operation::Apply(op) => {
+            let asked = protocol.scope().asked(id.client, id.seq);
+            asked.is_some_and(|ask| ask.command == *op && ask.read.is_none())
+        }
+    }
 }
 
 /// S10: what anybody takes for chosen is chosen, and no read quorum has missed a chosen slot.
-fn watermarks_are_sound<M: StateMachine, F: Faults<Mutant>>(
-    view: &View<'_, Compartmentalized<M, F>>,
-) -> bool {
-    let config = view.protocol.config();
+fn watermarks_are_sound<P: InParts>(view: &View<'_, P>) -> bool {
+    let config = &view.protocol.scope().config;
     let executed = replica_nodes(view).map(|node| node.replica.chosen_below.max(node.replica.executed));
     let known = leaders(view).map(|leader| leader.chosen_below);
     let truncated = acceptors(view).map(|acceptor| acceptor.truncated);
     let below = executed.chain(known).chain(truncated).max();
-    let unrecorded = view.ghost.unrecorded_below;
-    let (slots, chosen_below) = view.ghost.votes.chosen_slots(unrecorded, write_quorums(view.protocol));
+    let unrecorded = P::record(view.ghost).unrecorded_below;
+    let (slots, chosen_below) =
+        P::record(view.ghost).votes.chosen_slots(unrecorded, write_quorums(view.protocol));
     below.is_none_or(|below| below <= chosen_below)
         && slots.iter().all(|slot| {
             let behind: NodeSet = acceptors(view)
@@ -181,30 +188,27 @@ fn watermarks_are_sound<M: StateMachine, F: Faults<Mutant>>(
 }
 
 /// L1.
-fn every_client_is_answered<M: StateMachine, F: Faults<Mutant>>(
-    view: &View<'_, Compartmentalized<M, F>>,
-) -> bool {
-    view.states.iter().zip((0..).map(|id| view.protocol.client(id))).all(|(state, client)| {
-        match (state, client) {
-            (State::Client(state), Some(client)) => state.is_idle() && state.asked == client.script.len(),
-            _ => true,
-        }
+fn every_client_is_answered<P: InParts>(view: &View<'_, P>) -> bool {
+    let client = |id| view.protocol.scope().client(id);
+    view.states.iter().zip((0..).map(client)).all(|(state, client)| match (P::serving(state), client) {
+        (Some(State::Client(state)), Some(client)) => state.is_idle() && state.asked == client.script.len(),
+        _ => true,
     })
 }
 
-fn a_later_round_leads<M: StateMachine, F: Faults<Mutant>>(view: &View<'_, Compartmentalized<M, F>>) -> bool {
+fn a_later_round_leads<P: InParts>(view: &View<'_, P>) -> bool {
     leaders(view).any(|leader| {
         let ready = leader.leading.as_ref().is_some_and(|leading| leading.recovery.is_none());
         ready && leader.round > Round::ZERO
     })
 }
 
-fn a_noop_is_chosen<M: StateMachine, F: Faults<Mutant>>(view: &View<'_, Compartmentalized<M, F>>) -> bool {
-    view.ghost.chosen(view.protocol).any(|(_, _, value)| *value == Value::Noop)
+fn a_noop_is_chosen<P: InParts>(view: &View<'_, P>) -> bool {
+    chosen(view).any(|(_, _, value)| *value == Value::Noop)
 }
 
 /// A state in words.
-pub(super) fn describe<M: StateMachine>(state: &State<M>) -> String {
+pub(crate) fn describe<M: StateMachine>(state: &State<M>) -> String {
     match state {
         State::Leader(leader) => describe_leader(leader),
         State::Acceptor(node) => describe_acceptor(node),

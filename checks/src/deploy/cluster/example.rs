@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 const EXAMPLE: &str = r#"# A Parthood cluster. Every node and every client reads the same file; paths are relative to it.
 
-# The protocol: multipaxos, compartmentalized, craq, paxos, matchmaker_paxos, matchmaker_multipaxos
-# or unreplicated.
+# The protocol: multipaxos, compartmentalized, spaxos, craq, paxos, matchmaker_paxos,
+# matchmaker_multipaxos or unreplicated.
 protocol = "{protocol}"
 
 # Tells clusters apart that share a network.
@@ -23,7 +23,7 @@ data = "data"
 # If only reads or only writes are given, the other side is what meets them. Several [[quorums]] share the log by slots.
 # [[quorums]]
 # reads = "a*b + c"
-{strategy}
+{strategy}{stores}
 # Waiting times in milliseconds: they matter for speed, never for safety.
 # [times]
 # election_ms = [300, 600]   # a node that hears no leader for a random time within stands for election
@@ -46,6 +46,14 @@ const STRATEGY: &str = r#"# Quorums take turns if it is said which and how often
 # write_strategy = [{ nodes = ["a", "c"], share = 0.5 }, { nodes = ["b", "c"], share = 0.5 }]
 "#;
 
+/// What follows where some nodes keep what is not executed yet.
+const STORES: &str = r#"
+# The same for the nodes with the role `{keepers}`: by which quorums they keep what is not executed yet. Several [[stores]] are
+# dealt what there is to keep in turn.
+# [[stores]]
+# writes = "choose(2, d, e, f)"
+"#;
+
 /// What comes before the quorum systems where there may be read batchers.
 const SCHEME: &str = r#"# How read batchers make batches of linearizable reads: by size and time, or "adaptive": while the one before is under way.
 # read_scheme = "timed"
@@ -62,10 +70,12 @@ impl Cluster {
         let roles = visit(protocol, RolesOf)?;
         let strategy = if roles.thrifty { STRATEGY } else { "" };
         let scheme = if roles.optional.contains(&"read_batcher") { SCHEME } else { "" };
+        let stores = roles.keepers.map_or(String::new(), |keepers| STORES.replace("{keepers}", keepers));
         let mut text = EXAMPLE
             .replace("{protocol}", protocol)
             .replace("{scheme}", scheme)
             .replace("{strategy}", strategy)
+            .replace("{stores}", &stores)
             .replace("{limits}", &limits(roles.sizes));
         if !roles.optional.is_empty() {
             // Writing to a string cannot fail.
@@ -74,8 +84,8 @@ impl Cluster {
         for host in 0..hosts {
             let letter = char::from(b'a' + u8::try_from(host % 26).unwrap_or_default());
             let port = first_port.saturating_add(host);
-            for role in roles.required {
-                let (name, role) = match roles.required.len() {
+            for role in roles.needed() {
+                let (name, role) = match roles.needed().count() {
                     1 => (letter.to_string(), String::new()),
                     _ => (format!("{role}-{letter}"), format!("role = \"{role}\"\n")),
                 };

@@ -44,13 +44,39 @@ pub(super) fn groups(
         return vec![];
     }
     let voters = members.iter().filter(|member| role.flatten().is_none_or(|role| role == member.role));
-    let voters: Vec<String> = voters.map(|member| member.name.clone()).collect();
+    systems(tables, voters, roles.is_none_or(|roles| roles.thrifty), problems)
+}
+
+/// One group for each `[[stores]]`, or majorities of all nodes that keep what is not executed yet.
+pub(super) fn stores(
+    top: &mut Fields<'_>,
+    members: &[Member],
+    roles: Option<Roles>,
+    problems: &mut Problems<'_>,
+) -> Vec<Group> {
+    let tables = top.tables("stores", problems);
+    let Some(keepers) = roles.and_then(|roles| roles.keepers) else {
+        if let (Some(_), Some(table)) = (roles, tables.first()) {
+            problems.note(&table.place(), "this protocol has no nodes with quorums to store by");
+        }
+        return vec![];
+    };
+    systems(tables, members.iter().filter(|member| member.role == keepers), true, problems)
+}
+
+/// One group for each table, or majorities of all these nodes.
+fn systems<'a>(
+    tables: Vec<Fields<'_>>,
+    nodes: impl Iterator<Item = &'a Member>,
+    thrifty: bool,
+    problems: &mut Problems<'_>,
+) -> Vec<Group> {
+    let voters: Vec<String> = nodes.map(|member| member.name.clone()).collect();
     if tables.is_empty() {
         let system = Arc::new(Majority::new(voters.len().clamp(1, NodeSet::CAPACITY)));
         return vec![Group { system, reads: Schedule::everyone(), writes: Schedule::everyone() }];
     }
     let nodes = Nodes::named(voters);
-    let thrifty = roles.is_none_or(|roles| roles.thrifty);
     let mut groups = Vec::new();
     for mut table in tables {
         let place = table.place();
