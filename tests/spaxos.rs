@@ -207,11 +207,11 @@ fn tiny() -> Limits {
 fn clients_see_one_store_with_two_groups_of_stabilizers_and_ids_that_expire() {
     for seed in 100..106 {
         let stores = vec![Group::grid(0, 2, 2), Group::grid(4, 2, 2)];
-        let sim = storm(seed, &shape(UNBATCHED, stores, tiny(), 9), None);
+        let sim = storm(seed, &shape(UNBATCHED, stores, tiny(), 24), None);
         let sim = sim.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let dropped = (0..sim.stats().len()).any(|id| match sim.state(Id::from(id)) {
             Some(State::Stabilizer(stabilizer)) => {
-                stabilizer.store.truncated.0 > 0 && stabilizer.store.batches.len() < 40
+                stabilizer.store.truncated.0 > 0 && stabilizer.store.batches.len() < 80
             }
             _ => false,
         });

@@ -197,7 +197,7 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 7] = [
+pub const DEPLOYABLE: [&str; 8] = [
     Compartmentalized::NAME,
     Craq::NAME,
     MatchmakerMultiPaxos::NAME,

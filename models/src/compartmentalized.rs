@@ -219,7 +219,7 @@ impl Compartmentalized {
         let config = Arc::new(config(params, first_client, Mutated(mutant))?);
         let contacts = if params.batchers > 0 { Role::Batcher } else { Role::Leader };
         let contacts: Vec<Id> = config.layout.ids(contacts).collect();
-        let clients = clients(&config, contacts, &params.clients)?;
+        let clients = clients(&config, &contacts, &params.clients)?;
         let nodes = nodes(&config, &params.without_disk);
         Ok(Self {
             actors: nodes.chain(clients.iter().cloned().map(Node::Client)).collect(),
@@ -347,7 +347,7 @@ fn nodes<'a, M: StateMachine, F: Faults<Mutant>>(
 /// The clients, which turn to these nodes.
 pub(crate) fn clients<F: Faults<Mutant>>(
     config: &Arc<Config<F>>,
-    contacts: Vec<Id>,
+    contacts: &[Id],
     clients: &[ClientParams],
 ) -> Result<Vec<Reader<AppendLogCommand, F>>, String> {
     if let Some(client) = clients.iter().find(|client| client.first >= contacts.len()) {
@@ -355,7 +355,7 @@ pub(crate) fn clients<F: Faults<Mutant>>(
     }
     let client = |client: &ClientParams| Reader {
         writer: Client {
-            contacts: contacts.clone(),
+            contacts: contacts.to_vec(),
             first_contact: client.first,
             script: vec![],
             lanes: 1,

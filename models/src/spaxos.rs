@@ -116,11 +116,11 @@ impl Spaxos {
         let stores = compartmentalized::groups('s', params.stabilizers, &params.stores, contacted)?;
         let (disseminators, stabilizers) = (params.disseminators, params.stabilizers);
         let config = Arc::new(Config::new(parts, disseminators, stabilizers, stores, params.lifetime_slots));
-        let contacts = match params.parts.batchers {
+        let contacts: Vec<Id> = match params.parts.batchers {
             0 => (0..disseminators).map(|index| layout.disseminator(index)).collect(),
             _ => layout.parts.ids(parts::Role::Batcher).collect(),
         };
-        let clients = compartmentalized::clients(&config.parts, contacts, &params.parts.clients)?;
+        let clients = compartmentalized::clients(&config.parts, &contacts, &params.parts.clients)?;
         let known = Scope::of_the_append_log(config.parts.clone(), clients.clone());
         let actors = nodes(&config, &params.parts.without_disk, &params.without_disk);
         let clients = clients.into_iter().map(|client| Node::client(&config, client));

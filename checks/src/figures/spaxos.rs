@@ -169,14 +169,14 @@ fn in_parts(sizes: Sizes, costs: Costs) -> Deployment<Node<KeyValue>> {
 fn work_in_parts(costs: Costs) -> Work<Node<KeyValue>> {
     Box::new(move |step: &Step<'_, Node<KeyValue>>| {
         let handled = super::cost::handled(step);
-        let replied =
+        let is_answer =
             |command: &&Command<_, _, _, _>| matches!(command, Command::Send(_, msg) if is_reply(msg));
         super::cost::micros(match step.after {
             State::Order(parts::State::Leader(_)) => costs.leader_message * handled,
             State::Order(parts::State::Acceptor(_)) => costs.acceptor_message * handled,
             State::Order(_) | State::Disseminator(_) | State::Stabilizer(_) => costs.proxy_message * handled,
             State::Serve(parts::State::Replica(_)) => {
-                let replies = crate::draw::float(step.out.iter().filter(replied).count());
+                let replies = crate::draw::float(step.out.iter().filter(is_answer).count());
                 let received = matches!(step.cause, Cause::Deliver { .. });
                 costs.replica_reply * replies + if received { costs.proxy_message } else { 0.0 }
             }

@@ -127,9 +127,7 @@ pub(crate) fn all_replicas<'a, P: InParts>(view: &View<'a, P>) -> Vec<&'a Replic
 }
 
 /// Is it a write quorum of a slot's group?
-pub(crate) fn write_quorums<P: InParts>(
-    protocol: &P,
-) -> impl Fn(Slot, Round, NodeSet) -> bool + use<'_, P> {
+pub(crate) fn write_quorums<P: InParts>(protocol: &P) -> impl Fn(Slot, Round, NodeSet) -> bool + use<'_, P> {
     |slot, _, voters| protocol.scope().config.group(slot).system.is_write_quorum(voters)
 }
 

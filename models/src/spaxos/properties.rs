@@ -52,8 +52,8 @@ fn stabilizers<'a, M: StateMachine, F: Faults<Mutant>>(
 }
 
 /// The ids that were chosen, with their slots.
-fn ordered<'a, M: StateMachine, F: Faults<Mutant>>(
-    view: &View<'a, Spaxos<M, F>>,
+fn ordered<M: StateMachine, F: Faults<Mutant>>(
+    view: &View<'_, Spaxos<M, F>>,
 ) -> impl Iterator<Item = (Slot, BatchId)> {
     parts::chosen(view).filter_map(|(slot, _, value)| Some((slot, BatchId::held_by(value)?)))
 }

@@ -131,8 +131,13 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, DisseminatorState<M::Command>,
         }
     }
 
+    /// Disseminators together have few enough ids outstanding that each finds a slot before it expires. With more, all would
+    /// come too late for ever.
     fn has_room(&self) -> bool {
-        self.state.pending.len() < self.config.parts.limits.waiting_commands
+        let disseminators = self.config.layout.disseminators as u64;
+        let share = (self.config.lifetime_slots / (2 * disseminators)).max(1);
+        let limit = self.config.parts.limits.waiting_commands;
+        self.state.pending.len() < usize::try_from(share).map_or(limit, |share| share.min(limit))
     }
 
     /// Has a batch stored under an id of its own.

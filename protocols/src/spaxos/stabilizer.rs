@@ -80,7 +80,7 @@ impl<F: Faults<Mutant>> Part<F> {
 impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, StabilizerState<M::Command>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         match msg {
-            Msg::Store { id, batch } => self.on_store(src, id, batch),
+            Msg::Store { id, batch } => self.on_store(src, id, &batch),
             Msg::ChosenId { slot, id } => self.on_chosen_id(slot, id),
             Msg::Fetch { id } => {
                 if let Some(batch) = self.state.store.batches.get(&id).cloned() {
@@ -104,7 +104,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, StabilizerState<M::Command>, M
 
     /// Stores a batch, if there is room, and says so. One whose id came too late needs another, which a disseminator that
     /// has heard of no slot for long must be told.
-    fn on_store(&mut self, disseminator: Id, id: BatchId, batch: Body<M::Command>) {
+    fn on_store(&mut self, disseminator: Id, id: BatchId, batch: &Body<M::Command>) {
         let slot = self.state.store.truncated;
         if id.expires <= slot {
             self.send(disseminator, Msg::Ordered { slot, id });
@@ -120,7 +120,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, StabilizerState<M::Command>, M
             self.save();
         }
         self.send(disseminator, Msg::StoreAck { id });
-        self.pass_on_wanted(id, &batch);
+        self.pass_on_wanted(id, batch);
     }
 
     /// Passes a chosen batch on, or asks those for it who store it.
