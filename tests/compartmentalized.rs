@@ -42,6 +42,7 @@ const ALL_ROLES: Layout = Layout {
 fn config(layout: Layout, groups: Vec<Group>, limits: Limits, mutant: Option<Mutant>) -> Arc<Settled> {
     Arc::new(Config {
         layout,
+        leader_groups: 1,
         groups,
         saves_needed: 2,
         known_clients: vec![],

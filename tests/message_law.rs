@@ -69,6 +69,7 @@ impl Deployed {
         let grid = self.rows * self.columns;
         let config = Arc::new(Config {
             layout,
+            leader_groups: 1,
             groups: (0..self.groups).map(|at| Group::grid(at * grid, self.rows, self.columns)).collect(),
             saves_needed: 2,
             known_clients: (layout.nodes()..layout.nodes() + clients).map(|id| id as u64).collect(),

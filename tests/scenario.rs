@@ -111,6 +111,11 @@ fn spaxos_survives_kills_and_a_partition_and_loses_nothing() {
 }
 
 #[test]
+fn mencius_survives_kills_and_a_partition_and_loses_nothing() {
+    three_processes_survive_kills_and_a_partition_and_lose_nothing("mencius");
+}
+
+#[test]
 fn craq_survives_kills_and_a_partition_and_loses_nothing() {
     three_processes_survive_kills_and_a_partition_and_lose_nothing("craq");
 }

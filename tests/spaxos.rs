@@ -61,6 +61,7 @@ fn config(shape: &Shape, mutant: Option<Mutant>) -> Arc<Settled> {
     let first_client = shape.parts.nodes() + DISSEMINATORS + stabilizers;
     let parts = parts::Config {
         layout: shape.parts,
+        leader_groups: 1,
         groups: vec![Group::grid(0, 2, 2)],
         saves_needed: 2,
         known_clients: (first_client..first_client + shape.known_clients).map(|id| id as u64).collect(),

@@ -19,7 +19,7 @@ mod unreplicated;
 
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
 pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
-pub use compartmentalized::Compartmentalized;
+pub use compartmentalized::{Compartmentalized, Mencius};
 pub use craq::Craq;
 pub use journal::DurableJournal;
 pub use matchmaker_multipaxos::{MatchmakerMultiPaxos, configuration, reconfigure};
@@ -76,6 +76,10 @@ pub trait Deployable: 'static {
 
     /// Does it contact one quorum where one is enough, as a strategy says?
     const THRIFTY: bool = false;
+
+    /// In how many groups its leaders share the log where the cluster file says nothing; one where they never do. Leaders and
+    /// the nodes that vote are dealt to them in turn.
+    const LEADER_GROUPS: usize = 1;
 
     /// Can a node that has lost what it saved come back?
     const REJOINS: bool;
@@ -197,11 +201,12 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 8] = [
+pub const DEPLOYABLE: [&str; 9] = [
     Compartmentalized::NAME,
     Craq::NAME,
     MatchmakerMultiPaxos::NAME,
     MatchmakerPaxos::NAME,
+    Mencius::NAME,
     MultiPaxos::NAME,
     Paxos::NAME,
     Spaxos::NAME,
@@ -218,6 +223,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
         MatchmakerPaxos::NAME => Ok(visitor.visit::<MatchmakerPaxos>()),
+        Mencius::NAME => Ok(visitor.visit::<Mencius>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Paxos::NAME => Ok(visitor.visit::<Paxos>()),
         Spaxos::NAME => Ok(visitor.visit::<Spaxos>()),
@@ -235,6 +241,7 @@ pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Outpu
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
+        Mencius::NAME => Ok(visitor.visit::<Mencius>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Spaxos::NAME => Ok(visitor.visit::<Spaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),

@@ -19,9 +19,9 @@ use parthood_protocols::client::Client;
 use parthood_protocols::command::ValueOf;
 use parthood_protocols::compartmentalized::{
     Ask, Bounds, Config, Consistency, Group, Layout, Limits, Msg, Mutant, Node, Part, ReadScheme, Reader,
-    Role, State, Timer, Timing,
+    Role, Rules, State, Timer, Timing,
 };
-use parthood_protocols::faults::{Faults, Mutated};
+use parthood_protocols::faults::Mutated;
 use parthood_protocols::ids::{Round, Slot};
 use parthood_protocols::schedule::Schedule;
 use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, StateMachine};
@@ -39,6 +39,15 @@ pub struct Params {
     /// The number of leaders.
     #[serde(default = "two")]
     pub leaders: usize,
+    /// In how many groups the leaders share the log.
+    #[serde(default = "one")]
+    pub leader_groups: usize,
+    /// After how many of its slots a leader tells other groups how far it is.
+    #[serde(default = "one")]
+    pub high_watermark_slots: usize,
+    /// How many slots a leader must be behind another group to skip its own.
+    #[serde(default = "one")]
+    pub lag_slots: usize,
     /// The number of proxy leaders.
     #[serde(default = "one")]
     pub proxies: usize,
@@ -185,7 +194,7 @@ fn durable() -> Vec<Role> {
 
 /// Compartmentalized `MultiPaxos` in one configuration.
 #[derive(Clone, Debug)]
-pub struct Compartmentalized<M: StateMachine = AppendLog, F: Faults<Mutant> = Mutated<Mutant>> {
+pub struct Compartmentalized<M: StateMachine = AppendLog, F: Rules = Mutated<Mutant>> {
     scope: Scope<M, F>,
     /// The nodes, and the clients as far as they are part of the configuration.
     actors: Vec<Node<M, F>>,
@@ -193,14 +202,19 @@ pub struct Compartmentalized<M: StateMachine = AppendLog, F: Faults<Mutant> = Mu
     properties: fn() -> Vec<Property<Self>>,
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Compartmentalized<M, F> {
+impl<M: StateMachine, F: Rules> Compartmentalized<M, F> {
     /// The protocol as it is deployed: with any state machine, and clients that nobody knows beforehand.
     pub fn deployed(config: Arc<Config<F>>) -> Self {
+        Self::with_properties(config, properties::of_any_machine)
+    }
+
+    /// The deployed protocol, of which this is claimed.
+    pub(crate) fn with_properties(config: Arc<Config<F>>, properties: fn() -> Vec<Property<Self>>) -> Self {
         Self {
             actors: nodes(&config, &[]).collect(),
             scope: Scope::of_any_machine(config),
             restartable: vec![],
-            properties: properties::of_any_machine,
+            properties,
         }
     }
 
@@ -215,8 +229,22 @@ impl Compartmentalized {
     /// # Errors
     /// What makes no sense about the configuration, in words.
     pub fn new(params: &Params, mutant: Option<Mutant>) -> Result<Self, String> {
+        if params.leader_groups != 1 {
+            return Err("several leader groups are what mencius is".into());
+        }
+        Self::with_faults(params, Mutated(mutant), || properties::of_the_append_log(properties::validity))
+    }
+}
+
+impl<F: Rules> Compartmentalized<AppendLog, F> {
+    /// A configuration of scripted clients and an append log.
+    pub(crate) fn with_faults(
+        params: &Params,
+        faults: F,
+        properties: fn() -> Vec<Property<Self>>,
+    ) -> Result<Self, String> {
         let first_client = layout(params).nodes();
-        let config = Arc::new(config(params, first_client, Mutated(mutant))?);
+        let config = Arc::new(config(params, first_client, faults)?);
         let contacts = if params.batchers > 0 { Role::Batcher } else { Role::Leader };
         let contacts: Vec<Id> = config.layout.ids(contacts).collect();
         let clients = clients(&config, &contacts, &params.clients)?;
@@ -225,7 +253,7 @@ impl Compartmentalized {
             actors: nodes.chain(clients.iter().cloned().map(Node::Client)).collect(),
             scope: Scope { answers: params.answers, ..Scope::of_the_append_log(config, clients) },
             restartable: params.restartable.clone(),
-            properties: || properties::of_the_append_log(properties::validity),
+            properties,
         })
     }
 }
@@ -243,7 +271,7 @@ pub(crate) fn layout(params: &Params) -> Layout {
 }
 
 /// What all nodes know. Clients follow the nodes.
-pub(crate) fn config<F: Faults<Mutant>>(
+pub(crate) fn config<F: Rules>(
     params: &Params,
     first_client: usize,
     faults: F,
@@ -253,6 +281,7 @@ pub(crate) fn config<F: Faults<Mutant>>(
     let contacted = Contacted { everybody: params.contact_all, first: params.rotate };
     Ok(Config {
         layout: layout(params),
+        leader_groups: params.leader_groups,
         groups: groups('a', params.acceptors, &params.groups, contacted)?,
         saves_needed: params.saves_needed,
         known_clients: known.map(|(id, _)| id as u64).collect(),
@@ -268,6 +297,18 @@ fn validate(params: &Params) -> Result<(), String> {
     let needed = [params.leaders, params.proxies, params.acceptors, params.replicas, params.clients.len()];
     if needed.contains(&0) {
         return Err("a leader, a proxy leader, an acceptor, a replica and a client are needed".into());
+    }
+    if params.leader_groups == 0 || params.leaders < params.leader_groups {
+        return Err(format!("{} leaders make no {} groups", params.leaders, params.leader_groups));
+    }
+    if params.leader_groups > 1
+        && (params.groups.is_empty() || params.groups.len() % params.leader_groups > 0)
+    {
+        return Err(format!(
+            "{} acceptor groups are not to be dealt to {} leader groups",
+            params.groups.len(),
+            params.leader_groups
+        ));
     }
     if params.acceptors > quorum_params::NODES_MAX {
         return Err(format!("at most {} acceptors are modelled", quorum_params::NODES_MAX));
@@ -289,6 +330,8 @@ fn limits(params: &Params) -> Limits {
         snapshot_slots: never(params.snapshot_slots),
         retained_slots: params.retained_slots,
         watermark_slots: never(params.watermark_slots),
+        high_watermark_slots: params.high_watermark_slots as u64,
+        lag_slots: params.lag_slots as u64,
         read_batch: params.read_batch,
         ..Limits::default()
     }
@@ -332,7 +375,7 @@ pub(crate) fn groups(
 }
 
 /// All nodes that are no clients.
-fn nodes<'a, M: StateMachine, F: Faults<Mutant>>(
+fn nodes<'a, M: StateMachine, F: Rules>(
     config: &'a Arc<Config<F>>,
     without_disk: &'a [usize],
 ) -> impl Iterator<Item = Node<M, F>> + use<'a, M, F> {
@@ -345,7 +388,7 @@ fn nodes<'a, M: StateMachine, F: Faults<Mutant>>(
 }
 
 /// The clients, which turn to these nodes.
-pub(crate) fn clients<F: Faults<Mutant>>(
+pub(crate) fn clients<F: Rules>(
     config: &Arc<Config<F>>,
     contacts: &[Id],
     clients: &[ClientParams],
@@ -373,7 +416,7 @@ pub(crate) fn clients<F: Faults<Mutant>>(
     Ok(clients.iter().map(client).collect())
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> InParts for Compartmentalized<M, F> {
+impl<M: StateMachine, F: Rules> InParts for Compartmentalized<M, F> {
     type Machine = M;
     type Order = M;
     type Rules = F;
@@ -403,7 +446,7 @@ impl<M: StateMachine, F: Faults<Mutant>> InParts for Compartmentalized<M, F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Protocol for Compartmentalized<M, F> {
+impl<M: StateMachine, F: Rules> Protocol for Compartmentalized<M, F> {
     type Actor = Node<M, F>;
     type Ghost = Ghost<M>;
 
@@ -417,6 +460,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Compartmentalized<M, F> {
 
     fn observe(&self, ghost: &mut Cow<'_, Ghost<M>>, step: &Step<'_, Node<M, F>>) {
         observe(self, ghost, step);
+        ghost::observe_leader(&self.scope.config, ghost, step);
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

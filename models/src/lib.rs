@@ -33,6 +33,7 @@ mod liveness;
 pub mod matchmaker_caspaxos;
 pub mod matchmaker_multipaxos;
 pub mod matchmaker_paxos;
+pub mod mencius;
 pub mod multipaxos;
 mod network;
 pub mod paxos;

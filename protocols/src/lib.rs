@@ -10,6 +10,7 @@
 //! | single-decree Paxos | [`paxos`] | the same, section 2 |
 //! | `MultiPaxos`, every server hosting all roles | [`multipaxos`] | the same, section 2 |
 //! | `MultiPaxos` in parts | [`compartmentalized`] | the same, sections 3 to 5 |
+//! | the same with several leaders at work at once | [`mencius`] | the same, in its first draft, section 4 |
 //! | the log orders names of batches | [`spaxos`] | its earlier draft, on S-Paxos |
 //! | a chain with reads at every node | [`craq`] | the same, section 10 |
 //! | Paxos whose acceptors change from round to round | [`matchmaker_paxos`] | "Matchmaker Paxos: A Reconfigurable Consensus Protocol", sections 3 and 5 |
@@ -36,6 +37,7 @@ pub mod matchmaker_caspaxos;
 pub mod matchmaker_multipaxos;
 pub mod matchmaker_paxos;
 pub mod matchmaking;
+pub mod mencius;
 pub mod multipaxos;
 pub mod paxos;
 pub mod schedule;

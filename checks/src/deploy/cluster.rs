@@ -35,6 +35,8 @@ pub struct Cluster {
     pub data: Option<PathBuf>,
     /// The nodes, by index: ordered by role, and as in the file within a role.
     pub members: Vec<Member>,
+    /// In how many groups the leaders share the log.
+    pub leader_groups: usize,
     /// The quorum systems; slot `s` belongs to number `s` modulo their number.
     pub groups: Vec<Group>,
     /// The quorum systems of those who keep what is not executed yet, where the protocol has such nodes; what there is to
@@ -138,7 +140,8 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
     let key_file = top.required::<PathBuf>("key_file", problems);
     let data = top.optional::<PathBuf>("data", problems);
     let members = members(top, roles, problems);
-    let groups = group::groups(top, &members, roles, problems);
+    let leader_groups = leader_groups(top, &members, roles, problems);
+    let groups = group::groups(top, &members, roles, leader_groups, problems);
     let stores = group::stores(top, &members, roles, problems);
     let times = bounds::times(top, problems);
     let sizes = bounds::sizes(top, roles.map_or_else(Sizes::default, |roles| roles.sizes), problems);
@@ -149,6 +152,7 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
         key_file: folder.join(key_file?.value),
         data: data.map(|data| folder.join(data.value)),
         members,
+        leader_groups,
         groups,
         stores,
         times,
@@ -168,6 +172,8 @@ struct Roles {
     keepers: Option<&'static str>,
     /// Does it contact one quorum where one is enough?
     thrifty: bool,
+    /// In how many groups its leaders share the log by default; one if they never do.
+    leader_groups: usize,
     sizes: Sizes,
 }
 
@@ -196,6 +202,7 @@ impl Visit for RolesOf {
             voters: D::VOTERS,
             keepers: D::KEEPERS,
             thrifty: D::THRIFTY,
+            leader_groups: D::LEADER_GROUPS,
             sizes: D::sizes(),
         }
     }
@@ -222,6 +229,39 @@ fn role(
         problems.note(place, Error::unknown("role", value, all).to_string());
     }
     found
+}
+
+/// In how many groups the leaders share the log: each needs a leader and a node that votes.
+fn leader_groups(
+    top: &mut Fields<'_>,
+    members: &[Member],
+    roles: Option<Roles>,
+    problems: &mut Problems<'_>,
+) -> usize {
+    let given = top.optional::<u32>("leader_groups", problems);
+    let Some(roles) = roles else { return 1 };
+    let (groups, place) = match given {
+        Some(Placed { value, place }) => (usize::try_from(value).unwrap_or(usize::MAX), place),
+        None => (roles.leader_groups, top.place()),
+    };
+    if roles.leader_groups == 1 {
+        if groups != 1 {
+            problems.note(&place, "the leaders of this protocol do not share the log");
+        }
+        return 1;
+    }
+    let count = |role: &str| members.iter().filter(|member| member.role == role).count();
+    let least = ["leader"].into_iter().chain(roles.voters).map(count).min().unwrap_or_default();
+    if groups == 0 || groups > least {
+        if !members.is_empty() {
+            problems.note(
+                &place,
+                format!("{groups} leader groups: there is at least one, and each needs a leader and a node that votes"),
+            );
+        }
+        return 1;
+    }
+    groups
 }
 
 fn read_scheme(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> ReadScheme {

@@ -1,4 +1,5 @@
-//! [`parthood_protocols::compartmentalized`], deployed.
+//! [`parthood_protocols::compartmentalized`], deployed: with one group of leaders or, as [`parthood_protocols::mencius`],
+//! with several.
 
 use super::{
     ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf, client,
@@ -15,9 +16,14 @@ use stateright::actor::Id;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// [`parthood_protocols::compartmentalized`]: any number of nodes of each role.
+/// Any number of nodes of each role; leaders in several groups or in one.
 #[derive(Clone, Copy, Debug)]
-pub struct Compartmentalized;
+pub struct InParts<const SEVERAL: bool>;
+
+/// [`parthood_protocols::compartmentalized`].
+pub type Compartmentalized = InParts<false>;
+/// [`parthood_protocols::mencius`].
+pub type Mencius = InParts<true>;
 
 /// How many nodes there are of each role.
 pub(super) fn layout(cluster: &Cluster) -> Layout {
@@ -37,9 +43,10 @@ pub(super) fn in_parts<F>(cluster: &Cluster, faults: F) -> Config<F> {
     let layout = layout(cluster);
     Config {
         layout,
+        leader_groups: cluster.leader_groups,
         groups: cluster.groups.iter().map(Group::in_turn).collect(),
-        // As many as there are leaders: one more than may be lost.
-        saves_needed: layout.leaders.min(layout.replicas),
+        // As many as there are leaders in a group: one more than may be lost.
+        saves_needed: (layout.leaders / cluster.leader_groups).min(layout.replicas).max(1),
         known_clients: Vec::new(),
         read_scheme: cluster.read_scheme,
         limits: cluster.sizes.limits_in_parts(),
@@ -67,15 +74,16 @@ pub(super) fn reader<F>(
     Reader { script: script.collect(), writer, read, turn, config: config.clone() }
 }
 
-impl Deployable for Compartmentalized {
+impl<const SEVERAL: bool> Deployable for InParts<SEVERAL> {
     type Actor = Node<KeyValue>;
     type Model = models::compartmentalized::Compartmentalized<KeyValue, Correct>;
 
-    const NAME: &'static str = "compartmentalized";
+    const NAME: &'static str = if SEVERAL { "mencius" } else { "compartmentalized" };
     const ROLES: &'static [&'static str] = &["leader", "proxy_leader", "acceptor", "replica"];
     const OPTIONAL_ROLES: &'static [&'static str] = &["batcher", "unbatcher", "read_batcher"];
     const VOTERS: Option<&'static str> = Some("acceptor");
     const THRIFTY: bool = true;
+    const LEADER_GROUPS: usize = if SEVERAL { 2 } else { 1 };
     const REJOINS: bool = true;
 
     fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor {
@@ -86,7 +94,12 @@ impl Deployable for Compartmentalized {
     }
 
     fn model(cluster: &Cluster) -> Self::Model {
-        models::compartmentalized::Compartmentalized::deployed(config(cluster))
+        let config = config(cluster);
+        if SEVERAL {
+            models::mencius::deployed(config)
+        } else {
+            models::compartmentalized::Compartmentalized::deployed(config)
+        }
     }
 
     fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
@@ -123,7 +136,7 @@ impl Deployable for Compartmentalized {
     }
 }
 
-impl Replicates for Compartmentalized {
+impl<const SEVERAL: bool> Replicates for InParts<SEVERAL> {
     const READS: &'static [Reads] = &[Reads::Linearizable, Reads::Sequential, Reads::Eventual, Reads::Log];
 
     /// A client that turns to batchers if there are any, else to leaders.

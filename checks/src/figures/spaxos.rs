@@ -120,6 +120,7 @@ fn config(leaders: usize, sizes: Sizes) -> Arc<Config> {
     let first_client = layout.nodes() + sizes.disseminators + stabilizers;
     let parts = parts::Config {
         layout,
+        leader_groups: 1,
         groups: groups(sizes.acceptor_groups, true),
         saves_needed: 2,
         known_clients: known(first_client, &writes(CLIENTS)),

@@ -253,6 +253,7 @@ fn in_parts(deployed: Parts, workload: &Workload, costs: Costs) -> Deployment<pa
     };
     let config = Arc::new(parts::Config {
         layout,
+        leader_groups: 1,
         groups: vec![deployed.shape.group()],
         saves_needed: 2,
         known_clients: known(layout.nodes(), workload),

@@ -7,6 +7,7 @@ use parthood_models::craq::Craq;
 use parthood_models::matchmaker_caspaxos::MatchmakerCaspaxos;
 use parthood_models::matchmaker_multipaxos::MatchmakerMultipaxos;
 use parthood_models::matchmaker_paxos::MatchmakerPaxos;
+use parthood_models::mencius;
 use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
 use parthood_models::spaxos::Spaxos;
@@ -44,6 +45,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Scaling Replicated State Machines with Compartmentalization, sections 3 to 5",
         manifest: include_str!("../../manifest/compartmentalized.toml"),
         model: |row| model(row, Compartmentalized::new),
+    },
+    Protocol {
+        name: "mencius",
+        title: "the same with several leaders at work at once, each numbering slots of its own",
+        paper: "Scaling Replicated State Machines with Compartmentalization, first draft, section 4",
+        manifest: include_str!("../../manifest/mencius.toml"),
+        model: |row| model(row, mencius::new),
     },
     Protocol {
         name: "spaxos",

@@ -8,9 +8,8 @@ use crate::votes::Votes;
 use crate::{Cause, CommandOf, Step};
 use parthood_protocols::command::CommandId;
 use parthood_protocols::compartmentalized::{
-    AcceptorNode, Consistency, Msg, Mutant, ReaderState, ReplicaNode, Reply, State,
+    AcceptorNode, Config, Consistency, Msg, Node, ReaderState, ReplicaNode, Reply, Rules, State,
 };
-use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Slot;
 use parthood_protocols::log::AcceptorState;
 use parthood_protocols::sessions::Answer;
@@ -52,6 +51,8 @@ pub(super) struct Wrong {
     pub(super) kept_quiet: bool,
     /// An acceptor's promise or watermark decreased.
     pub(super) went_back: bool,
+    /// A leader proposed for a slot that its group does not number, or for one that it would propose for again.
+    pub(super) not_its_own: bool,
 }
 
 impl<M: StateMachine, C: Ord> Default for Ghost<M, C> {
@@ -109,6 +110,27 @@ pub(crate) fn observe<P: InParts>(protocol: &P, ghost: &mut Cow<'_, RecordOf<P>>
     }
 }
 
+/// Notes whether a leader proposes for a slot of another group, or for one that is not behind it.
+pub(super) fn observe_leader<M: StateMachine, F: Rules>(
+    config: &Config<F>,
+    ghost: &mut Cow<'_, Ghost<M>>,
+    step: &Step<'_, Node<M, F>>,
+) {
+    let State::Leader(after) = step.after else { return };
+    let (_, leader) = config.layout.role(step.id);
+    let slots = config.slots_of(leader % config.leader_groups);
+    let next = after.leading.as_ref().map(|leading| leading.next_slot);
+    let is_wrong = |first: Slot, last: Slot| !slots.contains(first) || next.is_none_or(|next| last >= next);
+    let proposes_wrongly = step.out.iter().any(|command| match command {
+        Command::Send(_, Msg::Phase2a { slot, .. }) => is_wrong(*slot, *slot),
+        Command::Send(_, Msg::Phase2aNoops { range, .. }) => is_wrong(range.from, range.below.minus(1)),
+        _ => false,
+    });
+    if proposes_wrongly || next.is_some_and(|next| !slots.contains(next)) {
+        ghost.to_mut().wrong.not_its_own = true;
+    }
+}
+
 /// The record of the run begins where slots below were chosen and forgotten.
 fn begin_at<M: StateMachine, C: Ord + Clone>(ghost: &mut Cow<'_, Ghost<M, C>>, slot: Slot) {
     if slot > ghost.unrecorded_below {
@@ -127,7 +149,7 @@ impl<M: StateMachine, C: Ord + Clone + Hash> Ghost<M, C> {
         self.votes.count()
     }
 
-    fn invoked<F: Faults<Mutant>>(
+    fn invoked<F: Rules>(
         &mut self,
         scope: &Scope<M, F>,
         client: u64,
@@ -143,7 +165,7 @@ impl<M: StateMachine, C: Ord + Clone + Hash> Ghost<M, C> {
         }
     }
 
-    fn returned<F: Faults<Mutant>>(&mut self, scope: &Scope<M, F>, reply: &Reply<M::Output>) {
+    fn returned<F: Rules>(&mut self, scope: &Scope<M, F>, reply: &Reply<M::Output>) {
         let CommandId { client, seq, .. } = reply.id;
         let (Answer::Output(output), Some(ask)) = (&reply.answer, scope.asked(client, seq)) else {
             return;

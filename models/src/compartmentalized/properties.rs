@@ -148,7 +148,7 @@ fn learned_implies_chosen<P: InParts>(view: &View<'_, P>) -> bool {
 }
 
 /// S5 of what a protocol numbers commands by: what is chosen was asked for, and is no read that should not be in the log.
-pub(super) fn validity<P: InParts<Order = <P as InParts>::Machine>>(view: &View<'_, P>) -> bool {
+pub(crate) fn validity<P: InParts<Order = <P as InParts>::Machine>>(view: &View<'_, P>) -> bool {
     chosen(view).all(|(_, _, value)| value.commands().iter().all(|command| was_asked(view.protocol, command)))
 }
 
@@ -185,6 +185,11 @@ fn watermarks_are_sound<P: InParts>(view: &View<'_, P>) -> bool {
         })
 }
 
+/// S13: a leader proposes for slots of its own group only, and goes on behind them.
+pub(crate) fn leaders_keep_to_their_slots<P: InParts>(view: &View<'_, P>) -> bool {
+    !P::record(view.ghost).wrong.not_its_own
+}
+
 /// L1.
 fn every_client_is_answered<P: InParts>(view: &View<'_, P>) -> bool {
     let client = |id| view.protocol.scope().client(id);
@@ -213,9 +218,10 @@ pub(crate) fn describe<M: StateMachine>(state: &State<M>) -> String {
         State::Replica(node) => describe_replica(node),
         State::ProxyLeader(proxy) => {
             let pending = proxy.pending.iter().map(|(slot, pending)| {
-                format!("\n{slot:?}: {:?}, votes of {:?}", pending.value, pending.voted)
+                let range = pending.range.map(|range| format!(" in {range:?}")).unwrap_or_default();
+                format!("\n{slot:?}: {:?}{range}, votes of {:?}", pending.value, pending.voted)
             });
-            format!("round {:?}{}", proxy.round, pending.collect::<String>())
+            format!("rounds {:?}{}", proxy.rounds, pending.collect::<String>())
         }
         other => format!("{other:?}"),
     }

@@ -4,8 +4,7 @@ use super::Ghost;
 use crate::replicas::entries;
 use crate::{MsgOf, Protocol, StateOf, View, quorum_params};
 use parthood_protocols::command::ValueOf;
-use parthood_protocols::compartmentalized::{Ask, Config, Group, Msg, Mutant, Reader, State};
-use parthood_protocols::faults::Faults;
+use parthood_protocols::compartmentalized::{Ask, Config, Group, Msg, Reader, Rules, State};
 use parthood_protocols::ids::Slot;
 use parthood_protocols::state_machine::{AppendLog, AppendLogOutput, StateMachine};
 use std::sync::Arc;
@@ -18,7 +17,7 @@ pub(crate) trait InParts: Protocol {
     /// A machine whose commands are what leaders number.
     type Order: StateMachine;
     /// Which rules are broken.
-    type Rules: Faults<Mutant>;
+    type Rules: Rules;
 
     /// What is known of runs.
     fn scope(&self) -> &Scope<Self::Machine, Self::Rules>;
@@ -62,7 +61,7 @@ pub(crate) struct Scope<M: StateMachine, F> {
     pub(crate) shows_prefix: fn(&M, &M::Output) -> bool,
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Scope<M, F> {
+impl<M: StateMachine, F: Rules> Scope<M, F> {
     /// A deployment: any machine, clients that nobody knows beforehand, and saves that take their time.
     pub(crate) fn of_any_machine(config: Arc<Config<F>>) -> Self {
         Self {
@@ -87,7 +86,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Scope<M, F> {
     }
 }
 
-impl<F: Faults<Mutant>> Scope<AppendLog, F> {
+impl<F: Rules> Scope<AppendLog, F> {
     /// A model: these clients append to a log and read it.
     pub(crate) fn of_the_append_log(
         config: Arc<Config<F>>,

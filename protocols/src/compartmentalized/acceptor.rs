@@ -2,12 +2,11 @@
 
 use super::Msg;
 use super::config::Role;
-use super::mutant::Mutant;
+use super::mutant::{Mutant, Rules};
 use super::node::{Part, Turn};
 use super::pre_read::Tag;
 use super::storage::Storage;
 use crate::command::ValueOf;
-use crate::faults::Faults;
 use crate::ids::{Round, Slot};
 use crate::log::AcceptorState;
 use crate::state_machine::StateMachine;
@@ -25,7 +24,7 @@ pub struct AcceptorNode<C: Clone> {
     pub saves: OrdMap<usize, Slot>,
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn start_acceptor<M: StateMachine>(
         &self,
         storage: Option<&Storage<M>>,
@@ -51,6 +50,9 @@ impl<F: Faults<Mutant>> Part<F> {
         match msg {
             Msg::Phase1a { round, .. } => !voting || role != Role::Leader || is_over(*round),
             Msg::Phase2a { round, .. } => !voting || role != Role::ProxyLeader || is_over(*round),
+            Msg::Phase2aNoops { round, range } => {
+                !voting || role != Role::ProxyLeader || is_over(*round) || !config.is_noop_range(*range)
+            }
             Msg::PreRead(_) => !voting || !matches!(role, Role::Client | Role::ReadBatcher),
             Msg::Saved(slot) => {
                 role != Role::Replica || state.saves.get(&index).is_some_and(|known| known >= slot)
@@ -60,11 +62,12 @@ impl<F: Faults<Mutant>> Part<F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorNode<M::Command>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, AcceptorNode<M::Command>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         match msg {
             Msg::Phase1a { round, from } => self.on_phase1a(src, round, from),
             Msg::Phase2a { round, slot, value } => self.on_phase2a(src, round, slot, value),
+            Msg::Phase2aNoops { round, range } => self.on_noops(src, round, range),
             Msg::PreRead(tag) => self.on_pre_read(src, tag),
             Msg::Saved(slot) => {
                 let (_, replica) = self.layout().role(src);
@@ -74,7 +77,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorNode<M::Command>, M, F
         }
     }
 
-    fn save(&mut self) {
+    pub(crate) fn save(&mut self) {
         if !self.breaks(Mutant::NoSave) {
             let (acceptor, truncated) = (self.state.acceptor.clone(), self.state.truncated);
             self.out.save(Storage::Acceptor { acceptor, truncated });
@@ -84,7 +87,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorNode<M::Command>, M, F
     /// Promises, and reports a page of votes.
     fn on_phase1a(&mut self, leader: Id, round: Round, from: Slot) {
         if round < self.state.acceptor.round {
-            self.nack(round);
+            let (_, leader) = self.layout().role(leader);
+            self.nack(self.config.group_of_leader(leader), round);
             return;
         }
         if !self.breaks(Mutant::NoPromise) {
@@ -97,26 +101,33 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorNode<M::Command>, M, F
 
     /// Votes. A slot so far beyond the truncated ones that there is no room for it is left to be proposed again.
     fn on_phase2a(&mut self, proxy: Id, round: Round, slot: Slot, value: ValueOf<M>) {
-        let AcceptorNode { acceptor, truncated, .. } = self.state;
-        if round < acceptor.round && !self.config.breaks(Mutant::AcceptLowerRound) {
-            self.nack(round);
+        if !self.may_vote(self.config.leader_group(slot), round, slot) {
             return;
         }
-        if slot >= truncated.plus(self.config.limits.votes) {
-            return;
-        }
-        let truncated = *truncated;
-        self.raise_round(round);
+        let truncated = self.state.truncated;
         if self.state.acceptor.vote(round, slot, value, truncated) {
             self.save();
         }
         self.send(proxy, Msg::Phase2b { round, slot });
     }
 
+    /// May it vote, up to a slot, in a round of a leader group? It does not go back to that group's smaller rounds then.
+    pub(crate) fn may_vote(&mut self, leader_group: usize, round: Round, last: Slot) -> bool {
+        if round < self.state.acceptor.round && !self.config.breaks(Mutant::AcceptLowerRound) {
+            self.nack(leader_group, round);
+            return false;
+        }
+        if last >= self.state.truncated.plus(self.config.limits.votes) {
+            return false;
+        }
+        self.raise_round(round);
+        true
+    }
+
     /// Tells the leader of a round that is over; it may still propose in it, while the proxy leader has nothing to learn.
-    fn nack(&mut self, round: Round) {
+    fn nack(&mut self, leader_group: usize, round: Round) {
         if self.config.bounds.nack {
-            let leader = self.config.leader_of(round);
+            let leader = self.config.leader_of(leader_group, round);
             let round = self.state.acceptor.round;
             self.send(leader, Msg::Nack { round });
         }

@@ -5,13 +5,12 @@
 //! showed, whatever kind of question that was. An eventual read waits for nothing.
 
 use super::config::{Config, Role};
-use super::mutant::Mutant;
+use super::mutant::{Mutant, Rules};
 use super::node::Node;
 use super::pre_read::{PreRead, Tag};
 use super::{Msg, Read, Reply, Timer};
 use crate::client::{Client, ClientMsg, ClientState, RetryTimer, Returned};
 use crate::command::CommandId;
-use crate::faults::Faults;
 use crate::ids::Slot;
 use crate::sessions::Answer;
 use crate::state_machine::StateMachine;
@@ -108,7 +107,7 @@ impl<C> ReaderState<C> {
     }
 }
 
-impl<C: Clone, F: Faults<Mutant>> Reader<C, F> {
+impl<C: Clone, F: Rules> Reader<C, F> {
     pub(super) fn start<M>(&self, id: Id, out: &mut Out<Node<M, F>>) -> ReaderState<C>
     where
         M: StateMachine<Command = C>,

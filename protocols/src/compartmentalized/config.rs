@@ -1,9 +1,10 @@
 //! What all nodes know: who is who, the acceptors' layout, limits, times, and the rules that a mutant may break.
 
-use super::mutant::Mutant;
-use crate::faults::{Correct, Faults};
-use crate::ids::{Round, Slot};
+use super::mutant::{Mutant, Rules};
+use crate::faults::Correct;
+use crate::ids::{Round, Slot, SlotClass, remainder};
 use crate::log::{PageLimits, ReplicaLimits};
+use crate::mencius;
 use crate::schedule::Schedule;
 use parthood_quorums::{NodeSet, QuorumSystem, ReadWriteQuorumSystem};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,11 @@ use std::time::Duration;
 pub struct Config<F = Correct> {
     /// How many nodes there are of each role.
     pub layout: Layout,
-    /// The acceptors' groups; slot `s` is decided by group `s mod groups`.
+    /// In how many groups leaders share the log: one but in [`mencius`]. Leaders, slots and acceptor groups are dealt to
+    /// them in turn.
+    pub leader_groups: usize,
+    /// The acceptors' groups; slot `s` is decided by group `s mod groups`. Several leader groups have as many or a multiple
+    /// of it, and no acceptor in common.
     pub groups: Vec<Group>,
     /// An acceptor drops votes when this many replicas have saved what they stand for: one more than may be lost.
     pub saves_needed: usize,
@@ -76,7 +81,7 @@ impl Role {
 /// How many nodes there are of each role. Logical indices are dealt in the order of the roles, clients last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Leaders, of which one is active: `f + 1`.
+    /// Leaders, of which one in each leader group is active: `f + 1` times the leader groups.
     pub leaders: usize,
     /// Proxy leaders, at least `f + 1`.
     pub proxies: usize,
@@ -224,6 +229,10 @@ pub struct Limits {
     pub retained_slots: u64,
     /// Leaders are told how far everything is chosen after this many slots.
     pub watermark_slots: u64,
+    /// A leader tells other leader groups how far it is after this many slots of its own.
+    pub high_watermark_slots: u64,
+    /// A leader that is this many slots behind another leader group, or more, skips its own.
+    pub lag_slots: u64,
     /// The most reads that wait at a replica for their slot; more are dropped, and their clients ask again.
     pub deferred_reads: usize,
     /// The most reads in a batch.
@@ -247,6 +256,8 @@ impl Default for Limits {
             snapshot_slots: 65_536,
             retained_slots: 65_536,
             watermark_slots: 256,
+            high_watermark_slots: 1,
+            lag_slots: 1,
             deferred_reads: 65_536,
             read_batch: 256,
             pre_reads: 64,
@@ -314,31 +325,57 @@ impl Default for Bounds {
     }
 }
 
-impl<F: Faults<Mutant>> Config<F> {
+impl<F: Rules> Config<F> {
     /// The group that decides a slot.
     pub fn group(&self, slot: Slot) -> &Group {
         &self.groups[remainder(slot.0, self.groups.len())]
     }
 
-    /// Do these acceptors contain a read quorum of every group?
-    pub fn is_read_quorum(&self, acceptors: NodeSet) -> bool {
-        self.groups.iter().all(|group| group.system.is_read_quorum(acceptors))
+    /// The leader group that numbers a slot.
+    pub fn leader_group(&self, slot: Slot) -> usize {
+        remainder(slot.0, self.leader_groups)
+    }
+
+    /// The slots that a leader group numbers.
+    pub fn slots_of(&self, leader_group: usize) -> SlotClass {
+        SlotClass::dealt(leader_group, self.leader_groups)
+    }
+
+    /// The acceptor groups that decide a leader group's slots.
+    pub fn groups_of(&self, leader_group: usize) -> impl Iterator<Item = &Group> {
+        self.groups.iter().skip(leader_group).step_by(self.leader_groups)
+    }
+
+    /// The leader group that a leader belongs to.
+    pub(crate) fn group_of_leader(&self, leader: usize) -> usize {
+        leader % self.leader_groups
+    }
+
+    /// A leader's number in its group.
+    pub(super) fn number_in_group(&self, leader: usize) -> usize {
+        leader / self.leader_groups
+    }
+
+    /// How many leaders a group has.
+    pub(super) fn leaders_in(&self, leader_group: usize) -> usize {
+        self.layout.leaders.saturating_sub(leader_group).div_ceil(self.leader_groups)
     }
 
     /// The acceptors that vote on a slot in a round unless something is lost: quorums take turns from slot to slot, and a
     /// later round tries others.
-    pub(super) fn writers(&self, slot: Slot, round: Round) -> NodeSet {
+    pub(crate) fn writers(&self, slot: Slot, round: Round) -> NodeSet {
         let turn = slot.0 / self.groups.len() as u64;
         self.group(slot).writers(turn.wrapping_add(round.0))
     }
 
-    /// The leader of a round.
-    pub(super) fn leader_of(&self, round: Round) -> Id {
-        self.layout.id(Role::Leader, round.owner(self.layout.leaders))
+    /// The leader of a leader group's round.
+    pub(super) fn leader_of(&self, leader_group: usize, round: Round) -> Id {
+        let number = round.owner(self.leaders_in(leader_group));
+        self.layout.id(Role::Leader, number * self.leader_groups + leader_group)
     }
 
     /// One node of a role, in turn.
-    pub(super) fn turn(&self, role: Role, number: u64) -> Option<Id> {
+    pub(crate) fn turn(&self, role: Role, number: u64) -> Option<Id> {
         let count = self.layout.count(role);
         (count > 0).then(|| self.layout.id(role, remainder(number, count)))
     }
@@ -346,11 +383,11 @@ impl<F: Faults<Mutant>> Config<F> {
     pub(super) fn breaks(&self, rule: Mutant) -> bool {
         self.faults.breaks(rule)
     }
-}
 
-/// The remainder as an index.
-pub(super) fn remainder(number: u64, count: usize) -> usize {
-    usize::try_from(number % count as u64).expect("a remainder is smaller than its divisor")
+    /// Is this rule of [`mencius`] broken?
+    pub(crate) fn breaks_mencius(&self, rule: mencius::Mutant) -> bool {
+        self.faults.breaks(rule)
+    }
 }
 
 #[cfg(test)]

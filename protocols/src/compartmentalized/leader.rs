@@ -1,15 +1,16 @@
 //! The leader: numbers commands. It keeps no log, so after phase 1 it handles two messages per command or batch.
 
 use super::config::{Config, Role};
-use super::mutant::Mutant;
+use super::mutant::{Mutant, Rules};
 use super::node::{Node, Part, Turn};
 use super::storage::Storage;
 use super::{Msg, Timer};
 use crate::client::ClientMsg;
 use crate::command::{Command, CommandOf, Value, ValueOf, take_batch};
-use crate::faults::{Faults, is_enough};
-use crate::ids::{Round, Slot};
+use crate::faults::is_enough;
+use crate::ids::{Round, Slot, SlotClass};
 use crate::log::{Recovery, RecoveryRules, Report};
+use crate::mencius;
 use crate::state_machine::StateMachine;
 use im::Vector;
 use parthood_quorums::NodeSet;
@@ -22,6 +23,10 @@ pub struct LeaderState<C: Clone> {
     pub round: Round,
     /// All slots below are known to be chosen.
     pub chosen_below: Slot,
+    /// Another leader group has proposed something in all its slots below.
+    pub high_watermark: Slot,
+    /// With several leader groups: somebody waits for all slots below, so whoever leads next fills them.
+    pub fill_below: Slot,
     /// What it does as the leader of `round`, if it is active.
     pub leading: Option<Leading<C>>,
 }
@@ -31,13 +36,13 @@ pub struct LeaderState<C: Clone> {
 pub struct Leading<C: Clone> {
     /// Phase 1, until it is finished.
     pub recovery: Option<Recovery<C>>,
-    /// The first slot that it has not proposed for.
+    /// The first slot of its own that it has not proposed for.
     pub next_slot: Slot,
     /// Commands that wait for a slot.
     pub queue: Vector<Command<C>>,
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn start_leader<M: StateMachine>(
         &self,
         storage: Option<&Storage<M>>,
@@ -47,11 +52,16 @@ impl<F: Faults<Mutant>> Part<F> {
             Some(Storage::Leader { round }) => Some(*round),
             _ => None,
         };
-        let mut state =
-            LeaderState { round: saved.unwrap_or_default(), chosen_below: Slot::ZERO, leading: None };
+        let mut state = LeaderState {
+            round: saved.unwrap_or_default(),
+            chosen_below: Slot::ZERO,
+            high_watermark: Slot::ZERO,
+            fill_below: Slot::ZERO,
+            leading: None,
+        };
         let mut turn = self.turn(&mut state, out);
         // Nothing precedes round zero, so its owner leads without phase 1: once, which the save makes sure of.
-        if self.index == 0 && saved.is_none() && !self.lost_storage {
+        if self.config.number_in_group(self.index) == 0 && saved.is_none() && !self.lost_storage {
             turn.save();
             turn.lead(None, Slot::ZERO);
             turn.ping();
@@ -81,16 +91,18 @@ impl<F: Faults<Mutant>> Part<F> {
             Msg::Nack { round } => *round <= state.round,
             Msg::Ping { round } => {
                 let is_over = *round < state.round && !config.bounds.nack;
-                role != Role::Leader || is_over || *round == state.round && state.leading.is_some()
+                let others = config.group_of_leader(index) != config.group_of_leader(self.index);
+                role != Role::Leader || others || is_over || *round == state.round && state.leading.is_some()
             }
             Msg::ChosenBelow(slot) => role != Role::Replica || *slot <= state.chosen_below,
+            Msg::HighWatermark(slot) => role != Role::ProxyLeader || *slot <= state.high_watermark,
             Msg::Fill(_) | Msg::Recover(_) => role != Role::Replica,
             _ => true,
         }
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         match msg {
             Msg::Client(ClientMsg::Request(command)) => self.on_request(src, command),
@@ -104,6 +116,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
             Msg::ChosenBelow(slot) => {
                 self.state.chosen_below = slot;
                 self.go_on();
+            }
+            Msg::HighWatermark(slot) => {
+                self.state.high_watermark = slot;
+                self.skip_if_behind();
             }
             Msg::Fill(below) => self.fill(below),
             Msg::Recover(slot) => self.on_recover(slot),
@@ -127,18 +143,30 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
         }
     }
 
+    /// The leader group that it belongs to.
+    pub(crate) fn group(&self) -> usize {
+        self.config.group_of_leader(self.index)
+    }
+
+    /// The slots that it numbers when it leads.
+    pub(crate) fn slots(&self) -> SlotClass {
+        self.config.slots_of(self.group())
+    }
+
     /// The smallest round of this leader above all that it has heard of.
     fn next_round(&self) -> Round {
         let round = self.state.round;
         if self.breaks(Mutant::SharedRounds) {
             Round(round.0 + 1)
         } else {
-            round.next_owned_by(self.index, self.layout().leaders)
+            let (number, group) = (self.config.number_in_group(self.index), self.group());
+            round.next_owned_by(number, self.config.leaders_in(group))
         }
     }
 
-    pub(super) fn lead(&mut self, recovery: Option<Recovery<M::Command>>, next_slot: Slot) {
+    pub(super) fn lead(&mut self, recovery: Option<Recovery<M::Command>>, from: Slot) {
         let queue = self.state.leading.take().map(|leading| leading.queue).unwrap_or_default();
+        let next_slot = self.slots().at_or_after(from);
         self.state.leading = Some(Leading { recovery, next_slot, queue });
         self.cancel_timer(Timer::Election);
     }
@@ -185,11 +213,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
         }
     }
 
-    /// Tells the other leaders and the batchers that this one leads, and replicas how far everything is chosen.
+    /// Tells the other leaders of its group and the batchers that this one leads, and replicas how far everything is chosen.
     pub(super) fn ping(&mut self) {
         if self.state.leading.is_some() && self.config.bounds.ping {
             let msg = Msg::Ping { round: self.state.round };
-            self.send_to_all(Role::Leader, Some(self.index), &msg);
+            self.send_to_leaders(self.group(), Some(self.index), &msg);
             self.send_to_all(Role::Batcher, None, &msg);
             if !self.breaks(Mutant::LagUnnoticed) {
                 self.ask_chosen();
@@ -214,7 +242,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
 
     fn send_elsewhere(&mut self, command: &CommandOf<M>) {
         let id = command.id;
-        let leader = usize::from(self.config.leader_of(self.state.round)) as u64;
+        let leader = usize::from(self.config.leader_of(self.group(), self.state.round)) as u64;
         self.send(id.client_id(), Msg::Client(ClientMsg::NotLeader { id, leader }));
     }
 
@@ -241,6 +269,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
         if !self.propose_queue() {
             self.set_timer(Timer::Resend);
         }
+        self.skip_if_behind();
     }
 
     /// Proposes what was added to the queue. The first that has to wait for room sets the clock; later ones do not put it
@@ -253,12 +282,12 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
     }
 
     /// The first slot that it may not propose for yet.
-    fn window_end(&self) -> Slot {
+    pub(crate) fn window_end(&self) -> Slot {
         self.state.chosen_below.plus(self.config.limits.window_slots)
     }
 
     /// The leading state, once phase 1 is over.
-    fn ready(&mut self) -> Option<&mut Leading<M::Command>> {
+    pub(crate) fn ready(&mut self) -> Option<&mut Leading<M::Command>> {
         self.state.leading.as_mut().filter(|leading| leading.recovery.is_none())
     }
 
@@ -266,8 +295,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
     fn propose_queue(&mut self) -> bool {
         let (limits, window_end) = (self.config.limits, self.window_end());
         let renumber = u64::from(self.breaks(Mutant::RenumberCommands));
+        let before = self.ready().map(|leading| leading.next_slot);
         while let Some(leading) = self.ready().filter(|leading| !leading.queue.is_empty()) {
             if leading.next_slot >= window_end {
+                self.tell_high_watermark(before);
                 return false;
             }
             let mut batch = take_batch::<M>(&mut leading.queue, limits.batch_commands, limits.batch_bytes);
@@ -276,13 +307,15 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
             }
             self.propose_next(Value::Batch(batch.into()));
         }
+        self.tell_high_watermark(before);
         true
     }
 
     fn propose_next(&mut self, value: ValueOf<M>) {
+        let slots = self.slots();
         if let Some(leading) = &mut self.state.leading {
             let slot = leading.next_slot;
-            leading.next_slot = slot.next();
+            leading.next_slot = slots.after(slot);
             self.propose(slot, value);
         }
     }
@@ -291,13 +324,27 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
     /// proposals for a slot pass through one.
     fn propose(&mut self, slot: Slot, value: ValueOf<M>) {
         let round = self.state.round;
-        if let Some(proxy) = self.config.turn(Role::ProxyLeader, slot.0 + self.index as u64) {
-            self.send(proxy, Msg::Phase2a { round, slot, value });
+        self.send_to_proxy(slot, Msg::Phase2a { round, slot, value });
+    }
+
+    /// Sends what concerns a slot of its own to the proxy leader whose turn it is.
+    pub(crate) fn send_to_proxy(&mut self, slot: Slot, msg: Msg<M>) {
+        let turn = slot.0 / self.config.leader_groups as u64;
+        if let Some(proxy) = self.config.turn(Role::ProxyLeader, turn + self.index as u64) {
+            self.send(proxy, msg);
         }
     }
 
-    /// Proposes noops up to a slot, unless there is something there already.
+    /// Proposes noops up to a slot, unless there is something there already. With several leader groups, the votes that show
+    /// the need may lie where phase 1 does not look, so a leader that is not ready remembers.
     fn fill(&mut self, below: Slot) {
+        if self.config.leader_groups > 1 {
+            if self.ready().is_none() {
+                self.state.fill_below = self.state.fill_below.max(below);
+            }
+            self.skip(below);
+            return;
+        }
         let below = below.min(self.window_end());
         while self.ready().is_some_and(|leading| leading.next_slot < below) {
             self.propose_next(Value::Noop);
@@ -308,13 +355,14 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
     /// nothing was proposed yet can propose it again.
     fn on_recover(&mut self, slot: Slot) {
         let chosen_below = self.state.chosen_below;
-        let Some(leading) = self.ready() else { return };
-        if slot >= leading.next_slot {
+        let proposed = self.ready().is_some_and(|leading| slot < leading.next_slot);
+        if !proposed {
             self.fill(slot.next());
         } else if self.breaks(Mutant::RecoverWithNoop) {
             self.propose(slot, Value::Noop);
         } else {
             self.elect(slot.min(chosen_below));
+            self.fill(slot.next());
         }
     }
 
@@ -341,7 +389,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
                 recovery.asked = true;
                 let round = self.state.round.0;
                 let readers = |readers: NodeSet, group: &super::Group| readers.union(group.readers(round));
-                self.ask_for_reports(self.config.groups.iter().fold(NodeSet::EMPTY, readers));
+                self.ask_for_reports(self.config.groups_of(self.group()).fold(NodeSet::EMPTY, readers));
                 self.set_timer(Timer::Resend);
             }
             if !self.has_read_quorum() {
@@ -359,15 +407,16 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
         }
     }
 
-    /// Has a read quorum of every group sent its page?
+    /// Has a read quorum of every acceptor group that decides its slots sent its page?
     fn has_read_quorum(&mut self) -> bool {
         let one_short = self.breaks(Mutant::ReadQuorumShort);
         let any_group = self.breaks(Mutant::OneGroupSuffices);
-        let config: &Config<F> = self.config;
+        let (config, group): (&Config<F>, _) = (self.config, self.group());
         let reporters = self.recovery().map_or(NodeSet::EMPTY, |recovery| recovery.reporters());
         is_enough(reporters, config.layout.acceptors, one_short, |set| {
-            config.is_read_quorum(set)
-                || any_group && config.groups.iter().any(|group| group.system.is_read_quorum(set))
+            let mut groups = config.groups_of(group);
+            let is_read_quorum = |group: &super::Group| group.system.is_read_quorum(set);
+            if any_group { groups.any(is_read_quorum) } else { groups.all(is_read_quorum) }
         })
     }
 
@@ -376,9 +425,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
         let (config, rules) = (self.config, self.recovery_rules());
         let chosen_below = self.state.chosen_below;
         let one_row = self.breaks(Mutant::ReportsOfOneRow);
+        let all_slots = self.breaks_mencius(mencius::Mutant::RecoverForeignSlots);
+        let slots = if all_slots { SlotClass::ALL } else { self.slots() };
         let Some(leading) = &mut self.state.leading else { return };
         let Some(recovery) = leading.recovery.take() else { return };
-        let page = recovery.page(chosen_below, rules, |slot, acceptor| {
+        let page = recovery.page(slots, chosen_below, rules, |slot, acceptor| {
             !one_row || config.group(slot).readers(slot.0).contains(acceptor)
         });
         leading.next_slot = page.next_slot;
@@ -389,6 +440,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
         }
         if page.next_page.is_none() {
             self.cancel_timer(Timer::Resend);
+            if !self.breaks_mencius(mencius::Mutant::RecoverSlotForgotten) {
+                self.fill(self.state.fill_below);
+            }
             self.ping();
         }
     }
@@ -406,7 +460,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
 
     /// Asks again for what phase 1 or the window waits for.
     fn on_resend_timeout(&mut self) {
-        let acceptors = NodeSet::first(self.layout().acceptors);
+        let nodes = self.config.groups_of(self.group()).map(|group| group.system.nodes());
+        let acceptors = nodes.fold(NodeSet::EMPTY, NodeSet::union);
         let window_end = self.window_end();
         let Some(leading) = &self.state.leading else { return };
         match &leading.recovery {

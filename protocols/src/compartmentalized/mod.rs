@@ -52,7 +52,8 @@ pub use batcher::BatcherState;
 pub use client::{Ask, Consistency, Reader, ReaderState, Reading, Stage};
 pub use config::{Bounds, Config, Group, Layout, Limits, ReadScheme, Role, Timing};
 pub use leader::{LeaderState, Leading};
-pub use mutant::Mutant;
+pub use mutant::{Mutant, Rules};
+pub(crate) use node::Turn;
 pub use node::{Node, Part, State};
 pub use pre_read::{PreRead, Tag};
 pub use proxy_leader::{Pending, ProxyState};
@@ -64,6 +65,7 @@ use crate::client::{ClientMsg, RetryTimer};
 use crate::command::{Command, CommandId, ValueOf};
 use crate::ids::{Round, Slot};
 use crate::log::{Report, SnapshotCursor, SnapshotPart};
+use crate::mencius::NoopRange;
 use crate::sessions::Answer;
 use crate::state_machine::StateMachine;
 use serde::{Deserialize, Serialize};
@@ -83,7 +85,7 @@ pub enum Msg<M: StateMachine> {
         /// The batch.
         commands: Vec<Command<M::Command>>,
     },
-    /// Leader to leaders and batchers: I lead.
+    /// Leader to leaders of its group and batchers: I lead.
     Ping {
         /// The leader's round.
         round: Round,
@@ -120,6 +122,24 @@ pub enum Msg<M: StateMachine> {
         /// The slot voted for.
         slot: Slot,
     },
+    /// The same for noops in all slots of a range that the leader's group numbers.
+    Phase2aNoops {
+        /// The leader's round.
+        round: Round,
+        /// The slots.
+        range: NoopRange,
+    },
+    /// Acceptor to proxy leader: voted for noops, in those of these slots that its group decides.
+    Phase2bNoops {
+        /// The round voted in.
+        round: Round,
+        /// The slots.
+        range: NoopRange,
+    },
+    /// Proxy leader to replicas: noops are chosen in these slots.
+    ChosenNoops(NoopRange),
+    /// Leader to proxy leader to leaders of other groups: my group has proposed something in its slots up to here.
+    HighWatermark(Slot),
     /// To the leader of a round that is too small.
     Nack {
         /// A larger round that somebody promised.
@@ -157,7 +177,7 @@ pub enum Msg<M: StateMachine> {
     Saved(Slot),
     /// Replica to leaders: a read waits until all slots below are chosen; fill them if you have nothing else for them.
     Fill(Slot),
-    /// Replica to leaders: nobody has this slot.
+    /// Replica to the leaders who number this slot: nobody has it.
     Recover(Slot),
     /// Reader to acceptor: how far did you vote?
     PreRead(Tag),

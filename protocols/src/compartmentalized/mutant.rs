@@ -1,6 +1,13 @@
 //! The rules that a mutant may break.
 
+use crate::faults::Faults;
+use crate::mencius;
 use serde::{Deserialize, Serialize};
+
+/// Which rules of the parts are broken: of `MultiPaxos` in parts, and of what [`mencius`] adds to it.
+pub trait Rules: Faults<Mutant> + Faults<mencius::Mutant> {}
+
+impl<F: Faults<Mutant> + Faults<mencius::Mutant>> Rules for F {}
 
 /// The rules that a mutant may break. `specs/compartmentalized` says which property notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -5,13 +5,14 @@ use super::batcher::BatcherState;
 use super::client::{Reader, ReaderState};
 use super::config::{Config, Layout, Role};
 use super::leader::LeaderState;
-use super::mutant::Mutant;
+use super::mutant::{Mutant, Rules};
 use super::proxy_leader::ProxyState;
 use super::read_batcher::ReadBatcherState;
 use super::replica::ReplicaNode;
 use super::storage::Storage;
 use super::{Msg, Timer};
-use crate::faults::{Correct, Faults};
+use crate::faults::Correct;
+use crate::mencius;
 use crate::state_machine::StateMachine;
 use stateright::actor::{Actor, Id, Out};
 use std::borrow::Cow;
@@ -72,29 +73,42 @@ pub enum State<M: StateMachine> {
 }
 
 /// One event being handled by a node with a state of type `S`: what a role does are methods of this.
-pub(super) struct Turn<'a, S, M: StateMachine, F: Faults<Mutant>> {
-    pub(super) index: usize,
-    pub(super) part: &'a Part<F>,
-    pub(super) config: &'a Config<F>,
-    pub(super) state: &'a mut S,
-    pub(super) out: &'a mut Out<Node<M, F>>,
+pub(crate) struct Turn<'a, S, M: StateMachine, F: Rules> {
+    pub(crate) index: usize,
+    pub(crate) part: &'a Part<F>,
+    pub(crate) config: &'a Config<F>,
+    pub(crate) state: &'a mut S,
+    pub(crate) out: &'a mut Out<Node<M, F>>,
 }
 
-impl<S, M: StateMachine, F: Faults<Mutant>> Turn<'_, S, M, F> {
-    pub(super) fn layout(&self) -> Layout {
+impl<S, M: StateMachine, F: Rules> Turn<'_, S, M, F> {
+    pub(crate) fn layout(&self) -> Layout {
         self.config.layout
     }
 
-    pub(super) fn breaks(&self, rule: Mutant) -> bool {
+    pub(crate) fn breaks(&self, rule: Mutant) -> bool {
         self.config.breaks(rule)
     }
 
-    pub(super) fn send(&mut self, dst: Id, msg: Msg<M>) {
+    pub(crate) fn breaks_mencius(&self, rule: mencius::Mutant) -> bool {
+        self.config.breaks_mencius(rule)
+    }
+
+    pub(crate) fn send(&mut self, dst: Id, msg: Msg<M>) {
         self.out.send(dst, msg);
     }
 
+    /// Sends to the leaders of one group but this one.
+    pub(crate) fn send_to_leaders(&mut self, leader_group: usize, but: Option<usize>, msg: &Msg<M>) {
+        for (index, id) in self.layout().ids(Role::Leader).enumerate() {
+            if Some(index) != but && self.config.group_of_leader(index) == leader_group {
+                self.out.send(id, msg.clone());
+            }
+        }
+    }
+
     /// Sends to all nodes of a role but this one.
-    pub(super) fn send_to_all(&mut self, role: Role, but: Option<usize>, msg: &Msg<M>) {
+    pub(crate) fn send_to_all(&mut self, role: Role, but: Option<usize>, msg: &Msg<M>) {
         for (index, id) in self.layout().ids(role).enumerate() {
             if Some(index) != but {
                 self.out.send(id, msg.clone());
@@ -102,7 +116,7 @@ impl<S, M: StateMachine, F: Faults<Mutant>> Turn<'_, S, M, F> {
         }
     }
 
-    pub(super) fn set_timer(&mut self, timer: Timer) {
+    pub(crate) fn set_timer(&mut self, timer: Timer) {
         let timing = &self.config.timing;
         let after = match timer {
             Timer::Election => timing.election.clone(),
@@ -115,7 +129,7 @@ impl<S, M: StateMachine, F: Faults<Mutant>> Turn<'_, S, M, F> {
         self.out.set_timer(timer, after);
     }
 
-    pub(super) fn cancel_timer(&mut self, timer: Timer) {
+    pub(crate) fn cancel_timer(&mut self, timer: Timer) {
         self.out.cancel_timer(timer);
     }
 }
@@ -127,13 +141,13 @@ impl<F> Part<F> {
         out: &'a mut Out<Node<M, F>>,
     ) -> Turn<'a, S, M, F>
     where
-        F: Faults<Mutant>,
+        F: Rules,
     {
         Turn { index: self.index, part: self, config: &self.config, state, out }
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Node<M, F> {
+impl<M: StateMachine, F: Rules> Node<M, F> {
     /// The node of a role; none for a client, which is configured in its own way.
     pub fn of(role: Role, part: Part<F>) -> Option<Self> {
         Some(match role {
@@ -166,7 +180,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Node<M, F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
+impl<M: StateMachine, F: Rules> Actor for Node<M, F> {
     type Msg = Msg<M>;
     type Timer = Timer;
     type State = State<M>;
@@ -196,7 +210,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
             (Self::ProxyLeader(part), State::ProxyLeader(state)) => part.turn(state, out).on_msg(src, msg),
             (Self::Acceptor(part), State::Acceptor(state)) => part.turn(state, out).on_msg(src, msg),
             (Self::Replica(part), State::Replica(state)) => part.turn(&mut **state, out).on_msg(src, msg),
-            (Self::Batcher(part), State::Batcher(state)) => part.turn(state, out).on_msg(msg),
+            (Self::Batcher(part), State::Batcher(state)) => part.turn(state, out).on_msg(src, msg),
             (Self::Unbatcher(part), State::Unbatcher) => part.turn(&mut (), out).on_msg(msg),
             (Self::ReadBatcher(part), State::ReadBatcher(state)) => part.turn(state, out).on_msg(src, msg),
             (Self::Client(client), State::Client(state)) => client.on_msg(id, state, src, msg, out),

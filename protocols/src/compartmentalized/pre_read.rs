@@ -1,10 +1,10 @@
 //! The question to acceptors from which a reader learns which slots its read must show.
 
 use super::Msg;
-use super::config::{Config, Role, remainder};
-use super::mutant::Mutant;
-use crate::faults::{Faults, is_enough};
-use crate::ids::Slot;
+use super::config::{Config, Role};
+use super::mutant::{Mutant, Rules};
+use crate::faults::is_enough;
+use crate::ids::{Slot, remainder};
 use crate::state_machine::StateMachine;
 use parthood_quorums::NodeSet;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ pub struct PreRead {
 
 impl PreRead {
     /// Asks a read quorum of one group; groups and quorums take turns with `number`.
-    pub(super) fn ask<M: StateMachine, F: Faults<Mutant>, A: Actor<Msg = Msg<M>>>(
+    pub(super) fn ask<M: StateMachine, F: Rules, A: Actor<Msg = Msg<M>>>(
         config: &Config<F>,
         tag: Tag,
         number: u64,
@@ -49,7 +49,7 @@ impl PreRead {
     }
 
     /// Asks again: everybody in the group who has not answered.
-    pub(super) fn ask_again<M: StateMachine, F: Faults<Mutant>, A: Actor<Msg = Msg<M>>>(
+    pub(super) fn ask_again<M: StateMachine, F: Rules, A: Actor<Msg = Msg<M>>>(
         &self,
         config: &Config<F>,
         out: &mut Out<A>,
@@ -58,7 +58,7 @@ impl PreRead {
         self.send(config, group.difference(self.answered), out);
     }
 
-    fn send<M: StateMachine, F: Faults<Mutant>, A: Actor<Msg = Msg<M>>>(
+    fn send<M: StateMachine, F: Rules, A: Actor<Msg = Msg<M>>>(
         &self,
         config: &Config<F>,
         acceptors: NodeSet,
@@ -70,13 +70,13 @@ impl PreRead {
     }
 
     /// Does it wait for an answer of this acceptor?
-    pub(super) fn awaits<F: Faults<Mutant>>(&self, config: &Config<F>, tag: Tag, acceptor: Id) -> bool {
+    pub(super) fn awaits<F: Rules>(&self, config: &Config<F>, tag: Tag, acceptor: Id) -> bool {
         let acceptor = config.layout.index_in(Role::Acceptor, acceptor);
         self.tag == tag && acceptor.is_some_and(|acceptor| !self.answered.contains(acceptor))
     }
 
     /// Adds an answer that it waits for; once a read quorum has answered, the first slot that the read need not show.
-    pub(super) fn add<F: Faults<Mutant>>(
+    pub(super) fn add<F: Rules>(
         &mut self,
         config: &Config<F>,
         acceptor: Id,

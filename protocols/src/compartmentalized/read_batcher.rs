@@ -5,12 +5,11 @@
 
 use super::client::Consistency;
 use super::config::{ReadScheme, Role};
-use super::mutant::Mutant;
+use super::mutant::{Mutant, Rules};
 use super::node::{Node, Part, Turn};
 use super::pre_read::{PreRead, Tag};
 use super::storage::Storage;
 use super::{Msg, Read, Timer};
-use crate::faults::Faults;
 use crate::ids::Slot;
 use crate::state_machine::StateMachine;
 use im::{OrdMap, Vector};
@@ -42,7 +41,7 @@ pub struct Batch<C: Clone> {
     pub question: PreRead,
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn start_read_batcher<M: StateMachine>(
         &self,
         storage: Option<&Storage<M>>,
@@ -84,7 +83,7 @@ impl<F: Faults<Mutant>> Part<F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReadBatcherState<M::Command>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, ReadBatcherState<M::Command>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         match msg {
             Msg::ReadRequest { read, consistency: Consistency::Linearizable, .. } => self.add(read),

@@ -1,13 +1,12 @@
 //! The replica: executes the log, replies where that is its duty, answers reads, and gets what it lacks.
 
-use super::config::{Role, remainder};
-use super::mutant::Mutant;
+use super::config::Role;
+use super::mutant::{Mutant, Rules};
 use super::node::{Part, Turn};
 use super::storage::Storage;
 use super::{Msg, Read, Reply, Timer};
 use crate::command::{CommandId, CommandOf, Operation, Value, ValueOf};
-use crate::faults::Faults;
-use crate::ids::Slot;
+use crate::ids::{Slot, remainder};
 use crate::log::{Missing, ReplicaState, SnapshotCursor, SnapshotPart};
 use crate::sessions::{Answer, Sessions};
 use crate::state_machine::StateMachine;
@@ -41,7 +40,7 @@ impl<M: StateMachine> ReplicaNode<M> {
     }
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn start_replica<M: StateMachine>(&self, storage: Option<&Storage<M>>) -> ReplicaNode<M> {
         let replica = match storage {
             Some(Storage::Replica(snapshot)) => ReplicaState::at(snapshot.clone()),
@@ -65,6 +64,12 @@ impl<F: Faults<Mutant>> Part<F> {
                 let known = |slot: Slot| slot < replica.executed || replica.log.contains_key(&slot);
                 !(from_replica || role == Role::ProxyLeader) || slots.all(known)
             }
+            Msg::ChosenNoops(range) => {
+                let known = |slot: Slot| slot < replica.executed || replica.log.contains_key(&slot);
+                role != Role::ProxyLeader
+                    || !self.config.is_noop_range(*range)
+                    || self.config.slots_in(*range).all(known)
+            }
             Msg::CatchUp { from } => !from_replica || *from >= replica.executed,
             Msg::FetchSnapshot { .. } => !from_replica || replica.snapshot.slot == Slot::ZERO,
             Msg::SnapshotPart(part) => !from_replica || !replica.awaits_part(part, state.lacks()),
@@ -81,10 +86,11 @@ impl<F: Faults<Mutant>> Part<F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaNode<M>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, ReplicaNode<M>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         match msg {
             Msg::Chosen { from, values } => self.on_chosen(src, from, values),
+            Msg::ChosenNoops(range) => self.on_chosen_noops(range),
             Msg::CatchUp { from } => self.on_catch_up(src, from),
             Msg::FetchSnapshot { slot, cursor } => self.on_fetch_snapshot(src, slot, &cursor),
             Msg::SnapshotPart(part) => self.on_snapshot_part(src, part),
@@ -124,7 +130,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaNode<M>, M, F> {
     }
 
     /// Executes the log as far as it has no hole.
-    fn execute(&mut self, replies: &mut Vec<Reply<M::Output>>) {
+    pub(crate) fn execute(&mut self, replies: &mut Vec<Reply<M::Output>>) {
         let past_holes = self.breaks(Mutant::ExecutePastHole);
         let before = self.state.replica.executed;
         loop {
@@ -277,7 +283,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaNode<M>, M, F> {
     }
 
     /// Replies to commands, and to the reads that waited for them.
-    fn reply(&mut self, replies: Vec<Reply<M::Output>>) {
+    pub(crate) fn reply(&mut self, replies: Vec<Reply<M::Output>>) {
         let turn = replies.first().map_or(0, |reply| reply.below.0 / self.layout().replicas as u64);
         self.reply_in_turn(turn, replies);
     }
@@ -316,7 +322,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaNode<M>, M, F> {
         if self.state.tries >= replicas as u64 {
             self.state.tries = 0;
             let slot = self.state.replica.executed;
-            self.send_to_all(Role::Leader, None, &Msg::Recover(slot));
+            self.send_to_leaders(self.config.leader_group(slot), None, &Msg::Recover(slot));
         } else if let Some(((below, _), _)) = self.state.deferred.get_max().filter(|_| !self.state.has_hole())
         {
             let msg = Msg::Fill(*below);

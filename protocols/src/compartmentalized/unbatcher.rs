@@ -1,12 +1,11 @@
 //! The unbatcher: deals out replies, so that replicas send one message for many. It has no state.
 
 use super::Msg;
-use super::mutant::Mutant;
+use super::mutant::Rules;
 use super::node::Turn;
-use crate::faults::Faults;
 use crate::state_machine::StateMachine;
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, (), M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, (), M, F> {
     pub(super) fn on_msg(&mut self, msg: Msg<M>) {
         let Msg::Replies(replies) = msg else { return };
         for reply in replies {

@@ -2,7 +2,7 @@
 
 use super::VotedSlot;
 use crate::command::Value;
-use crate::ids::{Round, Slot};
+use crate::ids::{Round, Slot, SlotClass};
 use im::OrdMap;
 use parthood_quorums::NodeSet;
 use serde::{Deserialize, Serialize};
@@ -96,12 +96,14 @@ impl<C: Clone, R: Copy + Ord> Recovery<C, R> {
         vote.map_or(Value::Noop, |vote| vote.vote_value.clone())
     }
 
-    /// What the pages of a read quorum demand of a leader that knows all slots below `chosen_below` to be chosen.
+    /// What the pages of a read quorum demand of a leader that numbers the slots of a class, and knows all slots below
+    /// `chosen_below` to be chosen.
     /// Proposing for such a slot again is as safe as it is needless, as long as its votes are there: `from` says where a
     /// leader begins. New slots begin above everything that was voted for and everything that is chosen (the reference
     /// code forgets the latter, its defect D1).
     pub(crate) fn page(
         &self,
+        class: SlotClass,
         chosen_below: Slot,
         rules: RecoveryRules,
         counts: impl Fn(Slot, usize) -> bool,
@@ -116,7 +118,7 @@ impl<C: Clone, R: Copy + Ord> Recovery<C, R> {
 
         let begin = if rules.propose_from_zero { Slot::ZERO } else { self.from.max(skipped) };
         let end = next_page.unwrap_or(votes_end);
-        let next_slot = match next_page {
+        let new_slots = match next_page {
             _ if rules.next_slot_ignores_chosen => votes_end,
             _ if rules.propose_from_zero => end,
             Some(_) | None => end.max(begin).max(chosen_below),
@@ -126,8 +128,8 @@ impl<C: Clone, R: Copy + Ord> Recovery<C, R> {
             let value = self.value_for(slot, rules.lowest_vote, |acceptor| counts(slot, acceptor));
             if forget { Value::Noop } else { value }
         };
-        let proposals = (begin.0..end.0).map(Slot).map(|slot| (slot, value(slot))).collect();
-        Page { proposals, next_slot, next_page, truncated }
+        let proposals = class.range(begin, end).map(|slot| (slot, value(slot))).collect();
+        Page { proposals, next_slot: class.at_or_after(new_slots), next_page, truncated }
     }
 }
 
@@ -156,7 +158,7 @@ mod tests {
             (1, report(&[(3, 4, value(4))])),
         ]);
         let recovery = Recovery { from: Slot(3), reports, asked: true };
-        let page = recovery.page(Slot(3), RecoveryRules::default(), |_, _| true);
+        let page = recovery.page(SlotClass::ALL, Slot(3), RecoveryRules::default(), |_, _| true);
         let expected = vec![(Slot(3), value(4)), (Slot(4), Value::Noop), (Slot(5), value(2))];
         assert_eq!((page.proposals, page.next_slot), (expected, Slot(6)));
     }
@@ -164,11 +166,31 @@ mod tests {
     #[test]
     fn new_slots_begin_above_what_is_chosen_although_nobody_reports_it() {
         let recovery = Recovery { from: Slot(7), reports: OrdMap::unit(0, report(&[])), asked: true };
-        assert_eq!(recovery.page(Slot(7), RecoveryRules::default(), |_, _| true).next_slot, Slot(7));
+        assert_eq!(
+            recovery.page(SlotClass::ALL, Slot(7), RecoveryRules::default(), |_, _| true).next_slot,
+            Slot(7)
+        );
         let truncated = Report { chosen_below: Slot(9), ..report(&[]) };
         let recovery = Recovery { from: Slot(7), reports: OrdMap::unit(0, truncated), asked: true };
-        let page = recovery.page(Slot(7), RecoveryRules::default(), |_, _| true);
+        let page = recovery.page(SlotClass::ALL, Slot(7), RecoveryRules::default(), |_, _| true);
         assert_eq!((page.next_slot, page.proposals), (Slot(9), vec![]));
+    }
+
+    /// The worked example of the compartmentalization notes, 8.3: the second of three leader groups.
+    #[test]
+    fn new_slots_of_a_class_begin_above_what_is_chosen_and_what_is_voted_for() {
+        let class = SlotClass::dealt(1, 3);
+        let next = |votes: &[(u64, u64, Value<u8>)], chosen| {
+            let reports = OrdMap::unit(0, report(votes));
+            let recovery = Recovery { from: Slot::ZERO, reports, asked: true };
+            recovery.page(class, Slot(chosen), RecoveryRules::default(), |_, _| true)
+        };
+        assert_eq!(next(&[(10, 1, value(1))], 15).next_slot, Slot(16));
+        assert_eq!(next(&[(10, 1, value(1))], 0).next_slot, Slot(13));
+        assert_eq!(next(&[], 0).next_slot, Slot(1));
+        let slots: Vec<_> =
+            next(&[(7, 1, value(1))], 0).proposals.into_iter().map(|(slot, _)| slot.0).collect();
+        assert_eq!(slots, [1, 4, 7]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::leader::{Leading, Stage};
 use super::server::Turn;
 use super::{Announced, Matched, Matching, Msg, Mutant, Role, Timer};
 use crate::faults::Faults;
-use crate::ids::Slot;
+use crate::ids::{Slot, SlotClass};
 use crate::log::{Recovery, RecoveryRules, Report};
 use crate::matchmaking::{Round, read_everywhere};
 use crate::state_machine::StateMachine;
@@ -249,7 +249,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             ..RecoveryRules::default()
         };
         let Some(recovery) = self.recovery() else { return };
-        let page = recovery.page(executed, rules, |_, _| true);
+        let page = recovery.page(SlotClass::ALL, executed, rules, |_, _| true);
         let next_page = page.next_page.map(Recovery::new);
         let is_over = next_page.is_none();
         let Some(leading) = self.leading() else { return };

@@ -5,7 +5,7 @@ use super::server::Turn;
 use super::{Msg, Mutant};
 use crate::command::Value;
 use crate::faults::{Faults, is_enough};
-use crate::ids::{Round, Slot};
+use crate::ids::{Round, Slot, SlotClass};
 use crate::log::{Recovery, RecoveryRules, Report};
 use crate::state_machine::StateMachine;
 use parthood_quorums::NodeSet;
@@ -102,7 +102,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let rules = self.recovery_rules();
         let Some(leader) = self.state.leadership.leader_mut() else { return };
         let Some(recovery) = leader.recovery.take() else { return };
-        let page = recovery.page(executed, rules, |_, _| true);
+        let page = recovery.page(SlotClass::ALL, executed, rules, |_, _| true);
         leader.next_slot = page.next_slot;
         leader.recovery = page.next_page.map(Recovery::new);
         self.expect_chosen(page.truncated, None);

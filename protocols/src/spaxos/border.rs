@@ -57,7 +57,7 @@ pub(super) fn from_order<M: StateMachine, F: Faults<Mutant>>(
             Command::Send(dst, parts::Msg::Chosen { from, values }) => {
                 if let (parts::State::ProxyLeader(proxy), Some(value)) = (state, values.first()) {
                     // A later round of a leader tries another stabilizer.
-                    let tries = proxy.round.0 / config.layout.parts.leaders as u64;
+                    let tries = proxy.round(0).0 / config.layout.parts.leaders as u64;
                     learn(config, dst, (from, value), tries, out);
                 }
             }

@@ -2,6 +2,7 @@
 
 use crate::compartmentalized as parts;
 use crate::faults::Faults;
+use crate::mencius;
 use serde::{Deserialize, Serialize};
 
 /// The rules that a mutant may break. `specs/spaxos` says which property notices.
@@ -90,5 +91,12 @@ pub struct InParts<F>(pub F);
 impl<F: Faults<Mutant>> Faults<parts::Mutant> for InParts<F> {
     fn breaks(self, rule: parts::Mutant) -> bool {
         Mutant::of_parts(rule).is_some_and(|rule| self.0.breaks(rule))
+    }
+}
+
+/// There is one group of leaders.
+impl<F: Faults<Mutant>> Faults<mencius::Mutant> for InParts<F> {
+    fn breaks(self, _: mencius::Mutant) -> bool {
+        false
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 const EXAMPLE: &str = r#"# A Parthood cluster. Every node and every client reads the same file; paths are relative to it.
 
-# The protocol: multipaxos, compartmentalized, spaxos, craq, paxos, matchmaker_paxos,
+# The protocol: multipaxos, compartmentalized, mencius, spaxos, craq, paxos, matchmaker_paxos,
 # matchmaker_multipaxos or unreplicated.
 protocol = "{protocol}"
 
@@ -19,7 +19,7 @@ key_file = "cluster.key"
 # Where nodes keep what they save, one folder for each. Without it they forget everything when they stop.
 data = "data"
 
-{scheme}# By which quorums the nodes decide; majorities if nothing is said. Names of nodes, + for or, * for and, choose(2, a, b, c).
+{leaders}{scheme}# By which quorums the nodes decide; majorities if nothing is said. Names of nodes, + for or, * for and, choose(2, a, b, c).
 # If only reads or only writes are given, the other side is what meets them. Several [[quorums]] share the log by slots.
 # [[quorums]]
 # reads = "a*b + c"
@@ -53,6 +53,12 @@ const STORES: &str = r#"
 # [[stores]]
 # writes = "choose(2, d, e, f)"
 "#;
+/// What comes before them where leaders share the log.
+const LEADERS: &str = r"# In how many groups the leaders share the log, slot by slot. Leaders, [[quorums]] and, without these, the nodes that vote
+# are dealt to them in turn: leader k, quorum system k and acceptor k serve group k modulo the number of groups.
+leader_groups = {groups}
+
+";
 
 /// What comes before the quorum systems where there may be read batchers.
 const SCHEME: &str = r#"# How read batchers make batches of linearizable reads: by size and time, or "adaptive": while the one before is under way.
@@ -61,8 +67,8 @@ const SCHEME: &str = r#"# How read batchers make batches of linearizable reads: 
 "#;
 
 impl Cluster {
-    /// A file that describes `hosts` processes on loopback with a node of each role that must be there, every setting
-    /// explained.
+    /// A file that describes `hosts` processes on loopback with a node of each role that must be there, and of each leader
+    /// group, every setting explained.
     ///
     /// # Errors
     /// When there is no such protocol.
@@ -71,8 +77,15 @@ impl Cluster {
         let strategy = if roles.thrifty { STRATEGY } else { "" };
         let scheme = if roles.optional.contains(&"read_batcher") { SCHEME } else { "" };
         let stores = roles.keepers.map_or(String::new(), |keepers| STORES.replace("{keepers}", keepers));
+        let shares = roles.leader_groups > 1;
+        let leaders = if shares {
+            LEADERS.replace("{groups}", &roles.leader_groups.to_string())
+        } else {
+            String::new()
+        };
         let mut text = EXAMPLE
             .replace("{protocol}", protocol)
+            .replace("{leaders}", &leaders)
             .replace("{scheme}", scheme)
             .replace("{strategy}", strategy)
             .replace("{stores}", &stores)
@@ -85,12 +98,20 @@ impl Cluster {
             let letter = char::from(b'a' + u8::try_from(host % 26).unwrap_or_default());
             let port = first_port.saturating_add(host);
             for role in roles.needed() {
-                let (name, role) = match roles.needed().count() {
+                let (name, line) = match roles.needed().count() {
                     1 => (letter.to_string(), String::new()),
                     _ => (format!("{role}-{letter}"), format!("role = \"{role}\"\n")),
                 };
-                // Writing to a string cannot fail.
-                let _ = write!(text, "\n[[node]]\nname = \"{name}\"\n{role}address = \"127.0.0.1:{port}\"\n");
+                // A member of each leader group.
+                let dealt = shares && (role == "leader" || roles.voters == Some(role));
+                for number in 0..if dealt { roles.leader_groups } else { 1 } {
+                    let number = if dealt { number.to_string() } else { String::new() };
+                    // Writing to a string cannot fail.
+                    let _ = write!(
+                        text,
+                        "\n[[node]]\nname = \"{name}{number}\"\n{line}address = \"127.0.0.1:{port}\"\n"
+                    );
+                }
             }
         }
         Ok(text)

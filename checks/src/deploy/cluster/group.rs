@@ -4,7 +4,9 @@ use super::{Member, Roles};
 use crate::settings::{Fields, Placed, Problems};
 use parthood_protocols::compartmentalized;
 use parthood_protocols::schedule::Schedule;
-use parthood_quorums::{Cluster as Nodes, Majority, NodeSet, QuorumSystem, ReadWriteQuorumSystem};
+use parthood_quorums::{
+    Cluster as Nodes, Majority, Node, NodeSet, QuorumSystem, ReadWriteQuorumSystem, constructions,
+};
 use std::sync::Arc;
 
 /// A quorum system over the nodes that vote, numbered from 0.
@@ -35,6 +37,7 @@ pub(super) fn groups(
     top: &mut Fields<'_>,
     members: &[Member],
     roles: Option<Roles>,
+    leader_groups: usize,
     problems: &mut Problems<'_>,
 ) -> Vec<Group> {
     let tables = top.tables("quorums", problems);
@@ -44,7 +47,21 @@ pub(super) fn groups(
         return vec![];
     }
     let voters = members.iter().filter(|member| role.flatten().is_none_or(|role| role == member.role));
-    systems(tables, voters, roles.is_none_or(|roles| roles.thrifty), problems)
+    let voters: Vec<String> = voters.map(|member| member.name.clone()).collect();
+    let first = tables.first().map(Fields::place);
+    if tables.is_empty() {
+        let majorities = (0..leader_groups).map(|group| majority(voters.len(), group, leader_groups));
+        let mut noted = |error: parthood_quorums::Error| problems.note(&top.place(), error.to_string());
+        return majorities.filter_map(|group| group.map_err(&mut noted).ok()).collect();
+    }
+    let tables_given = tables.len();
+    let groups = systems(tables, voters, roles.is_none_or(|roles| roles.thrifty), problems);
+    if groups.len() == tables_given
+        && let Err(what) = dealt(&groups, leader_groups)
+    {
+        problems.note(&first.unwrap_or_default(), what);
+    }
+    groups
 }
 
 /// One group for each `[[stores]]`, or majorities of all nodes that keep what is not executed yet.
@@ -61,22 +78,22 @@ pub(super) fn stores(
         }
         return vec![];
     };
-    systems(tables, members.iter().filter(|member| member.role == keepers), true, problems)
+    let members = members.iter().filter(|member| member.role == keepers);
+    let names: Vec<String> = members.map(|member| member.name.clone()).collect();
+    if tables.is_empty() {
+        return majority(names.len(), 0, 1).into_iter().collect();
+    }
+    systems(tables, names, true, problems)
 }
 
-/// One group for each table, or majorities of all these nodes.
-fn systems<'a>(
+/// One group for each table.
+fn systems(
     tables: Vec<Fields<'_>>,
-    nodes: impl Iterator<Item = &'a Member>,
+    names: Vec<String>,
     thrifty: bool,
     problems: &mut Problems<'_>,
 ) -> Vec<Group> {
-    let voters: Vec<String> = nodes.map(|member| member.name.clone()).collect();
-    if tables.is_empty() {
-        let system = Arc::new(Majority::new(voters.len().clamp(1, NodeSet::CAPACITY)));
-        return vec![Group { system, reads: Schedule::everyone(), writes: Schedule::everyone() }];
-    }
-    let nodes = Nodes::named(voters);
+    let nodes = Nodes::named(names);
     let mut groups = Vec::new();
     for mut table in tables {
         let place = table.place();
@@ -103,6 +120,41 @@ fn systems<'a>(
         }
     }
     groups
+}
+
+/// Majorities of the nodes that vote, as far as they are dealt to this leader group.
+fn majority(voters: usize, group: usize, leader_groups: usize) -> parthood_quorums::Result<Group> {
+    let voters = voters.clamp(1, NodeSet::CAPACITY);
+    let system: Arc<dyn QuorumSystem> = if leader_groups == 1 {
+        Arc::new(Majority::new(voters))
+    } else {
+        let own = (group..voters).step_by(leader_groups).map(Node::new).collect::<Result<Vec<_>, _>>()?;
+        Arc::new(constructions::majority(&own)?)
+    };
+    Ok(Group { system, reads: Schedule::everyone(), writes: Schedule::everyone() })
+}
+
+/// Are the quorum systems such as leader groups need: as many for each, and no node in those of two?
+fn dealt(groups: &[Group], leader_groups: usize) -> Result<(), String> {
+    if groups.len() % leader_groups > 0 {
+        return Err(format!(
+            "{} quorum systems cannot be dealt to {leader_groups} leader groups; number k serves group k mod {leader_groups}",
+            groups.len()
+        ));
+    }
+    let nodes = |of: usize| {
+        let systems = groups.iter().skip(of).step_by(leader_groups);
+        systems.fold(NodeSet::EMPTY, |set, group| set.union(group.system.nodes()))
+    };
+    let shared = |a: usize, b: usize| nodes(a).iter().any(|node| nodes(b).contains(node));
+    for a in 0..leader_groups {
+        if let Some(b) = (0..a).find(|b| shared(a, *b)) {
+            return Err(format!(
+                "leader groups {b} and {a} share a node that votes: each needs nodes of its own"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Which quorum is contacted how often: `[{ nodes = ["a", "b"], share = 0.5 }, ..]`.
