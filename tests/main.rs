@@ -30,3 +30,4 @@ mod tidy;
 mod tile_ledger;
 mod tomo;
 mod unreplicated;
+mod vanilla_mencius;

@@ -53,6 +53,7 @@ mod system;
 pub mod tile_ledger;
 mod transition;
 pub mod unreplicated;
+pub mod vanilla_mencius;
 pub mod votes;
 mod walk;
 mod watch;

@@ -82,6 +82,11 @@ impl<C: Ord + Clone + Hash, R: Copy + Ord + Default> Votes<C, R> {
         }
     }
 
+    /// Records a vote that was cast, as its message says.
+    pub fn record(&mut self, acceptor: usize, cast: Cast<C, R>) {
+        self.0.entry(cast).or_default().insert(acceptor);
+    }
+
     /// Everything that somebody voted for, and who did.
     pub fn cast(&self) -> impl Iterator<Item = (&Cast<C, R>, NodeSet)> {
         self.0.iter().map(|(cast, voters)| (cast, *voters))

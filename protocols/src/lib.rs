@@ -11,6 +11,7 @@
 //! | `MultiPaxos`, every server hosting all roles | [`multipaxos`] | the same, section 2 |
 //! | `MultiPaxos` in parts | [`compartmentalized`] | the same, sections 3 to 5 |
 //! | the same with several leaders at work at once | [`mencius`] | the same, in its first draft, section 4 |
+//! | Mencius, every server hosting all roles | [`vanilla_mencius`] | the same, section 4.1 |
 //! | the log orders names of batches | [`spaxos`] | its earlier draft, on S-Paxos |
 //! | a chain with reads at every node | [`craq`] | the same, section 10 |
 //! | Paxos whose acceptors change from round to round | [`matchmaker_paxos`] | "Matchmaker Paxos: A Reconfigurable Consensus Protocol", sections 3 and 5 |
@@ -46,3 +47,4 @@ pub mod spaxos;
 pub mod state_machine;
 pub mod tile_ledger;
 pub mod unreplicated;
+pub mod vanilla_mencius;

@@ -13,6 +13,7 @@ use parthood_models::paxos::Paxos;
 use parthood_models::spaxos::Spaxos;
 use parthood_models::tile_ledger::TileLedger;
 use parthood_models::unreplicated::Unreplicated;
+use parthood_models::vanilla_mencius::VanillaMencius;
 use parthood_models::{Protocol as Checked, System};
 use serde::de::DeserializeOwned;
 
@@ -52,6 +53,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Scaling Replicated State Machines with Compartmentalization, first draft, section 4",
         manifest: include_str!("../../manifest/mencius.toml"),
         model: |row| model(row, mencius::new),
+    },
+    Protocol {
+        name: "vanilla_mencius",
+        title: "Mencius as first proposed, each server leading slots of its own: the comparison",
+        paper: "Scaling Replicated State Machines with Compartmentalization, first draft, section 4.1",
+        manifest: include_str!("../../manifest/vanilla_mencius.toml"),
+        model: |row| model(row, VanillaMencius::new),
     },
     Protocol {
         name: "spaxos",

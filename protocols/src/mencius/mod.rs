@@ -15,7 +15,7 @@
 //!   which costs each acceptor, proxy leader and replica about as much as one command. They are proposals like any others:
 //!   nobody may take them for chosen because the owner of the slots said so, since after a leader change that owner is
 //!   somebody else. (The original Mencius does that, with servers of which each has slots of its own for ever:
-//!   `vanilla_mencius`.)
+//!   [`crate::vanilla_mencius`].)
 //!
 //! A command is answered when all slots before its own are executed, never when it is merely chosen: a command that is asked
 //! for later might still get a lower slot from a leader that is behind.
