@@ -8,6 +8,7 @@
 mod compartmentalized;
 mod cost;
 mod measure;
+mod mencius;
 mod plan;
 mod server;
 mod spaxos;
@@ -16,6 +17,7 @@ mod systems;
 pub use compartmentalized::{ablation, batched, latency, reads, skew, values};
 pub use cost::Costs;
 pub use measure::Measured;
+pub use mencius::mencius;
 pub use plan::{Target, plan};
 pub use spaxos::spaxos;
 pub use systems::{Batching, Parts, Shape, System, Workload};

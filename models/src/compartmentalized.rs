@@ -271,11 +271,7 @@ pub(crate) fn layout(params: &Params) -> Layout {
 }
 
 /// What all nodes know. Clients follow the nodes.
-pub(crate) fn config<F: Rules>(
-    params: &Params,
-    first_client: usize,
-    faults: F,
-) -> Result<Config<F>, String> {
+pub(crate) fn config<F: Rules>(params: &Params, first_client: usize, faults: F) -> Result<Config<F>, String> {
     validate(params)?;
     let known = (first_client..).zip(&params.clients).filter(|(_, client)| !client.opens_session);
     let contacted = Contacted { everybody: params.contact_all, first: params.rotate };

@@ -25,6 +25,7 @@ const PAPERS: [(&str, &[Make]); 1] = [(
         |costs| figures::reads(Consistency::Sequential, costs),
         |costs| figures::reads(Consistency::Eventual, costs),
         figures::skew,
+        figures::mencius,
         figures::spaxos,
     ],
 )];

@@ -149,12 +149,7 @@ impl<M: StateMachine, C: Ord + Clone + Hash> Ghost<M, C> {
         self.votes.count()
     }
 
-    fn invoked<F: Rules>(
-        &mut self,
-        scope: &Scope<M, F>,
-        client: u64,
-        state: &ReaderState<M::Command>,
-    ) {
+    fn invoked<F: Rules>(&mut self, scope: &Scope<M, F>, client: u64, state: &ReaderState<M::Command>) {
         let seq = state.asked as u64;
         let Some(ask) = scope.asked(client, seq) else { return };
         if matches!(ask.read, None | Some(Consistency::Linearizable)) {

@@ -81,9 +81,7 @@ fn learned_implies_chosen(view: &Seen<'_>) -> bool {
 fn only_owners_propose_commands(view: &Seen<'_>) -> bool {
     let votes = &view.ghost.votes;
     votes.cast().all(|((slot, round, value), _)| {
-        *round == Round::ZERO
-            || *value == Value::Noop
-            || !votes.voters(*slot, Round::ZERO, value).is_empty()
+        *round == Round::ZERO || *value == Value::Noop || !votes.voters(*slot, Round::ZERO, value).is_empty()
     })
 }
 

@@ -257,7 +257,9 @@ fn a_crash_while_a_snapshot_is_written_loses_nothing() {
     drop(log);
     let before = names(&dir);
     // The next segment comes into being, but its snapshot does not: it cannot be created where a directory is.
-    let obstacle = dir.path().join("snapshot-0000000000000002.tmp");
+    let last = before.iter().filter_map(|name| name.strip_prefix("log-")).max().unwrap();
+    let next = u64::from_str_radix(last, 16).unwrap() + 1;
+    let obstacle = dir.path().join(format!("snapshot-{next:016x}.tmp"));
     let mut log = open_with(dir.path(), Limits { log_per_snapshot: 0, min_log_len: 0 }).unwrap();
     fs::create_dir(&obstacle).unwrap();
     let map = map.update(99, "later".into());
