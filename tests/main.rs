@@ -31,3 +31,4 @@ mod tile_ledger;
 mod tomo;
 mod unreplicated;
 mod vanilla_mencius;
+mod weak_reads;

@@ -84,7 +84,7 @@ fn acceptors_come_and_go_under_load_with_kills_in_between_and_nothing_is_lost() 
     // Acceptors that were said to be retired are gone for good.
     fourth.kill();
     let history = with_last_reads(&cluster, measured);
-    assert_eq!(bench::judge(&history), HistoryVerdict::Linearizable);
+    assert_eq!(bench::judge(&history), HistoryVerdict::Right);
     for server in [first, second, third, fifth] {
         server.kill();
     }

@@ -55,7 +55,7 @@ fn three_processes_survive_kills_and_a_partition_and_lose_nothing(protocol: &str
     assert_eq!(measured.unknown, 0, "every command is answered in the end");
     assert!(measured.answered > 100, "{} commands are no load", measured.answered);
     let history = with_last_reads(&description, measured);
-    assert_eq!(bench::judge(&history), HistoryVerdict::Linearizable);
+    assert_eq!(bench::judge(&history), HistoryVerdict::Right);
 
     // A restarted or cut-off replica catches up with what it missed; then the processes are killed all at once.
     pause(1_500);

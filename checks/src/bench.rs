@@ -1,17 +1,18 @@
 //! A load on a deployed cluster: a closed loop with a number of commands outstanding, its latencies, and a check that
-//! everything it was told is linearizable.
+//! everything it was told is what its reads promise.
 //!
 //! Keys carry the seed of the run, so that a store which is not empty makes no difference, and every written value is
 //! used once, so that a wrong answer cannot look right by accident.
 
+mod judge;
+
+pub use judge::{History, HistoryVerdict, LogHistory, Place, judge};
+
 use crate::deploy::{Cluster, Lanes, Reads, Replicates, VisitStore, visit_store};
-use crate::error::{Error, Status};
-use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
-use parthood_models::sequential::EachKey;
+use crate::error::Error;
+use parthood_models::linearizability::{Operation, Return};
 use parthood_protocols::client::Returned;
-use parthood_protocols::state_machine::{
-    Bytes, KeyValue, KeyValueCommand, KeyValueOutput, StateMachine as _,
-};
+use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine as _};
 use std::time::{Duration, Instant};
 
 /// A load.
@@ -77,34 +78,14 @@ pub struct Measured {
     pub took: Duration,
     /// Times from command to answer.
     pub latencies: Latencies,
-    /// What was asked and answered, if it was to be checked, but for reads that promise less. Times are nanoseconds since `started`.
+    /// What was asked and answered, if it was to be checked. Times are nanoseconds since `started`.
     pub history: History,
+    /// The same by the clock of the log, if reads promise less than linearizability.
+    pub log_history: LogHistory,
     /// When the first command was issued.
     pub started: Instant,
     /// What the check found, and how long it took.
     pub verdict: Option<(HistoryVerdict, Duration)>,
-}
-
-/// What a check of a recorded history found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HistoryVerdict {
-    /// It is linearizable.
-    Linearizable,
-    /// It is not, for this reason.
-    NotLinearizable(String),
-    /// There were too many possibilities.
-    Inconclusive(String),
-}
-
-impl HistoryVerdict {
-    /// The exit status it leads to.
-    pub fn status(&self) -> Status {
-        match self {
-            Self::Linearizable => Status::Done,
-            Self::NotLinearizable(_) => Status::Violated,
-            Self::Inconclusive(_) => Status::Inconclusive,
-        }
-    }
 }
 
 /// Times from command to answer.
@@ -134,9 +115,6 @@ impl Measured {
     }
 }
 
-/// A history of a key-value store.
-pub type History = Vec<Operation<KeyValueCommand, KeyValueOutput>>;
-
 /// Puts a load on a cluster.
 ///
 /// # Errors
@@ -158,47 +136,51 @@ impl VisitStore for Run<'_> {
     }
 }
 
-/// Decides whether a history is linearizable, in words.
-pub fn judge(history: &History) -> HistoryVerdict {
-    match linearizability::check(&EachKey, history, StepLimit::default()) {
-        Linearizability::Linearizable { .. } => HistoryVerdict::Linearizable,
-        Linearizability::NotLinearizable(violation) => {
-            HistoryVerdict::NotLinearizable(violation.explain(history))
-        }
-        Linearizability::Inconclusive { key, limit } => {
-            HistoryVerdict::Inconclusive(format!("key {key:?} has more than {} possible orders", limit.0))
-        }
-    }
-}
-
 struct Bench<'a, D: Replicates> {
     load: &'a Load,
     lanes: Lanes<D>,
     workload: Workload,
-    /// For each lane, when its command was issued and where it stands in the history, if it does.
-    open: Vec<Option<(Instant, Option<usize>)>>,
+    /// What each lane waits for.
+    open: Vec<Option<Open>>,
+    /// Some answer showed the slots below.
+    shown: u64,
     started: Instant,
     last_answer: Instant,
     issued: u64,
     latencies: Vec<u64>,
     unknown: u64,
     history: History,
+    log_history: LogHistory,
     failure: Option<Error>,
+}
+
+/// A command that is under way.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    since: Instant,
+    /// Where it stands in the history, and in that by the clock of the log.
+    recorded: Option<(usize, Option<Place>)>,
 }
 
 impl<'a, D: Replicates> Bench<'a, D> {
     fn new(cluster: &Cluster, load: &'a Load) -> Result<Self, Error> {
         let now = Instant::now();
         Ok(Self {
-            lanes: Lanes::connect(cluster, load.outstanding, load.consistency)?,
+            lanes: if load.check && load.reads_are_weak() {
+                Lanes::recording(cluster, load.outstanding, load.consistency)?
+            } else {
+                Lanes::connect(cluster, load.outstanding, load.consistency)?
+            },
             workload: Workload::new(load),
             open: vec![None; load.outstanding as usize],
+            shown: 0,
             started: now,
             last_answer: now,
             issued: 0,
             latencies: Vec::new(),
             unknown: 0,
             history: Vec::new(),
+            log_history: LogHistory::default(),
             failure: None,
             load,
         })
@@ -237,30 +219,39 @@ impl<'a, D: Replicates> Bench<'a, D> {
         while self.issued < self.load.operations_max {
             let command = self.workload.next();
             let now = Instant::now();
-            let left_out = self.load.reads_are_weak() && KeyValue::is_read(&command);
-            let recorded = (self.load.check && !left_out).then(|| command.clone());
+            let recorded = self.load.check.then(|| command.clone());
             let Some(lane) = self.lanes.invoke(command) else { break };
             self.issued += 1;
-            let place = recorded.is_some().then_some(self.history.len());
-            self.open[lane as usize] = Some((now, place));
-            if let Some(op) = recorded {
-                let invoked = nanos(now - self.started);
-                self.history.push(Operation { client: lane.into(), op, invoked, returned: None });
-            }
+            let recorded = recorded.map(|op| self.record(lane, op, now));
+            self.open[lane as usize] = Some(Open { since: now, recorded });
         }
     }
 
+    /// Notes a question in the histories.
+    fn record(&mut self, lane: u32, op: KeyValueCommand, now: Instant) -> (usize, Option<Place>) {
+        let weak = self.load.reads_are_weak();
+        let place = weak.then(|| self.log_history.asked(lane.into(), op.clone(), self.shown));
+        let invoked = nanos(now - self.started);
+        self.history.push(Operation { client: lane.into(), op, invoked, returned: None });
+        (self.history.len() - 1, place)
+    }
+
     fn turn(&mut self, patience: Duration) -> Result<(), Error> {
-        let Self { lanes, open, started, last_answer, latencies, unknown, history, failure, .. } = self;
+        let Self { lanes, open, started, last_answer, latencies, unknown, failure, .. } = self;
+        let (history, log_history, shown) = (&mut self.history, &mut self.log_history, &mut self.shown);
         let mut now = None;
-        lanes.turn(patience, |lane, result| {
+        lanes.turn(patience, |lane, result, shows| {
             let now = *now.get_or_insert_with(Instant::now);
-            let Some((since, place)) = open[lane as usize].take() else { return };
+            let Some(Open { since, recorded }) = open[lane as usize].take() else { return };
             match result {
                 Returned::Output(output) => {
                     *last_answer = now;
                     latencies.push(nanos(now - since));
-                    if let Some(index) = place {
+                    if let (Some((_, Some(place))), Some(shows)) = (recorded, shows) {
+                        *shown = shows.max(*shown);
+                        log_history.answered(place, output.clone(), shows);
+                    }
+                    if let Some((index, _)) = recorded {
                         history[index].returned = Some(Return { at: nanos(now - *started), output });
                     }
                 }
@@ -277,13 +268,24 @@ impl<'a, D: Replicates> Bench<'a, D> {
         })
     }
 
+    fn judge(&self) -> HistoryVerdict {
+        if !self.load.reads_are_weak() {
+            return judge(&self.history);
+        }
+        let writes = self.history.iter().filter(|operation| !KeyValue::is_read(&operation.op));
+        match judge(&writes.cloned().collect()) {
+            HistoryVerdict::Right => self.log_history.judge(self.load.consistency == Some(Reads::Sequential)),
+            verdict => verdict,
+        }
+    }
+
     fn finish(mut self) -> Measured {
         let took = self.last_answer - self.started;
         self.unknown += self.open.iter().flatten().count() as u64;
         self.latencies.sort_unstable();
         let verdict = self.load.check.then(|| {
             let started = Instant::now();
-            (judge(&self.history), started.elapsed())
+            (self.judge(), started.elapsed())
         });
         Measured {
             answered: self.latencies.len() as u64,
@@ -291,6 +293,7 @@ impl<'a, D: Replicates> Bench<'a, D> {
             took,
             latencies: Latencies(self.latencies),
             history: self.history,
+            log_history: self.log_history,
             started: self.started,
             verdict,
         }

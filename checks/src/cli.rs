@@ -312,7 +312,7 @@ pub struct BenchArgs {
     /// Determines keys, values and order; random by default.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Record the history and check that it is linearizable; sequential and eventual reads are left out of it.
+    /// Record the history and check it: that it is linearizable, or what sequential and eventual reads promise.
     #[arg(long)]
     pub check: bool,
 }

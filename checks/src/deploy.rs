@@ -155,6 +155,11 @@ pub trait Replicates: Deployable {
 
     /// What clients and their applications say, if this is such a message.
     fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg>;
+
+    /// The answer to a client that this is shows the slots below, where the protocol says so.
+    fn shown(_: &MsgOf<Self>) -> Option<u64> {
+        None
+    }
 }
 
 /// How a client reads.

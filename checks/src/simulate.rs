@@ -174,8 +174,8 @@ fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Resu
     }
     if outcome.failure.is_none() {
         outcome.failure = match bench::judge(&history.operations) {
-            HistoryVerdict::Linearizable => None,
-            HistoryVerdict::NotLinearizable(why) => Some(format!("not linearizable\n{why}")),
+            HistoryVerdict::Right => None,
+            HistoryVerdict::Wrong(why) => Some(format!("not linearizable\n{why}")),
             HistoryVerdict::Inconclusive(why) => Some(format!("linearizability undecided: {why}")),
         };
     }

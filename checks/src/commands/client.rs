@@ -3,7 +3,7 @@
 use super::{Console, Tone, grouped};
 use crate::bench::{self, HistoryVerdict, Load, Measured};
 use crate::cli::{BenchArgs, ClientArgs, ClientVerb};
-use crate::deploy::{self, ClientError, ClientOptions, Cluster, DEFAULT_CLUSTER_FILE, KvClient};
+use crate::deploy::{self, ClientError, ClientOptions, Cluster, DEFAULT_CLUSTER_FILE, KvClient, Reads};
 use crate::error::{Error, Status};
 use serde_json::json;
 use std::path::Path;
@@ -151,14 +151,13 @@ fn report(console: &Console, load: &Load, measured: &Measured) -> Result<(), Err
     let Some((verdict, took)) = &measured.verdict else { return Ok(()) };
     let took = took.as_secs_f64();
     match verdict {
-        HistoryVerdict::Linearizable => {
+        HistoryVerdict::Right => {
             let total = count(measured.history.len() as u64);
-            let left_out = if load.reads_are_weak() { " (reads left out)" } else { "" };
-            let text = format!("linearizable: {total} operations checked in {took:.2} s{left_out}");
+            let text = format!("{}: {total} operations checked in {took:.2} s", promised(load));
             console.line(console.paint(Tone::Good, &text))
         }
-        HistoryVerdict::NotLinearizable(why) => {
-            console.line(console.paint(Tone::Bad, "not linearizable"))?;
+        HistoryVerdict::Wrong(why) => {
+            console.line(console.paint(Tone::Bad, &format!("not {}", promised(load))))?;
             console.line(why)
         }
         HistoryVerdict::Inconclusive(why) => {
@@ -167,13 +166,22 @@ fn report(console: &Console, load: &Load, measured: &Measured) -> Result<(), Err
     }
 }
 
+/// What a load's reads promise, in words.
+fn promised(load: &Load) -> &'static str {
+    match load.consistency {
+        Some(Reads::Sequential) => "sequentially consistent",
+        Some(Reads::Eventual) => "eventually consistent",
+        _ => "linearizable",
+    }
+}
+
 fn as_json_line(load: &Load, measured: &Measured) -> serde_json::Value {
     let micros = |share| measured.latencies.percentile(share).as_secs_f64() * 1e6;
     let verdict = measured.verdict.as_ref().map(|(verdict, took)| {
         let (name, why) = match verdict {
-            HistoryVerdict::Linearizable => ("linearizable", None),
-            HistoryVerdict::NotLinearizable(why) => ("not linearizable", Some(why)),
-            HistoryVerdict::Inconclusive(why) => ("inconclusive", Some(why)),
+            HistoryVerdict::Right => (promised(load).to_owned(), None),
+            HistoryVerdict::Wrong(why) => (format!("not {}", promised(load)), Some(why)),
+            HistoryVerdict::Inconclusive(why) => ("inconclusive".to_owned(), Some(why)),
         };
         json!({ "verdict": name, "why": why, "seconds": took.as_secs_f64() })
     });

@@ -178,12 +178,8 @@ fn deployed(console: &Console, folder: &Path) -> Result<Status, Error> {
         measured.unknown
     ))?;
     let history = match &verdict {
-        Some(HistoryVerdict::Linearizable) => {
-            console.paint(Tone::Good, "the recorded history is linearizable")
-        }
-        Some(HistoryVerdict::NotLinearizable(why)) => {
-            console.paint(Tone::Bad, &format!("not linearizable\n{why}"))
-        }
+        Some(HistoryVerdict::Right) => console.paint(Tone::Good, "the recorded history is linearizable"),
+        Some(HistoryVerdict::Wrong(why)) => console.paint(Tone::Bad, &format!("not linearizable\n{why}")),
         Some(HistoryVerdict::Inconclusive(why)) => console.paint(Tone::Open, &format!("inconclusive: {why}")),
         None => String::new(),
     };

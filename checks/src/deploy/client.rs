@@ -14,8 +14,10 @@ use clap::ValueEnum as _;
 use parthood_protocols::client::{ClientMsg, Returned};
 use parthood_protocols::state_machine::{Bytes, KeyValueCommand, KeyValueOutput};
 use parthood_runtime::udp::{ClientProcess, Driver, Handle};
-use stateright::actor::Id;
+use parthood_runtime::{Cause, Observer, Step, Wants};
+use stateright::actor::{Command, Id};
 use std::collections::{HashMap, VecDeque};
+use std::marker::PhantomData;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -67,6 +69,35 @@ pub struct Lanes<D: Replicates> {
     driver: Driver<D::Actor, DurableJournal>,
     id: Id,
     free: Vec<u32>,
+    /// How much of the log each answer shows, in their order, if that is to be told.
+    shown: Option<Receiver<Option<u64>>>,
+}
+
+/// Notes how much of the log answers show, in the order in which the client passes them on.
+struct Shown<D> {
+    slots: Sender<Option<u64>>,
+    protocol: PhantomData<fn(D)>,
+}
+
+impl<D: Replicates> Observer<D::Actor> for Shown<D> {
+    fn wants(&self) -> Wants {
+        Wants::Steps
+    }
+
+    fn on_step(&mut self, step: &Step<'_, D::Actor>) {
+        let shown = match &step.cause {
+            Cause::Deliver { msg, .. } => D::shown(msg),
+            _ => None,
+        };
+        for command in step.out {
+            if let Command::Send(_, msg) = command
+                && matches!(D::unwrap(msg.clone()), Some(ClientMsg::Returned { .. }))
+            {
+                // Nobody listens any more when the client is gone.
+                let _ = self.slots.send(shown);
+            }
+        }
+    }
 }
 
 impl<D: Replicates> Lanes<D> {
@@ -75,6 +106,18 @@ impl<D: Replicates> Lanes<D> {
     /// # Errors
     /// When the key or a socket cannot be used, or the protocol does not know this way to read.
     pub fn connect(cluster: &Cluster, lanes: u32, reads: Option<Reads>) -> Result<Self, Error> {
+        Self::start(cluster, lanes, reads, false)
+    }
+
+    /// The same, and it tells how much of the log answers show, where the protocol says so.
+    ///
+    /// # Errors
+    /// As [`Lanes::connect`].
+    pub fn recording(cluster: &Cluster, lanes: u32, reads: Option<Reads>) -> Result<Self, Error> {
+        Self::start(cluster, lanes, reads, true)
+    }
+
+    fn start(cluster: &Cluster, lanes: u32, reads: Option<Reads>, records: bool) -> Result<Self, Error> {
         let reads = reads.unwrap_or(D::READS[0]);
         if !D::READS.contains(&reads) {
             let name = |reads: &Reads| reads.to_possible_value().map(|value| value.get_name().to_owned());
@@ -83,11 +126,17 @@ impl<D: Replicates> Lanes<D> {
             return Err(Error::Usage(format!("{} reads as {known}, not as {reads}", D::NAME)));
         }
         let id = ClientProcess::random()?.id(0);
-        let builder = Driver::builder(cluster.id, cluster.key()?, cluster.book());
+        let mut builder = Driver::builder(cluster.id, cluster.key()?, cluster.book());
+        let mut shown = None;
+        if records {
+            let (slots, receiver) = mpsc::channel();
+            builder = builder.observer(Shown::<D> { slots, protocol: PhantomData });
+            shown = Some(receiver);
+        }
         let commands = Commands::Application { lanes };
         let role = ClientRole { commands, reads, turn: usize::from(id) as u64 };
         let driver = builder.host(id, D::client(cluster, role)).build()?;
-        Ok(Self { driver, id, free: (0..lanes).rev().collect() })
+        Ok(Self { driver, id, free: (0..lanes).rev().collect(), shown })
     }
 
     /// Puts a command on a free lane and returns the lane; none if all are taken.
@@ -100,14 +149,15 @@ impl<D: Replicates> Lanes<D> {
         None
     }
 
-    /// Waits for something to happen, for at most `patience`, and tells which lanes are free again and why.
+    /// Waits for something to happen, for at most `patience`, and tells which lanes are free again, why, and which slots the
+    /// answer shows (all below a number), if that is recorded and known.
     ///
     /// # Errors
     /// When the socket fails.
     pub fn turn(
         &mut self,
         patience: Duration,
-        mut returned: impl FnMut(u32, Returned<KeyValueOutput>),
+        mut returned: impl FnMut(u32, Returned<KeyValueOutput>, Option<u64>),
     ) -> Result<(), Error> {
         self.driver.turn(Some(patience))?;
         let results: Vec<_> = self.driver.outbox().collect();
@@ -118,7 +168,8 @@ impl<D: Replicates> Lanes<D> {
             if result != Returned::LaneTaken {
                 self.free.push(lane);
             }
-            returned(lane, result);
+            let shown = self.shown.as_ref().and_then(|shown| shown.try_recv().ok()).flatten();
+            returned(lane, result, shown);
         }
         self.driver.complaints().for_each(|complaint| eprintln!("parthood: {complaint}"));
         Ok(())
@@ -351,7 +402,7 @@ fn serve<D: Replicates>(mut lanes: Lanes<D>, incoming: &Receiver<Call>) {
             };
             callers.insert(lane, call.answer);
         }
-        let turn = lanes.turn(PATIENCE, |lane, result| {
+        let turn = lanes.turn(PATIENCE, |lane, result, _| {
             let Some(caller) = callers.remove(&lane) else { return };
             // A caller that has given up does not listen.
             let _ = caller.send(match result {

@@ -157,4 +157,11 @@ impl<const SEVERAL: bool> Replicates for InParts<SEVERAL> {
             _ => None,
         }
     }
+
+    fn shown(msg: &MsgOf<Self>) -> Option<u64> {
+        match msg {
+            Msg::Reply(reply) => Some(reply.below.0),
+            _ => None,
+        }
+    }
 }

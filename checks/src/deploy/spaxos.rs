@@ -125,4 +125,11 @@ impl Replicates for Spaxos {
             _ => None,
         }
     }
+
+    fn shown(msg: &MsgOf<Self>) -> Option<u64> {
+        match msg {
+            Msg::Serve(parts::Msg::Reply(reply)) => Some(reply.below.0),
+            _ => None,
+        }
+    }
 }
