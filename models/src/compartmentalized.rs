@@ -298,7 +298,7 @@ fn validate(params: &Params) -> Result<(), String> {
         return Err(format!("{} leaders make no {} groups", params.leaders, params.leader_groups));
     }
     if params.leader_groups > 1
-        && (params.groups.is_empty() || params.groups.len() % params.leader_groups > 0)
+        && (params.groups.is_empty() || !params.groups.len().is_multiple_of(params.leader_groups))
     {
         return Err(format!(
             "{} acceptor groups are not to be dealt to {} leader groups",

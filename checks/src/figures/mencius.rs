@@ -61,7 +61,7 @@ const DRAFT: DraftCosts = DraftCosts {
     acceptor_message: 5.0,
     proxy_message: 3.2,
     proxy_chosen: 8.5,
-    replica_learn: 2.9,
+    replica_learn: 3.4,
     replica_reply: 2.8,
 };
 

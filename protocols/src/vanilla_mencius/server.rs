@@ -103,7 +103,9 @@ impl<F: Faults<Mutant>> Server<F> {
             state.votes = saved.votes.clone();
             state.replica.log = saved.chosen.clone();
             state.next_slot = saved.next_slot;
-            self.turn(&mut state, out, |turn| turn.resume());
+            self.turn(&mut state, out, |turn| {
+                turn.resume();
+            });
         }
         state
     }
@@ -435,7 +437,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             let slot = self.state.replica.executed;
             match self.state.replica.log.get(&slot).cloned() {
                 Some(value) => {
-                    value.commands().iter().for_each(|command| self.execute_command(slot, command))
+                    value.commands().iter().for_each(|command| self.execute_command(slot, command));
                 }
                 None if self.breaks(Mutant::ExecutePastHole) && self.state.knows_later(slot) => {}
                 None => break,

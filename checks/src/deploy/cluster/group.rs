@@ -136,7 +136,7 @@ fn majority(voters: usize, group: usize, leader_groups: usize) -> parthood_quoru
 
 /// Are the quorum systems such as leader groups need: as many for each, and no node in those of two?
 fn dealt(groups: &[Group], leader_groups: usize) -> Result<(), String> {
-    if groups.len() % leader_groups > 0 {
+    if !groups.len().is_multiple_of(leader_groups) {
         return Err(format!(
             "{} quorum systems cannot be dealt to {leader_groups} leader groups; number k serves group k mod {leader_groups}",
             groups.len()
