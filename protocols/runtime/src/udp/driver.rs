@@ -245,7 +245,7 @@ where
     }
 
     /// How long a turn may wait.
-    fn patience(&self, patience: Option<Duration>) -> Option<Duration> {
+    fn patience(&mut self, patience: Option<Duration>) -> Option<Duration> {
         // What actors did at the start or in another turn may still have to be committed and released.
         let busy = !self.local.is_empty() || !self.choices.is_empty() || self.counters.turns == 1;
         if self.handle.take_wake_up() || busy {
