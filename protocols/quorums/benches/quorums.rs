@@ -91,7 +91,7 @@ fn time(mut run: impl FnMut() -> f64) -> (Duration, f64) {
     }
 }
 
-/// Uneven nodes, so that no symmetry makes a program easy. `compare_original.py` has the same.
+/// Uneven nodes, so that no symmetry makes a program easy: of these no two are alike. `compare_original.py` has the same.
 fn nodes(n: u32) -> Cluster {
     let mut cluster = Cluster::new();
     for i in 0..n {
@@ -99,6 +99,15 @@ fn nodes(n: u32) -> Cluster {
         cluster
             .add(format!("n{i}"), Attributes::capacities(read, write).latency(f64::from(i * 29 % 13 + 1)))
             .unwrap();
+    }
+    cluster
+}
+
+/// The same nodes as often as they are wanted: all of them alike.
+fn equal_nodes(n: usize) -> Cluster {
+    let mut cluster = Cluster::new();
+    for i in 0..n {
+        cluster.add(format!("n{i}"), Attributes::capacities(1000.0, 200.0)).unwrap();
     }
     cluster
 }
@@ -134,6 +143,14 @@ fn strategies() -> Vec<Case> {
     }
     let wall = |all: &[Node]| constructions::wall(all, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 5]).unwrap();
     cases.push(case("wall 50".into(), 50, half(), false, &wall));
+    let grid = |all: &[Node]| constructions::grid(all, 8).unwrap();
+    for case in [
+        case("majority 63".into(), 63, half(), false, &majority),
+        case("grid 8x8".into(), 64, half(), false, &grid),
+    ] {
+        let (name, cluster) = (format!("{}, equal nodes", case.name), equal_nodes(case.cluster.len()));
+        cases.push(Case { name, cluster, ..case });
+    }
     cases.push(case("tree 63".into(), 63, half(), false, &|all| constructions::tree(all).unwrap()));
     cases
 }

@@ -10,8 +10,8 @@
 use crate::exact;
 use crate::number::{Number, decimal};
 use crate::plan::Plan;
-use crate::problem::{Problem, Scale, Side};
-use crate::program::{Column, Program, Room};
+use crate::problem::{Problem, Scale};
+use crate::program::{Program, Room};
 use crate::simplex::{self, Ended};
 use crate::{Cluster, Error, NodeSet, Objective, ReadWriteQuorumSystem, Result, Workload};
 use num_rational::BigRational;
@@ -39,31 +39,32 @@ impl Certificate {
     /// was wrong about that, the proof for where rational arithmetic ends from there.
     pub(crate) fn near(problem: &Problem, near: &Ended<f64>) -> Result<Self> {
         let program = Program::<BigRational>::new(problem, Scale::NONE);
-        let at_basis = exact::at_basis(&program, near).map(|ended| Self::new(problem, &ended));
-        match at_basis.filter(|proof| proof.check_for(problem, &program).is_ok()) {
+        let whole = problem.symmetry.is_some().then(|| Program::whole(problem, Scale::NONE));
+        let whole = whole.as_ref().unwrap_or(&program);
+        let proof = |ended| Self::new(&program, whole, &ended);
+        let at_basis = exact::at_basis(&program, near).map(proof);
+        match at_basis.filter(|proof| proof.check_for(problem, whole).is_ok()) {
             Some(proof) => Ok(proof),
-            None => Ok(Self::new(problem, &simplex::resume(&program, near)?)),
+            None => Ok(proof(simplex::resume(&program, near)?)),
         }
     }
 
-    fn new(problem: &Problem, ended: &Ended<BigRational>) -> Self {
-        let side = |side| {
-            let chosen = |(column, x): (&Column, &BigRational)| match column {
-                Column::Set(family, candidate)
-                    if problem.families[*family].side == side && x.is_positive() && ended.feasible =>
-                {
-                    Some((candidate.set, x.clone()))
-                }
-                _ => None,
-            };
-            ended.basis.iter().zip(&ended.x).filter_map(chosen).collect()
+    /// The proof that a solution of a program that may have one row for several nodes is one of the whole program.
+    fn new(
+        program: &Program<'_, BigRational>,
+        whole: &Program<'_, BigRational>,
+        ended: &Ended<BigRational>,
+    ) -> Self {
+        let sets = |family| {
+            let sets = if ended.feasible { ended.sets(program.problem, family) } else { Vec::new() };
+            sets.into_iter().filter(|(_, probability)| probability.is_positive()).collect()
         };
         Self {
             feasible: ended.feasible,
             value: ended.value.clone(),
-            reads: side(Side::Read),
-            writes: side(Side::Write),
-            prices: ended.y.clone(),
+            reads: sets(0),
+            writes: sets(1),
+            prices: program.prices_of_whole(whole, &ended.y),
         }
     }
 
@@ -93,7 +94,7 @@ impl Certificate {
     /// The first thing that does not hold.
     pub fn check(&self, system: &ReadWriteQuorumSystem, cluster: &Cluster, plan: &Plan) -> Result<()> {
         let problem = plan.problem(system, cluster)?;
-        self.check_for(&problem, &Program::new(&problem, Scale::NONE))
+        self.check_for(&problem, &Program::whole(&problem, Scale::NONE))
     }
 
     fn check_for(&self, problem: &Problem, program: &Program<'_, BigRational>) -> Result<()> {
@@ -287,10 +288,11 @@ mod tests {
             let problem = plan.problem(&system, &cluster).unwrap();
             let program = Program::<BigRational>::new(&problem, Scale::NONE);
             let (_, near) = attempt(&problem).unwrap();
-            let lifted = Certificate::new(&problem, &exact::at_basis(&program, &near).unwrap());
+            let proof = |ended| Certificate::new(&program, &program, &ended);
+            let lifted = proof(exact::at_basis(&program, &near).unwrap());
             assert_eq!(lifted.check_for(&problem, &program), Ok(()));
             assert_eq!(lifted.feasible, feasible);
-            assert_eq!(lifted, Certificate::new(&problem, &simplex::resume(&program, &near).unwrap()));
+            assert_eq!(lifted, proof(simplex::resume(&program, &near).unwrap()));
         }
     }
 }

@@ -23,8 +23,8 @@ pub(crate) fn at_basis<T>(program: &Program<'_, BigRational>, near: &Ended<T>) -
     let mut profile = vec![BigRational::zero(); program.profile_len()];
     let mut columns: Vec<Vec<BigRational>> = Vec::with_capacity(near.basis.len());
     for column in &near.basis {
-        if let Column::Set(family, set) = column {
-            program.profile(*family, set, &mut profile);
+        if let Column::Set(_, set) = column {
+            program.profile(set, &mut profile);
         }
         let entry = |row: &usize| program.coefficient(program.row(*row), column, &profile);
         columns.push(near.tight.iter().map(entry).collect());

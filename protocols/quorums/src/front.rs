@@ -1,5 +1,6 @@
 //! Trade-offs between two metrics, and which nodes and limits an optimum hangs on.
 
+use crate::number::count;
 use crate::problem::Objective;
 use crate::program::{Column, Program};
 use crate::solution::Solution;
@@ -49,7 +50,7 @@ impl ReadWriteQuorumSystem {
         let steps = if right > loosened(left) { points - 1 } else { 0 };
         let at = |i: usize| match i {
             0 => left,
-            _ => left + (right - left) * crate::number::count(i) / crate::number::count(steps),
+            _ => left + (right - left) * count(i) / count(steps),
         };
         (0..=steps)
             .map(|i| {
@@ -82,8 +83,9 @@ impl Solution {
         for (column, level) in solved.ended.basis.iter().zip(&solved.ended.x) {
             let Column::Variable(variable) = column else { continue };
             for row in program.variables[*variable].rows.clone() {
-                if let Some(node) = program.loaded_node(row) {
-                    nodes[node] -= solved.ended.y[row] * level;
+                let alike = program.loaded_nodes(row);
+                for node in alike.iter() {
+                    nodes[node] -= solved.ended.y[row] * level / count(alike.len());
                 }
             }
         }

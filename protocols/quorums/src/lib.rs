@@ -32,6 +32,7 @@ mod solution;
 mod source;
 mod square;
 mod strategy;
+mod symmetry;
 mod system;
 mod tree;
 mod workload;

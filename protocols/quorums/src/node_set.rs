@@ -104,11 +104,14 @@ impl NodeSet {
     }
 
     /// The members in ascending order.
+    #[allow(clippy::cast_possible_truncation, reason = "each half takes the bits it has room for")]
     pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
-        let mut rest = self.0;
+        // By halves, since a machine word has 64 bits.
+        let mut halves = [self.0 as u64, (self.0 >> 64) as u64];
         std::iter::from_fn(move || {
-            let node = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
-            rest &= rest - 1;
+            let (half, first) = if halves[0] != 0 { (&mut halves[0], 0) } else { (&mut halves[1], 64) };
+            let node = (*half != 0).then(|| first + half.trailing_zeros() as usize)?;
+            *half &= *half - 1;
             Some(node)
         })
     }

@@ -5,7 +5,7 @@
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{Signed, ToPrimitive, Zero};
+use num_traits::{One, Signed, ToPrimitive, Zero};
 use std::fmt::Debug;
 
 /// Reduced costs and ratios below this are noise in floating point.
@@ -106,6 +106,9 @@ impl Number for BigRational {
 
     fn zero() -> Self {
         Zero::zero()
+    }
+    fn one() -> Self {
+        One::one()
     }
     fn of(value: f64) -> Self {
         decimal(value)

@@ -7,6 +7,7 @@ use crate::program::{Column, Program};
 use crate::simplex::{self, Ended};
 use crate::solution::Solution;
 use crate::source::{Prices, Source};
+use crate::symmetry::Symmetry;
 use crate::{Cluster, Error, NodeSet, QuorumSystem, ReadWriteQuorumSystem, Result, Workload};
 use num_rational::BigRational;
 use std::sync::Arc;
@@ -156,14 +157,17 @@ impl Plan {
         cluster: &Cluster,
         families: Vec<Family>,
     ) -> Problem {
-        Problem {
+        let mut problem = Problem {
             families,
             capacities: cluster.capacities(),
             nodes: system.nodes(),
             workload: self.workload.clone(),
             objective: self.objective,
             limits: self.limits.clone(),
-        }
+            symmetry: None,
+        };
+        problem.symmetry = Symmetry::of(&problem);
+        problem
     }
 }
 
@@ -252,12 +256,13 @@ fn first_load(problem: &Problem) -> f64 {
         return 1.0;
     }
     let mut load = vec![0.0; problem.capacities.len()];
-    let mut stack = Vec::new();
+    let (mut prices, mut stack) = (Prices::none(load.len()), Vec::new());
     let read = problem.workload.mean();
     for family in &problem.families {
         let fraction = if family.side == Side::Read { read } else { 1.0 - read };
-        let work = (0..load.len()).map(|node| 1.0 / problem.capacity(node, family.side));
-        let prices = Prices::of_nodes(work.collect());
+        for (node, work) in prices.node.iter_mut().enumerate() {
+            *work = 1.0 / problem.capacity(node, family.side);
+        }
         if let Some((_, candidate)) = family.source.cheapest(&prices, &mut stack) {
             for node in candidate.set.iter() {
                 load[node] += fraction * family.share * prices.node[node];

@@ -2,6 +2,7 @@
 
 use crate::number::count;
 use crate::source::Source;
+use crate::symmetry::Symmetry;
 use crate::{NodeSet, Workload};
 
 /// What a strategy can be judged by.
@@ -54,6 +55,8 @@ pub(crate) struct Problem {
     pub(crate) workload: Workload,
     pub(crate) objective: Objective,
     pub(crate) limits: Vec<(Objective, f64)>,
+    /// The nodes that are alike, if any are.
+    pub(crate) symmetry: Option<Symmetry>,
 }
 
 impl Problem {

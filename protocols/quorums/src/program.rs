@@ -7,14 +7,17 @@
 //! - one per read fraction and node, if load counts: what the strategies put on the node, less `L_k`, is at most 0;
 //! - one per limit, or per end of a range of fractions: load, network load or latency is at most this.
 //!
+//! Nodes that are alike have one load row, of their mean load ([`crate::symmetry`]), and are in what follows one node.
+//!
 //! A set's column follows from its members: every row charges it per member, per set size or per second of latency. So the
 //! reduced cost of a set is a sum of node prices, which is what [`crate::source::Source::cheapest`] minimises.
 
-use crate::Workload;
 use crate::number::{Number, count};
 use crate::problem::{Objective, Problem, Scale, Side};
 use crate::source::{Candidate, Prices};
+use crate::symmetry::Symmetry;
 use crate::tree::Priced;
+use crate::{NodeSet, Workload};
 use std::ops::Range;
 
 /// A row that charges sets by size or latency, or only variables.
@@ -61,13 +64,16 @@ impl<T: Number> Variable<T> {
 #[derive(Debug)]
 pub(crate) struct Program<'a, T> {
     pub(crate) problem: &'a Problem,
-    /// The nodes that have load rows.
+    /// The nodes that have load rows; of nodes that are alike the first.
     loaded: Vec<usize>,
+    /// Nodes that are alike, and where the first of them is in `loaded`.
+    alike: Vec<(usize, NodeSet)>,
     /// The number of read fractions.
     fractions: usize,
     /// By family and read fraction: the share of commands.
     share: Vec<T>,
-    /// By family and loaded node: seconds of work per command.
+    /// By family and row of a load: the work that a set of the family makes there, if the node is a member, in seconds per
+    /// command.
     work: Vec<T>,
     /// Costs of a set of each family, per member and per second.
     set_cost: Vec<(T, T)>,
@@ -81,7 +87,7 @@ pub(crate) struct Program<'a, T> {
 pub(crate) enum Row {
     /// The probabilities of a family.
     Family(usize),
-    /// The load at a read fraction of a node, by its position among those that have load rows.
+    /// The load at a read fraction of a node: which of these rows, and which of the nodes that have them.
     Load(usize, usize),
     Extra(usize),
 }
@@ -99,34 +105,59 @@ pub(crate) enum Column {
     Artificial(usize),
 }
 
-/// In the profile of a set: that it is one, how many members it has, its latency; then what it puts on each loaded node.
+/// In the profile of a set: that it is one, how many members it has, its latency; then for each loaded node if it is one,
+/// or how many of those like it are.
 const ONE: usize = 0;
 const SIZE: usize = 1;
 const LATENCY: usize = 2;
-const WORK: usize = 3;
+const MEMBERS: usize = 3;
 
 impl<'a, T: Number> Program<'a, T> {
+    /// The smallest program known for the problem.
     pub(crate) fn new(problem: &'a Problem, scale: Scale) -> Self {
-        let loaded: Vec<usize> =
-            if problem.counts(Objective::Load) { problem.nodes.iter().collect() } else { Vec::new() };
+        Self::with(problem, scale, problem.symmetry.as_ref().map(Symmetry::classes).unwrap_or_default())
+    }
+
+    /// The program in which every node has rows of its own.
+    pub(crate) fn whole(problem: &'a Problem, scale: Scale) -> Self {
+        Self::with(problem, scale, &[])
+    }
+
+    /// The program with one row for all nodes of a class.
+    fn with(problem: &'a Problem, scale: Scale, classes: &[NodeSet]) -> Self {
+        let mut loaded: Vec<usize> = Vec::new();
+        if problem.counts(Objective::Load) {
+            let first = |class: &NodeSet| class.iter().take(1).collect::<NodeSet>();
+            let others = |class: &NodeSet| class.difference(first(class));
+            let others = classes.iter().map(others).fold(NodeSet::EMPTY, NodeSet::union);
+            loaded.extend(problem.nodes.difference(others).iter());
+        }
+        let position = |class: &NodeSet| loaded.iter().position(|node| class.contains(*node));
+        let alike: Vec<(usize, NodeSet)> =
+            classes.iter().filter_map(|class| Some((position(class)?, *class))).collect();
         let points = exact_points::<T>(&problem.workload);
-        let (mut share, mut work) = (Vec::new(), Vec::new());
-        share.reserve(problem.families.len() * points.len());
-        work.reserve(problem.families.len() * loaded.len());
+        let mut share = Vec::with_capacity(problem.families.len() * points.len());
+        let mut work = Vec::with_capacity(problem.families.len() * points.len() * loaded.len());
+        let mut seconds = Vec::with_capacity(loaded.len());
         for family in &problem.families {
+            let capacities = loaded.iter().map(|node| problem.capacity(*node, family.side));
+            seconds.clear();
+            seconds.extend(capacities.map(|capacity| T::of(scale.load).div(&T::of(capacity))));
+            for (at, class) in &alike {
+                seconds[*at] = seconds[*at].div(&T::of(count(class.len())));
+            }
             let of_clients = T::of(family.share);
             for (read, _) in &points {
                 let fraction = if family.side == Side::Read { read.clone() } else { T::one().sub(read) };
-                share.push(fraction.mul(&of_clients));
-            }
-            for &node in &loaded {
-                let capacity = problem.capacity(node, family.side);
-                work.push(T::of(scale.load).div(&T::of(capacity)));
+                let fraction = fraction.mul(&of_clients);
+                work.extend(seconds.iter().map(|seconds| fraction.mul(seconds)));
+                share.push(fraction);
             }
         }
         let mut program = Program {
             problem,
             loaded,
+            alike,
             fractions: points.len(),
             share,
             work,
@@ -153,8 +184,13 @@ impl<'a, T: Number> Program<'a, T> {
         self.problem.families.len()
     }
 
+    /// The number of rows of loads.
+    fn loads(&self) -> usize {
+        self.loaded.len() * self.fractions
+    }
+
     fn first_extra(&self) -> usize {
-        self.families() + self.loaded.len() * self.fractions
+        self.families() + self.loads()
     }
 
     pub(crate) fn row(&self, row: usize) -> Row {
@@ -162,7 +198,7 @@ impl<'a, T: Number> Program<'a, T> {
             Row::Family(row)
         } else if row < self.first_extra() {
             let at = row - self.families();
-            Row::Load(at / self.loaded.len(), at % self.loaded.len())
+            Row::Load(at, at % self.loaded.len())
         } else {
             Row::Extra(row - self.first_extra())
         }
@@ -184,10 +220,29 @@ impl<'a, T: Number> Program<'a, T> {
         (metric != self.problem.objective).then_some(metric)
     }
 
-    /// The node whose load a row bounds, for rows that bound one.
-    pub(crate) fn loaded_node(&self, row: usize) -> Option<usize> {
-        let Row::Load(_, at) = self.row(row) else { return None };
-        Some(self.loaded[at])
+    /// The nodes whose load a row bounds: more than one if they are alike, none if it bounds no load.
+    pub(crate) fn loaded_nodes(&self, row: usize) -> NodeSet {
+        let Row::Load(_, at) = self.row(row) else { return NodeSet::EMPTY };
+        let class = self.alike.iter().find(|(first, _)| *first == at);
+        class.map_or_else(|| NodeSet::single(self.loaded[at]), |(_, class)| *class)
+    }
+
+    /// The prices of the rows of the whole program that prices of this one's rows stand for.
+    pub(crate) fn prices_of_whole(&self, whole: &Self, y: &[T]) -> Vec<T> {
+        if self.alike.is_empty() {
+            return y.to_vec();
+        }
+        let mut prices = vec![T::zero(); whole.rows()];
+        prices[..self.families()].clone_from_slice(&y[..self.families()]);
+        prices[whole.first_extra()..].clone_from_slice(&y[self.first_extra()..]);
+        for (load, price) in y[self.families()..self.first_extra()].iter().enumerate() {
+            let nodes = self.loaded_nodes(self.families() + load);
+            let first = whole.families() + load / self.loaded.len() * whole.loaded.len();
+            for (at, _) in whole.loaded.iter().enumerate().filter(|(_, node)| nodes.contains(**node)) {
+                prices[first + at] = price.div(&T::of(count(nodes.len())));
+            }
+        }
+        prices
     }
 
     /// What a column adds to the objective.
@@ -206,17 +261,19 @@ impl<'a, T: Number> Program<'a, T> {
 
     /// The length of the profile of a set: all that rows know of it.
     pub(crate) fn profile_len(&self) -> usize {
-        WORK + self.loaded.len()
+        MEMBERS + self.loaded.len()
     }
 
-    /// Writes the profile of a set of a family.
-    pub(crate) fn profile(&self, family: usize, candidate: &Candidate, profile: &mut [T]) {
+    /// Writes the profile of a set.
+    pub(crate) fn profile(&self, candidate: &Candidate, profile: &mut [T]) {
         profile[ONE] = T::one();
         profile[SIZE] = T::of(count(candidate.set.len()));
         profile[LATENCY] = T::of(candidate.latency);
-        let work = &self.work[family * self.loaded.len()..];
-        for ((&node, work), profile) in self.loaded.iter().zip(work).zip(&mut profile[WORK..]) {
-            *profile = if candidate.set.contains(node) { work.clone() } else { T::zero() };
+        for (&node, member) in self.loaded.iter().zip(&mut profile[MEMBERS..]) {
+            *member = if candidate.set.contains(node) { T::one() } else { T::zero() };
+        }
+        for (at, class) in &self.alike {
+            profile[MEMBERS + at] = T::of(count(candidate.set.intersection(*class).len()));
         }
     }
 
@@ -228,13 +285,12 @@ impl<'a, T: Number> Program<'a, T> {
             *sum = sets[family * len + ONE].clone();
         }
         sums[families..].fill(T::zero());
-        for k in 0..self.fractions {
-            let sums = &mut sums[families + k * nodes..families + (k + 1) * nodes];
-            for family in 0..families {
-                let share = &self.share[family * self.fractions + k];
-                let work = &sets[family * len + WORK..(family + 1) * len];
-                for (sum, work) in sums.iter_mut().zip(work) {
-                    sum.add_mul(share, work);
+        for (sets, work) in sets.chunks_exact(len).zip(self.work.chunks_exact(self.loads().max(1))) {
+            let members = &sets[MEMBERS..MEMBERS + nodes];
+            let of_fractions = work.chunks_exact(nodes).zip(sums[families..].chunks_exact_mut(nodes));
+            for (work, sums) in of_fractions {
+                for ((sum, work), member) in sums.iter_mut().zip(work).zip(members) {
+                    sum.add_mul(work, member);
                 }
             }
         }
@@ -254,12 +310,13 @@ impl<'a, T: Number> Program<'a, T> {
     }
 
     /// The coefficient of a column in a row; sets come with their profile.
+    #[inline]
     pub(crate) fn coefficient(&self, row: Row, column: &Column, profile: &[T]) -> T {
         let when = |it: bool, value: f64| if it { T::of(value) } else { T::zero() };
         match (column, row) {
             (Column::Set(family, _), Row::Family(of)) => when(of == *family, 1.0),
-            (Column::Set(family, _), Row::Load(k, at)) => {
-                self.share[family * self.fractions + k].mul(&profile[WORK + at])
+            (Column::Set(family, _), Row::Load(load, at)) => {
+                self.work[family * self.loads() + load].mul(&profile[MEMBERS + at])
             }
             (Column::Set(family, _), Row::Extra(at)) => {
                 let extra = &self.extras[at];
@@ -280,7 +337,7 @@ impl<'a, T: Number> Program<'a, T> {
     fn index(&self, row: Row) -> usize {
         match row {
             Row::Family(family) => family,
-            Row::Load(k, at) => self.families() + k * self.loaded.len() + at,
+            Row::Load(load, _) => self.families() + load,
             Row::Extra(at) => self.first_extra() + at,
         }
     }
@@ -309,10 +366,8 @@ impl<'a, T: Number> Program<'a, T> {
             for (family, prices) in room.prices.iter_mut().enumerate() {
                 match row {
                     Row::Family(_) => {}
-                    Row::Load(k, at) => {
-                        let share = self.share[family * self.fractions + k].mul(y);
-                        prices.node[self.loaded[at]]
-                            .sub_mul(&share, &self.work[family * self.loaded.len() + at]);
+                    Row::Load(load, at) => {
+                        prices.node[self.loaded[at]].sub_mul(&self.work[family * self.loads() + load], y);
                     }
                     Row::Extra(at) => match (&self.extras[at].metric, self.extras[at].charge.get(family)) {
                         (Objective::Latency, Some(charge)) => prices.latency.sub_mul(charge, y),
@@ -323,6 +378,12 @@ impl<'a, T: Number> Program<'a, T> {
             }
         }
         for prices in &mut room.prices {
+            for (at, class) in &self.alike {
+                let price = prices.node[self.loaded[*at]].clone();
+                for node in class.iter() {
+                    prices.node[node].clone_from(&price);
+                }
+            }
             for price in &mut prices.node {
                 *price = at_least_zero(price.add(&prices.size));
             }

@@ -12,10 +12,11 @@
 //! prices that prove that no strategy keeps the limits (Farkas).
 
 use crate::number::Number;
+use crate::problem::Problem;
 use crate::program::{Column, Program, Room, Row};
 use crate::source::Candidate;
 use crate::square::Square;
-use crate::{Error, Result};
+use crate::{Error, NodeSet, Result};
 use std::cmp::Ordering;
 
 /// The most steps of one run.
@@ -40,6 +41,21 @@ pub(crate) struct Ended<T> {
     pub(crate) tight: Vec<usize>,
     /// The price of each row.
     pub(crate) y: Vec<T>,
+}
+
+impl<T: Number> Ended<T> {
+    /// The sets of a family with their probabilities, such that nodes that are alike have the same.
+    pub(crate) fn sets(&self, problem: &Problem, family: usize) -> Vec<(NodeSet, T)> {
+        let of_family = |(column, x): (&Column, &T)| match column {
+            Column::Set(of, candidate) if *of == family => Some((candidate.set, x.clone())),
+            _ => None,
+        };
+        let sets = self.basis.iter().zip(&self.x).filter_map(of_family);
+        match &problem.symmetry {
+            Some(symmetry) => symmetry.spread(sets),
+            None => sets.collect(),
+        }
+    }
 }
 
 /// What leaves the basis.
@@ -283,7 +299,7 @@ impl<'a, T: Number> Simplex<'a, T> {
         variables.fill(T::zero());
         match column {
             Column::Set(family, set) => {
-                self.program.profile(*family, set, &mut self.profile);
+                self.program.profile(set, &mut self.profile);
                 sets[family * len..(family + 1) * len].clone_from_slice(&self.profile);
             }
             Column::Variable(variable) => variables[*variable] = T::one(),

@@ -1,11 +1,10 @@
 //! The answer to a plan: a strategy, its value, and the way to a proof.
 
-use crate::Result;
 use crate::certificate::Certificate;
 use crate::plan::Solved;
 use crate::problem::{Problem, Side};
-use crate::program::Column;
 use crate::strategy::{Choice, Strategy};
+use crate::{NodeSet, Result};
 use std::ops::Range;
 
 /// An optimal strategy, found in floating point.
@@ -51,15 +50,14 @@ impl Solution {
 
 /// The sets of some families that are of one side, with their values.
 pub(crate) fn choices(problem: &Problem, solved: &Solved, side: Side, families: Range<usize>) -> Vec<Choice> {
-    let chosen = |(column, x): (&Column, &f64)| match column {
-        Column::Set(family, candidate)
-            if families.contains(family) && problem.families[*family].side == side =>
-        {
-            let family = &problem.families[*family];
-            let probability = x.max(0.0);
-            Some(Choice { nodes: candidate.set, probability, latency: family.source.latency(candidate.set) })
-        }
-        _ => None,
+    let of_side = families.filter(|family| problem.families[*family].side == side);
+    let choices = |family: usize| {
+        let choice = move |(nodes, x): (NodeSet, f64)| Choice {
+            nodes,
+            probability: x.max(0.0),
+            latency: problem.families[family].source.latency(nodes),
+        };
+        solved.ended.sets(problem, family).into_iter().map(choice)
     };
-    solved.ended.basis.iter().zip(&solved.ended.x).filter_map(chosen).collect()
+    of_side.flat_map(choices).collect()
 }

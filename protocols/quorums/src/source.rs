@@ -29,11 +29,7 @@ pub(crate) struct Prices<T> {
 impl<T: Number> Prices<T> {
     /// All nodes for nothing.
     pub(crate) fn none(nodes: usize) -> Self {
-        Self::of_nodes(vec![T::zero(); nodes])
-    }
-
-    pub(crate) fn of_nodes(node: Vec<T>) -> Self {
-        Self { node, size: T::zero(), latency: T::zero() }
+        Self { node: vec![T::zero(); nodes], size: T::zero(), latency: T::zero() }
     }
 
     /// What a set costs.
@@ -121,6 +117,17 @@ impl Source {
         } else {
             done(&levels(&self.latencies, set.intersection(self.usable)))
         }
+    }
+
+    /// The expression, unless the sets are listed.
+    pub(crate) fn expr(&self) -> Option<&Expr> {
+        self.list.is_none().then_some(&self.quorums.expr)
+    }
+
+    /// Is the same known of two nodes?
+    pub(crate) fn alike(&self, a: usize, b: usize) -> bool {
+        let as_fast = !self.timed || self.latencies.get(a) == self.latencies.get(b);
+        as_fast && self.usable.contains(a) == self.usable.contains(b)
     }
 
     /// Seconds to each node.

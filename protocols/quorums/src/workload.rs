@@ -83,23 +83,14 @@ impl Workload {
         Ok(Self::Worst(least, most))
     }
 
-    /// The fractions that decide: all of a distribution with weights that sum to one, the ends of a range with weight one.
-    pub(crate) fn points(&self) -> Vec<(f64, f64)> {
+    /// The expectation, or the worst over the ends, of a function of the read fraction.
+    pub(crate) fn over(&self, value: impl Fn(f64) -> f64) -> f64 {
         match self {
             Self::Expected(points) => {
                 let total: f64 = points.iter().map(|(_, weight)| weight).sum();
-                points.iter().map(|&(fraction, weight)| (fraction, weight / total)).collect()
+                points.iter().map(|(fraction, weight)| weight / total * value(*fraction)).sum()
             }
-            Self::Worst(least, most) => vec![(*least, 1.0), (*most, 1.0)],
-        }
-    }
-
-    /// The expectation, or the worst over the ends, of a function of the read fraction.
-    pub(crate) fn over(&self, value: impl Fn(f64) -> f64) -> f64 {
-        let values = self.points().into_iter().map(|(fraction, weight)| weight * value(fraction));
-        match self {
-            Self::Expected(_) => values.sum(),
-            Self::Worst(..) => values.fold(0.0, f64::max),
+            Self::Worst(least, most) => value(*least).max(value(*most)).max(0.0),
         }
     }
 
