@@ -61,7 +61,7 @@ impl<H: Copy + Eq> Ledger<H> {
         let is_free = |task: &u64| self.tasks.get(task).is_some_and(|(state, _)| *state == State::Free);
         let task = wish.filter(is_free).or_else(|| self.tasks.keys().copied().find(is_free))?;
         let (state, epoch) = self.tasks.get_mut(&task)?;
-        (*state, *epoch) = (State::Leased(worker), *epoch + 1);
+        (*state, *epoch) = (State::Leased(worker), epoch.saturating_add(1));
         Some(Lease { task, epoch: *epoch })
     }
 

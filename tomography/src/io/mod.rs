@@ -32,8 +32,8 @@ pub mod tiff;
 pub mod xf;
 mod zarr;
 
-pub use room::check_room;
-pub use source::{Format, Order, Sections, Source, write, write_sections};
+pub use room::{check_room, taken};
+pub use source::{Format, Order, Sections, Source, write, write_sections, writing_bytes};
 
 use crate::{Error, Result};
 use partial::Temporary;
@@ -44,6 +44,8 @@ use std::path::Path;
 
 /// No text file of this module is longer; a longer one is something else.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
+/// No compression of these formats makes fewer bytes of data: LZW writes 12 bits for up to 4 KiB, and others do less.
+const MAX_RATIO: u128 = 4096;
 
 /// What stands at a place of a file is not what can stand there.
 pub(crate) fn content(
@@ -127,6 +129,18 @@ fn number(path: &Path, field: impl Display, text: &str, expected: &str) -> Resul
         .ok()
         .filter(|value: &f64| value.is_finite())
         .ok_or_else(|| content(path, field, text, expected))
+}
+
+/// Fails if data that may be compressed are claimed to be larger than so many bytes on disk can hold. So what is taken for
+/// them is in proportion to what there is, whatever a header says.
+fn check_claim(path: &Path, extents: [usize; 3], bytes_each: usize, stored: u64) -> Result<()> {
+    let factors = extents.into_iter().chain([bytes_each]).map(|factor| factor as u128);
+    let claimed = factors.fold(1, u128::saturating_mul);
+    if claimed <= u128::from(stored).saturating_mul(MAX_RATIO) {
+        return Ok(());
+    }
+    let expected = format!("at least {} for the {extents:?} values it claims", claimed.div_ceil(MAX_RATIO));
+    Err(content(path, "the number of bytes stored", stored, expected))
 }
 
 /// Fails unless a file has one entry for each image.

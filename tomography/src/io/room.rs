@@ -2,7 +2,11 @@
 
 use super::refused;
 use crate::{Error, Result};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+/// Bytes of a block as the system counts them.
+const BLOCK: u64 = 512;
 
 /// Fails if the disk of a file has less room than so many bytes. Others may fill it meanwhile, so writing may still fail.
 ///
@@ -18,4 +22,12 @@ pub fn check_room(path: &Path, needed: u64) -> Result<()> {
         return Ok(());
     }
     Err(Error::Room { path: path.to_owned(), needed_mib: needed.div_ceil(1 << 20), free_mib: free >> 20 })
+}
+
+/// Bytes that a file takes on disk, or the files of a folder; 0 if there is none. What an interrupted run has left there needs
+/// no room any more when it goes on.
+pub fn taken(path: &Path) -> u64 {
+    let Ok(what) = std::fs::symlink_metadata(path) else { return 0 };
+    let inside = std::fs::read_dir(path).into_iter().flatten().flatten();
+    what.blocks() * BLOCK + inside.map(|entry| taken(&entry.path())).sum::<u64>()
 }

@@ -68,6 +68,9 @@ fn a_folder_that_is_no_zarr_is_not_replaced() {
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join("thesis.tex"), "years of work").unwrap();
     assert!(check_writable(&path).unwrap_err().to_string().contains("that of a folder"));
+    let stack = noise(Shape::new(2, 3, 4).unwrap(), 1);
+    assert!(write(&path, &stack, &output(Order::Planes)).is_err());
+    assert_eq!(std::fs::read_to_string(path.join("thesis.tex")).unwrap(), "years of work");
 }
 
 #[test]
@@ -77,6 +80,45 @@ fn room_is_looked_at_before_the_work() {
     check_room(&path, 1).unwrap();
     let error = check_room(&path, u64::MAX).unwrap_err().to_string();
     assert!(error.contains("there.mrc: about 17592186044416 MiB are needed"), "{error}");
+    assert_eq!(taken(&path), 0);
+    let inner = folder.path().join("parts/inner");
+    std::fs::create_dir_all(&inner).unwrap();
+    let before = taken(folder.path());
+    std::fs::write(inner.join("volume"), vec![7; 1 << 20]).unwrap();
+    File::create(inner.join("hole")).unwrap().set_len(1 << 30).unwrap();
+    let more = taken(folder.path()) - before;
+    assert!((1 << 20..2 << 20).contains(&more), "a hole takes nothing: {more}");
+}
+
+#[test]
+fn what_writing_takes_is_a_section_or_a_layer_of_chunks() {
+    let shape = Shape::new(200, 30, 40).unwrap();
+    let bytes = |name: &str, order| writing_bytes(Path::new(name), shape, order);
+    assert_eq!(bytes("a.mrc", Order::Planes), 2 * 4 * 30 * 40);
+    assert_eq!(bytes("a.tif", Order::Rows), 2 * 4 * 200 * 40);
+    assert_eq!(bytes("a.zarr", Order::Planes), (2 * 64 + 4) * 4 * 30 * 40);
+}
+
+/// Pages that claim 2^15 x 2^15 pixels where there are twenty.
+#[test]
+fn a_tiff_that_claims_more_than_it_can_hold_is_refused_before_memory_is_taken() {
+    let mut bytes = bytes_of("a.tif");
+    let entry = |tag: u16| {
+        [tag.to_le_bytes(), 4_u16.to_le_bytes(), 1_u16.to_le_bytes(), 0_u16.to_le_bytes()].concat()
+    };
+    let mut changed = 0;
+    for (tag, extent) in [(256, 5_u32), (257, 4)] {
+        let claim = [entry(tag), extent.to_le_bytes().to_vec()].concat();
+        for at in 0..bytes.len() - claim.len() {
+            if bytes[at..].starts_with(&claim) {
+                bytes[at + 8..at + 12].copy_from_slice(&(1_u32 << 15).to_le_bytes());
+                changed += 1;
+            }
+        }
+    }
+    assert_eq!(changed, 6, "three pages");
+    let error = tiff::Reader::new(Cursor::new(bytes), Path::new("a.tif")).err().unwrap().to_string();
+    assert!(error.contains("a.tif: the number of bytes stored is"), "{error}");
 }
 
 mod numpy {
@@ -216,6 +258,30 @@ mod zarrs {
         assert!(with("\"dtype\": \"<f4\", \"compressor\": null").contains("zarr_format=2"));
     }
 
+    #[test]
+    fn what_is_filled_takes_no_memory_and_must_be_a_number_where_it_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |shape: &str, chunks: &str, fill: &str| {
+            let text = format!(
+                "{{\"zarr_format\": 2, \"shape\": {shape}, \"chunks\": {chunks}, \"fill_value\": {fill}, \"order\": \"C\", \
+                 \"filters\": null, \"dtype\": \"<f4\", \"compressor\": null}}"
+            );
+            std::fs::write(folder.path().join(".zarray"), text).unwrap();
+            let reader = zarr::Reader::open(folder.path());
+            reader.and_then(|mut reader| source::rows(&mut reader, Order::Planes, 0..3))
+        };
+        // A chunk of a gigabyte, of which three rows are seen.
+        let stack = with("[2, 3, 5]", "[1024, 512, 512]", "2.5").unwrap();
+        assert_eq!((stack.at(1, 2, 4), stack.at(0, 0, 0)), (2.5, 2.5));
+        assert_eq!(with("[2, 3, 5]", "[1, 2, 2]", "null").unwrap().at(1, 2, 4), 0.0);
+        let nan = with("[2, 3, 5]", "[1, 2, 2]", "\"NaN\"").unwrap_err().to_string();
+        assert!(nan.contains("section 0, row 0, column 0 is NaN"), "{nan}");
+        assert!(with("[2, 3, 5]", "[1, 2, 2]", "\"x\"").unwrap_err().to_string().contains("fill_value"));
+        let huge = with("[1048576, 1048576, 1048576]", "[64, 64, 64]", "0").unwrap_err().to_string();
+        assert!(huge.contains(".zarray: the number of bytes stored is "), "{huge}");
+        assert!(with("[18446744073709551615, 2, 2]", "[1, 1, 1]", "0").is_err());
+    }
+
     /// The second scale is the mean of eight, or of those there are.
     #[test]
     fn smaller_scales_are_means() {
@@ -274,6 +340,28 @@ proptest! {
             if let Err(error) = read {
                 prop_assert!(!error.to_string().is_empty());
             }
+        }
+    }
+
+    /// The same for the description of an array and a chunk of it.
+    #[test]
+    fn damaged_folders_do_no_harm(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), prop::sample::select(&b"0123456789-,[]{}\"enf "[..])), 1..6),
+        which in 0_usize..2,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.zarr");
+        let stack = noise(Shape::new(3, 4, 5).unwrap(), 1);
+        write(&path, &stack, &output(Order::Planes)).unwrap();
+        let file = path.join(["0/.zarray", "0/0/0/0"][which]);
+        let mut bytes = std::fs::read(&file).unwrap();
+        for (at, value) in &flips {
+            let at = at.index(bytes.len());
+            bytes[at] = *value;
+        }
+        std::fs::write(&file, bytes).unwrap();
+        if let Err(error) = Source::open(&path).and_then(|mut source| source.read(Order::Planes)) {
+            prop_assert!(!error.to_string().is_empty());
         }
     }
 }

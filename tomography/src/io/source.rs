@@ -272,6 +272,16 @@ pub fn write_sections(
     }
 }
 
+/// Bytes of memory that writing a stack takes, besides the stack: a section, or for Zarr a layer of chunks at every scale.
+pub fn writing_bytes(path: &Path, shape: Shape, order: Order) -> u64 {
+    let Shape { planes, rows, columns } = order.exchange(shape);
+    let sections = match Format::of(path) {
+        Format::Zarr => zarr::sections_held(planes),
+        Format::Mrc | Format::Npy | Format::Tiff => 2,
+    };
+    4 * (sections * rows * columns) as u64
+}
+
 /// A section of a stack, line by line.
 pub(super) fn section_of(stack: &Stack, order: Order, section: usize, values: &mut [f32]) {
     for (line, values) in values.chunks_exact_mut(stack.shape().columns).enumerate() {

@@ -6,10 +6,10 @@
 
 use super::mrc::Output;
 use super::source::Sections;
-use super::{content, refused, replace};
+use super::{check_claim, content, refused, replace};
 use crate::{Error, Result, Shape};
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tiff::decoder::ifd::Value;
@@ -65,7 +65,9 @@ impl<R: Read + Seek> Reader<R> {
     ///
     /// # Errors
     /// As [`Reader::open`].
-    pub fn new(source: R, path: &Path) -> Result<Self> {
+    pub fn new(mut source: R, path: &Path) -> Result<Self> {
+        let stored = source.seek(SeekFrom::End(0)).map_err(refused(path, "read"))?;
+        source.seek(SeekFrom::Start(0)).map_err(refused(path, "read"))?;
         let failed = damaged(path);
         let mut limits = Limits::default();
         limits.decoding_buffer_size = MAX_PAGE_BYTES;
@@ -109,6 +111,7 @@ impl<R: Read + Seek> Reader<R> {
         if size.contains(&0) {
             return Err(content(path, "the size of a page", format!("{first:?}"), "at least one pixel"));
         }
+        check_claim(path, size, 1, stored)?;
         Ok(Self { path: path.to_owned(), decoder, size, description, labels, resolution, page: None })
     }
 

@@ -5,18 +5,20 @@
 //! What is written is not compressed; what is read may be, by zlib or gzip. An own reader and writer: the format is two
 //! small texts and bare numbers, and what its crate would add are compressors, its own cache and threads.
 //!
-//! A folder is written beside its place and renamed, so under a final name there is all of it or nothing.
+//! A folder is written beside its place, brought to disk and renamed, so under a final name there is all of it or nothing.
+//! A chunk that is not there is all fill, and takes no memory; but an array that claims to be thousands of times larger than
+//! what is stored of it is refused.
 
 use super::mrc::{Content, Output};
 use super::npy::Type;
 use super::source::{Order, Sections};
-use super::{content, partial, read_text, refused};
+use super::{check_claim, check_writable, content, partial, read_text, refused};
 use crate::{Result, Shape};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
@@ -56,10 +58,12 @@ pub(super) struct Reader {
     kind: Type,
     /// Extents and chunks of the last three axes.
     extents: [[usize; 3]; 2],
+    /// What stands where there is no chunk.
+    fill: f32,
     pixel_angstrom: Option<f64>,
     labels: Vec<String>,
-    /// Decoded chunks of one layer of chunks, by their place in it.
-    cache: BTreeMap<[usize; 3], Vec<f32>>,
+    /// Decoded chunks of one layer of chunks, by their place; nothing for those that are not there.
+    cache: BTreeMap<[usize; 3], Option<Vec<f32>>>,
 }
 
 fn json_of(path: &Path) -> Result<Value> {
@@ -88,11 +92,13 @@ impl Reader {
         let meta: Meta = serde_json::from_value(json_of(&file)?)
             .map_err(|error| content(&file, "the text", error, "the description of an array"))?;
         let (kind, extents) = meta.check(&file)?;
+        check_claim(&file, extents[0], kind.bytes, stored(&array)?)?;
         let labels = attributes["parthood"]["labels"].as_array().map_or(&[][..], Vec::as_slice);
         Ok(Self {
             path: path.to_owned(),
             kind,
             extents,
+            fill: meta.fill(&file)?,
             pixel_angstrom: pixel_of(scales, scale),
             labels: labels.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             array,
@@ -101,33 +107,28 @@ impl Reader {
         })
     }
 
-    /// A chunk's values.
-    fn chunk(&mut self, at: [usize; 3]) -> Result<&[f32]> {
+    /// A chunk's values, if it is there.
+    fn chunk(&mut self, at: [usize; 3]) -> Result<Option<&[f32]>> {
         if !self.cache.contains_key(&at) {
             self.cache.retain(|other, _| other[0] == at[0]);
             let values = self.decode(at)?;
             self.cache.insert(at, values);
         }
-        Ok(self.cache.get(&at).map_or(&[], Vec::as_slice))
+        Ok(self.cache.get(&at).and_then(Option::as_deref))
     }
 
-    fn decode(&self, at: [usize; 3]) -> Result<Vec<f32>> {
+    fn decode(&self, at: [usize; 3]) -> Result<Option<Vec<f32>>> {
         let leading = self.meta.shape.len() - 3;
         let names: Vec<String> =
             std::iter::repeat_n(0, leading).chain(at).map(|index| index.to_string()).collect();
         let separator = self.meta.dimension_separator.as_deref().unwrap_or(".");
         let path = self.array.join(names.join(separator));
-        let count: usize = self.extents[1].iter().product();
         let file = match File::open(&path) {
             Ok(file) => file,
-            // A chunk that is not there is all fill.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let fill = self.meta.fill_value.as_f64().unwrap_or(0.0);
-                return Ok(vec![fill as f32; count]);
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(refused(&path, "open")(error)),
         };
-        let expected = count * self.kind.bytes;
+        let expected = self.extents[1].iter().product::<usize>() * self.kind.bytes;
         let source: Box<dyn Read> =
             match self.meta.compressor.as_ref().map(|compressor| compressor.id.as_str()) {
                 Some("zlib") => Box::new(flate2::read::ZlibDecoder::new(file)),
@@ -140,11 +141,35 @@ impl Reader {
             let found = if bytes.len() > expected { "more".to_owned() } else { bytes.len().to_string() };
             return Err(content(&path, "the bytes of the chunk", found, expected));
         }
-        Ok(bytes.chunks_exact(self.kind.bytes).map(|bytes| self.kind.decode(bytes)).collect())
+        Ok(Some(bytes.chunks_exact(self.kind.bytes).map(|bytes| self.kind.decode(bytes)).collect()))
     }
 }
 
+/// Bytes of the files of a folder, and of the folders in it.
+fn stored(folder: &Path) -> Result<u64> {
+    let failed = refused(folder, "read the folder");
+    let mut sum = 0_u64;
+    for entry in fs::read_dir(folder).map_err(&failed)? {
+        let entry = entry.map_err(&failed)?;
+        let what = entry.metadata().map_err(&failed)?;
+        sum = sum.saturating_add(if what.is_dir() { stored(&entry.path())? } else { what.len() });
+    }
+    Ok(sum)
+}
+
 impl Meta {
+    /// What stands where there is no chunk; nothing in particular is taken for 0.
+    fn fill(&self, file: &Path) -> Result<f32> {
+        match &self.fill_value {
+            Value::Null => Ok(0.0),
+            Value::String(text) if matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity") => Ok(f32::NAN),
+            value => value
+                .as_f64()
+                .map(|fill| fill as f32)
+                .ok_or_else(|| content(file, "fill_value", value, "a number or null")),
+        }
+    }
+
     /// What is read here, of what could be.
     fn check(&self, file: &Path) -> Result<(Type, [[usize; 3]; 2])> {
         let wrong = |field: &str, found: String, expected: &str| Err(content(file, field, found, expected));
@@ -222,8 +247,11 @@ impl Sections for Reader {
         for (line, values) in lines.zip(values.chunks_exact_mut(columns)) {
             for (chunk, values) in values.chunks_mut(wide).enumerate() {
                 let from = ((section % deep) * high + line % high) * wide;
-                let found = self.chunk([section / deep, line / high, chunk])?;
-                values.copy_from_slice(&found[from..from + values.len()]);
+                let fill = self.fill;
+                match self.chunk([section / deep, line / high, chunk])? {
+                    Some(found) => values.copy_from_slice(&found[from..from + values.len()]),
+                    None => values.fill(fill),
+                }
             }
         }
         Ok(())
@@ -252,6 +280,7 @@ pub(super) fn write_sections(
     fill: &mut dyn FnMut(usize, &mut [f32]) -> Result<()>,
 ) -> Result<()> {
     output.check()?;
+    check_writable(path)?;
     let folder = partial::Folder::beside(path)?;
     let mut scales = Scale::all(folder.path(), shape, output)?;
     let mut values = vec![0.0; shape.rows * shape.columns];
@@ -266,8 +295,20 @@ pub(super) fn write_sections(
     folder.rename(path)
 }
 
+/// Writes a file, and waits until it is on disk.
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).map_err(refused(path, "write"))
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(refused(path, "write"))
+}
+
+/// How many sections of the largest scale are in memory while so many are written: those of a layer of chunks, at all scales
+/// a third more, and what becomes a smaller one.
+pub(super) fn sections_held(planes: usize) -> usize {
+    2 * planes.min(CHUNK) + 4
 }
 
 /// What napari needs to know of the scales.

@@ -16,13 +16,16 @@
 use super::{Model, Spec};
 use crate::align::Place;
 use crate::wave::Focus;
-use crate::{Projections, Result, Shape, Volume};
+use crate::{Error, Projections, Result, Shape, Volume};
 use rayon::prelude::*;
 
 /// How often shift and defocus are solved for anew.
 const ROUNDS: usize = 3;
 /// Steps of the shift at one prediction.
 const STEPS: usize = 3;
+/// Half the rows and columns that images must have in common with the prediction at the largest shift: none at all would
+/// leave nothing to compare.
+const LEAST_PX: usize = 4;
 /// The phase in radian by which a change of focus may turn the highest frequency of an image for its derivative.
 const TURN: f64 = 0.2;
 
@@ -49,7 +52,7 @@ pub struct Refinement {
 pub struct Refined {
     /// Of each tilt.
     pub corrections: Vec<Correction>,
-    /// The root mean square of what images and prediction differ by, before and after.
+    /// The root mean square of what images and prediction differ by: as noted, and before the last round of corrections.
     pub misfit: [f64; 2],
 }
 
@@ -57,11 +60,16 @@ impl Spec {
     /// What is wrong with the alignment and the foci of this spec, if `volume` is right; `images` are prepared by it.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] if volume or images are not of the spec, and those of the model.
+    /// [`Error::Shape`] if volume or images are not of the spec, [`Error::Parameter`] if images are too small for shifts so
+    /// large, and those of the model.
     pub fn refine(&self, volume: &Volume, images: &Projections, what: Refinement) -> Result<Refined> {
         volume.check_shape("volume to compare with", self.volume)?;
         let shape = Shape { planes: self.images(), rows: self.volume.rows, columns: self.pixels };
         images.check_shape("images to compare with", shape)?;
+        if shape.rows.min(shape.columns) < what.shift_max_px.saturating_add(LEAST_PX).saturating_mul(2) {
+            let expected = "less than half of the rows and columns of the images, by at least 4";
+            return Err(Error::parameter("largest shift", what.shift_max_px, expected));
+        }
         let waves = self.model != Model::Linear;
         let measured = amplitudes(images, waves);
         let reference = self.reference();
@@ -411,6 +419,8 @@ mod tests {
         let kept = spec.refine(&volume, &moved, Refinement { shift_max_px: 0, foci: true }).unwrap();
         assert!(kept.corrections.iter().all(|found| *found == Correction::default()));
         assert!(spec.refine(&volume, &moved.rows(0..20).unwrap(), BOTH).is_err());
+        let too_far = spec.refine(&volume, &moved, Refinement { shift_max_px: 17, foci: true });
+        assert!(too_far.unwrap_err().to_string().contains("largest shift is 17"));
     }
 
     /// From nothing but the series: reconstruct, refine, and again.
