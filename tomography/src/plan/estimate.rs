@@ -143,17 +143,16 @@ impl Plan {
         BASE + gradient.max(prior + bytes(volume)).max(3 * bytes(volume)).max(spilling)
     }
 
-    /// Bytes of waves from disk, besides those of a band: so many tilts at a time with their slices, and all images as they
-    /// are read and as waves are compared with them; 0 for rays.
+    /// Bytes of waves from disk, besides those of a band: so many tilts at a time, and all images as they are read and as
+    /// waves are compared with them; 0 for rays.
     pub(crate) fn wave_bytes(&self, at_once: usize, threads: usize) -> u64 {
         let (Model::Multislice(model), [block]) = (&self.spec.model, &self.blocks[..]) else { return 0 };
         let setup = model.setup(&self.spec, block);
         let pixels: Vec<usize> = slice_pixels(&setup).collect();
-        let largest = pixels.iter().copied().max().unwrap_or(0) as u64;
         let few = Multislice { wave_of_tilts: at_once, ..model.clone() };
         let images = bytes(Shape { columns: block.window_columns, ..setup.images() });
         let copies = if setup.vacuum_rows > 0 { 4 } else { 2 };
-        waves(&few, &setup, &pixels, threads.min(at_once)) + at_once as u64 * 4 * largest + copies * images
+        waves(&few, &setup, &pixels, threads.min(at_once)) + copies * images
     }
 
     /// Stacks at the peak of a solver.
@@ -185,7 +184,7 @@ fn slice_pixels(setup: &Setup) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// The memory of waves: for tilts in progress the waves `W_s`, the slices and their gradient, and for all tilts at the
-/// same time the gradients that wait to be added.
+/// same time the slices that wait to be worked on, or the gradients that wait to be added.
 fn waves(model: &Multislice, setup: &Setup, pixels: &[usize], threads: usize) -> u64 {
     let largest = pixels.iter().copied().max().unwrap_or(0) as u64;
     let at_once = model.wave_of_tilts.min(setup.shots.len());
