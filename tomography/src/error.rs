@@ -92,6 +92,12 @@ pub enum Error {
         /// Its rank.
         rank: usize,
     },
+    /// MPI cannot be used.
+    #[error("MPI cannot be used: {why}; see the notes of its installation, or run without it")]
+    Mpi {
+        /// Why.
+        why: &'static str,
+    },
     /// All workers are gone, and tasks remain.
     #[error("no worker is left for {tasks} unfinished tasks; start workers and run again")]
     NoWorkers {

@@ -4,8 +4,11 @@
 //! reduction of floats here on purpose: a back end would add in an order of its own, and sums are ours ([`crate::sum`]).
 //! Whoever waits for a worker that is gone is told so, instead of waiting for ever.
 //!
-//! [`threads`] runs all ranks in one process. [`storm`] makes any back end unkind, for tests.
+//! [`threads`] runs all ranks in one process, `mpi` (a feature) one rank of those that MPI has started. [`storm`] makes any
+//! back end unkind, for tests.
 
+#[cfg(feature = "mpi")]
+pub mod mpi;
 pub mod storm;
 pub mod threads;
 

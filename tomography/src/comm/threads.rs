@@ -29,6 +29,14 @@ pub fn connect(size: usize) -> Vec<Thread> {
     inboxes.into_iter().enumerate().map(connect).collect()
 }
 
+/// A connection whose other ranks are not here: also its inbox, and what it sends, by rank, for whoever carries messages.
+#[cfg(feature = "mpi")]
+pub(super) fn to_elsewhere(rank: usize, size: usize) -> (Thread, Sender<Event>, Vec<Receiver<Event>>) {
+    let (outboxes, outgoing) = (0..size).map(|_| channel()).unzip();
+    let (sender, inbox) = channel();
+    (Thread { rank, inbox, outboxes, unread: VecDeque::new(), lost: vec![false; size] }, sender, outgoing)
+}
+
 /// Runs a program on `size` ranks, one thread each, and gives what each returned, in the order of ranks.
 ///
 /// # Panics

@@ -14,6 +14,7 @@ mod waves;
 
 pub use bands::{BandProgress, Bands, OnDisk};
 
+use crate::comm::Comm;
 use crate::io::checkpoint::Checkpoint;
 use crate::io::mrc::{Content, Order, Output};
 use crate::io::{self, Source, content};
@@ -37,9 +38,9 @@ pub struct Job<'a> {
     series: &'a Path,
 }
 
-/// What tells one series from another: the BLAKE3 hash of its header and of the middle line of each section. The header
-/// has the statistics of all pixels, and the lines have the order of the images, so other series are noticed without
-/// reading them whole.
+/// What tells one series from another: the BLAKE3 hash of its header and of the middle line of each section. The header of
+/// an MRC file has the statistics of all pixels, and the lines have the order of the images, so other series are noticed
+/// without reading them whole. The other formats have no statistics: of them a change beside the middle lines goes unnoticed.
 ///
 /// # Errors
 /// As [`Source::rows`].
@@ -115,6 +116,15 @@ impl<'a> Job<'a> {
     ) -> Result<Volume> {
         let mut watch = Kept { checkpoint, told };
         self.plan.reconstruct(self.block, &self.images()?, &mut Whole, &mut watch)
+    }
+
+    /// Reconstructs the whole as one of several ranks, which all have the series; the volume is at rank 0. No checkpoint is
+    /// kept: a run that breaks off begins anew, and ends in the same bits.
+    ///
+    /// # Errors
+    /// Those of reading and of [`Plan::reconstruct_among`].
+    pub fn reconstruct_among<C: Comm>(&self, comms: [C; 2]) -> Result<Option<Volume>> {
+        self.plan.reconstruct_among(comms, |rows| self.images_of(rows))
     }
 
     /// Writes the volume with its origin.

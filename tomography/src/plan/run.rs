@@ -8,9 +8,9 @@ use crate::solve::{
     Data, Objective, OrderedSubsets, Progress, Proximal, Rows, Run, Sirt, Watch, Whole, cgls,
     ordered_subsets, proximal, sirt, wbp,
 };
-use crate::wave::{Here, Pooled, Scattering, Series, Tilts, serve_tilts};
+use crate::wave::{Everywhere, Here, Pooled, Scattering, Series, Tilts, serve_tilts};
 use crate::{Error, Projections, Result, Shape, Stack, Tilt, Volume};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 
 impl Plan {
@@ -40,7 +40,7 @@ impl Plan {
             Model::Linear => self.by_rays(block, images, shape, &mut run),
             Model::Multislice(model) => {
                 let series = Series::new(model.setup(&self.spec, block), images, None)?;
-                self.by_waves(&series, Here, &mut run)
+                self.by_waves(&series, Here, Stack::zeros(series.setup().volume), &mut run)
             }
         }
     }
@@ -80,12 +80,62 @@ impl Plan {
         }
     }
 
-    fn by_waves<T: Tilts>(&self, series: &Series, tilts: T, run: &mut Run<'_>) -> Result<Volume> {
+    fn by_waves<T: Tilts>(
+        &self,
+        series: &Series,
+        tilts: T,
+        start: Volume,
+        run: &mut Run<'_>,
+    ) -> Result<Volume> {
         let tilts = Mutex::new(tilts);
         let subsets = self.spec.subsets().into_iter();
         let subsets =
             subsets.map(|shots| Scattering::new(series, shots, &tilts)).collect::<Result<Vec<_>>>()?;
-        self.by_steps(&subsets, Stack::zeros(series.setup().volume), run)
+        self.by_steps(&subsets, start, run)
+    }
+
+    /// Reconstructs the whole as one of several ranks, each of which holds some of its rows: of rays it does its own, of waves
+    /// all tilts in turns ([`Everywhere`]). Two connections with the same ranks are needed, one for rows and one for tilts.
+    /// `images(rows)` are the prepared images of some rows: its own, or of waves all. Rank 0 gets the volume, the same as
+    /// [`Plan::reconstruct`]'s in every bit, for any number of ranks; nothing is there for the others.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] unless the plan is in exact mode, [`Error::Parameter`] if there are more ranks than slabs of sixteen
+    /// rows, [`Error::Lost`] if another rank has failed, and as [`Plan::reconstruct`].
+    pub fn reconstruct_among<C: Comm>(
+        &self,
+        [rows, tilts]: [C; 2],
+        images: impl FnOnce(Range<usize>) -> Result<Projections>,
+    ) -> Result<Option<Volume>> {
+        let block = self.whole()?;
+        let (ranks, volume) = (rows.size(), self.spec.volume);
+        let ranges = partition(volume.rows, ranks);
+        if ranges.len() < ranks {
+            let value = format!("{ranks} for {} rows", volume.rows);
+            return Err(Error::parameter("number of ranks", value, "at most one for every sixteen rows"));
+        }
+        let mut part = Part::new(rows, ranges.clone())?;
+        let mut silent = |_: Progress| ControlFlow::Continue(());
+        let own = match &self.spec.model {
+            Model::Linear => self.reconstruct(0, &images(part.range())?, &mut part, &mut silent)?,
+            Model::Multislice(model) => {
+                let series = Series::new(model.setup(&self.spec, block), &images(0..volume.rows)?, None)?;
+                let start = Stack::zeros(volume.with_rows(part.range().len()));
+                let tilts = Everywhere::new(tilts, &ranges)?;
+                let iterations = self.spec.iterations;
+                let mut run = Run { iterations, rows: &mut part, watch: &mut silent };
+                self.by_waves(&series, tilts, start, &mut run)?
+            }
+        };
+        part.gather(&own)
+    }
+
+    /// The one block of a plan in exact mode.
+    fn whole(&self) -> Result<&Block> {
+        match (self.spec.mode, &self.blocks[..]) {
+            (Mode::Exact {}, [block]) => Ok(block),
+            _ => Err(Error::Plan { why: "workers share a whole, and this plan has blocks".to_owned() }),
+        }
     }
 
     /// Reconstructs the whole by workers in this process that exchange messages and nothing else: rows of a linear model,
@@ -94,9 +144,7 @@ impl Plan {
     /// # Errors
     /// [`Error::Plan`] unless the plan is in exact mode, and as [`Plan::reconstruct`].
     pub fn reconstruct_by_workers(&self, images: &Projections, workers: usize) -> Result<Volume> {
-        let (Mode::Exact {}, [block]) = (self.spec.mode, &self.blocks[..]) else {
-            return Err(Error::Plan { why: "workers share a whole, and this plan has blocks".to_owned() });
-        };
+        let block = self.whole()?;
         let silent = || |_: Progress| ControlFlow::Continue(());
         let results = match &self.spec.model {
             Model::Linear => {
@@ -118,7 +166,7 @@ impl Plan {
                     let mut watch = silent();
                     let iterations = self.spec.iterations;
                     let mut run = Run { iterations, rows: &mut Whole, watch: &mut watch };
-                    self.by_waves(&series, tilts, &mut run).map(Some)
+                    self.by_waves(&series, tilts, Stack::zeros(series.setup().volume), &mut run).map(Some)
                 })
             }
         };
