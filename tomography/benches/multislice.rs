@@ -2,7 +2,8 @@
 //! `cargo bench -p parthood-tomography --bench multislice`.
 //!
 //! The limit is what the transforms alone cost: as many bare one-dimensional transforms of the same length, on values
-//! that stay in the first-level cache, in the same run. `peers/bench.py` measures other programs on the same task.
+//! that stay in the first-level cache, in the same run; and what comes from memory and goes there: slices, kept waves and
+//! gradients, at the speed of a plain copy. `peers/bench.py` measures other programs on the same task.
 
 #![allow(missing_docs, clippy::cast_precision_loss, reason = "small numbers")]
 
@@ -16,7 +17,9 @@ const SLICES: usize = 64;
 const BUDGET_S: f64 = 3.0;
 
 fn main() {
-    println!("64 slices, one focus, one thread     ms      transforms alone, ms     share of the limit");
+    println!(
+        "64 slices, one focus, one thread     ms   transforms alone, ms   share of ours   memory alone, ms   share"
+    );
     for n in [256, 512] {
         measure(n);
     }
@@ -32,20 +35,35 @@ fn measure(n: usize) {
     let recorded = Recorded::new(&images);
     let mut gradient = vec![0.0; stack.len()];
     let mut ws = optics.workspace(false);
-    let report = |what: &str, transforms: usize, run: &mut dyn FnMut()| {
-        let (ours, bare) = (milliseconds(run), bare(n, transforms));
-        println!("{what:12} n = {n:4} {ours:22.1} {bare:20.1} {:22.2}", bare / ours);
+    let copied = copied_bytes_per_ms();
+    let report = |what: &str, transforms: usize, bytes: usize, run: &mut dyn FnMut()| {
+        let (ours, bare, moved) = (milliseconds(run), bare(n, transforms), bytes as f64 / copied);
+        println!(
+            "{what:12} n = {n:4} {ours:22.1} {bare:20.1} {:14.2} {moved:18.1} {:12.2}",
+            bare / ours,
+            moved / ours
+        );
     };
+    let pixels = SLICES * n * n;
     // Rows forth and columns forth per slice and back again, and back at the camera.
     let forward = 4 * SLICES * n;
-    report("forward", forward, &mut || {
+    report("forward", forward, 4 * pixels, &mut || {
         let misfit = exposure.misfit(black_box(&stack), &recorded, Loss::Amplitude, &mut ws);
         black_box(misfit.expect("the shapes agree"));
     });
-    report("gradient", 2 * forward, &mut || {
+    // Slices twice, their gradient, and the waves there and back.
+    report("gradient", 2 * forward, (3 * 4 + 2 * 8) * pixels, &mut || {
         let misfit = exposure.gradient(black_box(&stack), &recorded, Loss::Amplitude, &mut ws, &mut gradient);
         black_box(misfit.expect("the shapes agree"));
     });
+}
+
+/// Bytes that a copy reads and writes in a millisecond, of arrays that no cache holds.
+fn copied_bytes_per_ms() -> f64 {
+    let from = vec![1.0_f32; 64 << 20];
+    let mut to = vec![0.0_f32; from.len()];
+    let ms = milliseconds(&mut || black_box(&mut to).copy_from_slice(black_box(&from)));
+    (2 * size_of_val(&from[..])) as f64 / ms
 }
 
 /// So many bare transforms of length `n`, half of them forth and half back.
