@@ -84,4 +84,12 @@ fn neither_a_dead_worker_nor_a_dead_node_loses_a_reconstruction() {
     // Whoever comes late finds nothing to do.
     let late = done(folder, &RUN);
     assert!(late.contains("0 of them here"), "{late}");
+    // What the ledger says is done must be there, and is not done anew by a ledger.
+    let gone = folder.join("plan.blocks/block-0003.mrc");
+    fs::rename(&gone, folder.join("elsewhere.mrc")).unwrap();
+    let missing = parthood(folder, &RUN);
+    assert_eq!((missing.status, missing.out.as_str()), (4, ""), "{missing:?}");
+    assert!(missing.err.contains("block-0003.mrc: done, says the ledger, but not there"), "{missing:?}");
+    let anew = parthood(folder, &[&RUN[..], &["--anew"]].concat());
+    assert!(anew.status == 2 && anew.err.contains("--ledger"), "{anew:?}");
 }

@@ -166,8 +166,9 @@ struct RunArgs {
     #[arg(long, value_name = "N", required_unless_present = "ledger")]
     block: Option<usize>,
     /// Do whichever blocks nobody else does, until all are done. Who does what stands in a running cluster, whose file this
-    /// is; start as many of these commands as there are machines, on a folder of blocks that they share.
-    #[arg(long, value_name = "CLUSTER", conflicts_with = "block")]
+    /// is; start as many of these commands as there are machines, on a folder of blocks that they share. What is done stays
+    /// done; --block does it again.
+    #[arg(long, value_name = "CLUSTER", conflicts_with_all = ["block", "anew"])]
     ledger: Option<PathBuf>,
     /// After how many seconds of silence another worker is taken for lost, and its block done anew.
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, requires = "ledger", value_parser = words::seconds)]

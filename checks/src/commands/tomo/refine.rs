@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn refine(console: &Console, args: &RefineArgs) -> Result<Status, Error> {
     let [to_xf, to_foci] = ["xf", "foci"].map(|extension| named(&args.out, extension));
     check_writable(&to_xf)?;
+    check_writable(&to_foci)?;
     let volume = Source::open(&args.volume)?.read(args.file.order())?;
     let shape = volume.shape();
     let spec = spec_of(&args.series, &args.model, false, [shape.planes, shape.columns])?;

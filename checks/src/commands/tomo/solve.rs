@@ -11,7 +11,7 @@ use crate::files;
 use parthood_tomography::Volume;
 use parthood_tomography::io::checkpoint::Checkpoint;
 use parthood_tomography::io::mrc::Order;
-use parthood_tomography::io::{check_room, check_writable};
+use parthood_tomography::io::{check_room, check_writable, taken, writing_bytes};
 use parthood_tomography::job::{BandProgress, Bands, Job, OnDisk, fingerprint, read_blocks, write_stitched};
 use parthood_tomography::plan::{Estimate, Mode, Plan, Spec, Speed};
 use parthood_tomography::stitch::{Disagreement, disagreements, stitch as stitch_blocks};
@@ -108,8 +108,15 @@ impl Cost {
         }))
     }
 
-    /// How to get along with the memory that there is: none if all fits, bands from disk if they do.
-    fn fit(&self, plan: &Plan, machine: MachineArgs) -> Result<Option<Bands>, Error> {
+    /// How to get along with the memory that there is: none if all fits, bands from disk if they do and the file can be
+    /// written by sections.
+    fn fit(
+        &self,
+        plan: &Plan,
+        machine: MachineArgs,
+        out: &Path,
+        order: Order,
+    ) -> Result<Option<Bands>, Error> {
         let (limit, whose) = match machine.memory {
             Some(limit) => (limit, "given"),
             None => (free_memory().unwrap_or(u64::MAX), "free"),
@@ -124,6 +131,13 @@ impl Cost {
         );
         if plan.spec.mode != (Mode::Exact {}) {
             return Err(Error::Usage(format!("{needs}; plan smaller blocks, or take fewer threads")));
+        }
+        let writing = writing_bytes(out, plan.spec.volume, order);
+        if writing > limit {
+            let (out, writing) = (out.display(), bytes(writing));
+            return Err(Error::Usage(format!(
+                "{needs}; from disk, writing {out} alone would take {writing}: write an .mrc"
+            )));
         }
         let bands = plan.bands(limit, self.threads);
         bands.map(Some).map_err(|why| {
@@ -159,6 +173,25 @@ fn beside(file: &Path, more: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(OsString::from(more));
     PathBuf::from(name)
+}
+
+/// Where a run in one process keeps the checkpoint of a block.
+fn checkpoint_file(plan: &Plan, out: &Path, block: usize) -> PathBuf {
+    match plan.blocks.len() {
+        1 => beside(out, ".checkpoint"),
+        _ => beside(out, &format!(".{block}.checkpoint")),
+    }
+}
+
+/// Where a run from disk keeps what does not fit into memory.
+fn parts_folder(out: &Path) -> PathBuf {
+    beside(out, ".parts")
+}
+
+/// Bytes on disk that an interrupted run has left: this one goes on from them, or replaces them.
+fn left_there(plan: &Plan, out: &Path) -> u64 {
+    let checkpoints = (0..plan.blocks.len()).map(|block| taken(&checkpoint_file(plan, out, block)));
+    checkpoints.sum::<u64>() + taken(&parts_folder(out))
 }
 
 /// Where a run keeps its checkpoint, if it keeps one.
@@ -199,11 +232,13 @@ pub(super) fn reconstruct(console: &Console, args: &ReconstructArgs) -> Result<S
     } else {
         cost.tell(console, &plan)?;
     }
-    let bands = cost.fit(&plan, args.machine)?;
+    let order = args.file.order();
+    let bands = cost.fit(&plan, args.machine, &args.out, order)?;
     if let (Some(bands), false) = (bands, args.machine.json) {
         tell_bands(console, bands)?;
     }
-    check_room(&args.out, disk_bytes(&plan, bands, args.run))?;
+    let needed = disk_bytes(&plan, bands, args.run);
+    check_room(&args.out, needed.saturating_sub(left_there(&plan, &args.out)))?;
     if args.dry_run {
         return Ok(Status::Done);
     }
@@ -214,18 +249,17 @@ pub(super) fn reconstruct(console: &Console, args: &ReconstructArgs) -> Result<S
     let (mut volumes, mut checkpoints, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     for block in 0..plan.blocks.len() {
         let job = Job::new(&plan, block, series)?;
-        let (name, what) = match plan.blocks.len() {
-            1 => (".checkpoint".to_owned(), String::new()),
-            blocks => (format!(".{block}.checkpoint"), format!("block {block} of {blocks}, ")),
+        let what = match plan.blocks.len() {
+            1 => String::new(),
+            blocks => format!("block {block} of {blocks}, "),
         };
-        let checkpoint = checkpoint(&job, beside(&args.out, &name), args.run)?;
+        let checkpoint = checkpoint(&job, checkpoint_file(&plan, &args.out, block), args.run)?;
         let (volume, loss) = solved(&job, &plan, what, checkpoint.as_ref(), args.machine)?;
         volumes.push(volume);
         losses.extend(loss);
         checkpoints.extend(checkpoint);
     }
     let loss = (losses.len() == 1).then(|| losses[0]);
-    let order = args.file.order();
     if let [volume] = &volumes[..] {
         Job::new(&plan, 0, series)?.write(volume, &args.out, order)?;
     } else {
@@ -238,7 +272,7 @@ pub(super) fn reconstruct(console: &Console, args: &ReconstructArgs) -> Result<S
 /// Reconstructs in bands, and gives the last loss over all rows, if there is one.
 fn from_disk(plan: &Plan, bands: Bands, args: &ReconstructArgs) -> Result<Option<f64>, Error> {
     let job = Job::new(plan, 0, &args.series.series)?;
-    let disk = OnDisk::new(&job, bands, beside(&args.out, ".parts"))?;
+    let disk = OnDisk::new(&job, bands, parts_folder(&args.out))?;
     if args.run.anew {
         disk.forget()?;
     }
@@ -314,6 +348,7 @@ pub(super) fn run(console: &Console, args: &RunArgs) -> Result<Status, Error> {
     let plan = read_plan(&args.plan)?;
     if let Some(cluster) = &args.ledger {
         let done = work_off(&plan, args, cluster, |block| run_block(console, args, &plan, block))?;
+        check_blocks(&plan, args)?;
         if !args.machine.json {
             console.line(format_args!("all {} blocks are done, {done} of them here", plan.blocks.len()))?;
         }
@@ -321,6 +356,21 @@ pub(super) fn run(console: &Console, args: &RunArgs) -> Result<Status, Error> {
         run_block(console, args, &plan, block)?;
     }
     Ok(Status::Done)
+}
+
+/// Fails unless every block is where the ledger says that somebody put it.
+fn check_blocks(plan: &Plan, args: &RunArgs) -> Result<(), Error> {
+    let folder = folder_of(&args.plan, args.blocks.as_deref());
+    for block in 0..plan.blocks.len() {
+        let file = block_file(&folder, block);
+        if !Job::new(plan, block, &args.series)?.is_done(&file) {
+            return Err(Error::Environment(format!(
+                "{}: done, says the ledger, but not there; if this is the folder that all share, do it anew with --block {block}",
+                file.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Reconstructs a block unless it is there already, and gives its file.
@@ -340,12 +390,14 @@ fn run_block(console: &Console, args: &RunArgs, plan: &Plan, block: usize) -> Re
         }
         return Ok(out);
     }
-    if Cost::of(plan, args.machine)?.fit(plan, args.machine)?.is_some() {
+    if Cost::of(plan, args.machine)?.fit(plan, args.machine, &out, Order::Planes)?.is_some() {
         let text = "the whole does not fit into memory; `tomo reconstruct` does it from disk";
         return Err(Error::Usage(text.into()));
     }
-    check_room(&out, plan.disk_bytes(!args.run.no_checkpoints) / plan.blocks.len() as u64)?;
-    let checkpoint = checkpoint(&job, beside(&out, ".checkpoint"), args.run)?;
+    let kept = beside(&out, ".checkpoint");
+    let needed = plan.disk_bytes(!args.run.no_checkpoints) / plan.blocks.len() as u64;
+    check_room(&out, needed.saturating_sub(taken(&kept)))?;
+    let checkpoint = checkpoint(&job, kept, args.run)?;
     let what = format!("block {block} of {}, ", plan.blocks.len());
     let (volume, loss) = solved(&job, plan, what, checkpoint.as_ref(), args.machine)?;
     job.write(&volume, &out, Order::Planes)?;
