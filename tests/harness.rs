@@ -13,6 +13,7 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
 const ARGUMENTS: &str = "PARTHOOD_TEST_ARGUMENTS";
 
@@ -173,6 +174,11 @@ impl Drop for Server {
 pub(crate) fn hosts(cluster: &Cluster) -> Vec<Vec<usize>> {
     let by_address = (0..cluster.members.len()).into_group_map_by(|node| cluster.members[*node].address);
     by_address.into_values().sorted().collect()
+}
+
+/// Lets other processes and threads go on for so long.
+pub(crate) fn pause(millis: u64) {
+    std::thread::sleep(Duration::from_millis(millis));
 }
 
 /// Ports handed out so far: tests run side by side.

@@ -4,13 +4,12 @@
 use itertools::Itertools as _;
 use parthood_protocols::client::Client;
 use parthood_protocols::compartmentalized::{
-    Ask, Bounds, Config, Consistency, Group, Layout, Limits, Msg, Node, Part, ReadScheme, Reader, Role,
-    Timing,
+    Ask, Bounds, Config, Consistency, Group, Layout, Limits, Node, Part, ReadScheme, Reader, Role, Timing,
 };
 use parthood_protocols::faults::Correct;
 use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand};
 use proptest::prelude::*;
-use stateright::actor::{Actor as _, Command, Id, Out};
+use stateright::actor::{self, Command, Id, Out};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -133,8 +132,8 @@ fn client(config: &Arc<Config<Correct>>, number: usize, each: usize, question: Q
     })
 }
 
-/// What each node handles until nothing is under way.
-fn tally(actors: &[Actor]) -> Vec<usize> {
+/// Runs all messages to their end in the order of sending, without timers, and counts what each node handles.
+pub(crate) fn tally<A: actor::Actor>(actors: &[A]) -> Vec<usize> {
     let mut handled = vec![0; actors.len()];
     let mut queue = VecDeque::new();
     let mut states = vec![];
@@ -157,7 +156,12 @@ fn tally(actors: &[Actor]) -> Vec<usize> {
     handled
 }
 
-fn post(src: usize, out: Out<Actor>, queue: &mut VecDeque<(Id, Id, Msg<KeyValue>)>, handled: &mut [usize]) {
+fn post<A: actor::Actor>(
+    src: usize,
+    out: Out<A>,
+    queue: &mut VecDeque<(Id, Id, A::Msg)>,
+    handled: &mut [usize],
+) {
     for command in out {
         if let Command::Send(dst, msg) = command {
             handled[src] += 1;

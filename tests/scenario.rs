@@ -1,7 +1,7 @@
 //! A deployed cluster through everything that can go wrong: kill -9 of the leader and of a follower, restarts from disk,
 //! a node that is cut off for a while; and the reckoning afterwards.
 
-use crate::harness::{Server, cluster, cluster_of, hosts};
+use crate::harness::{Server, cluster, cluster_of, hosts, pause};
 use parthood::bench::{self, History, HistoryVerdict, Load, Measured};
 use parthood::deploy::{self, ClientOptions, Cluster, KvClient, ServeOptions};
 use parthood::models::linearizability::{Operation, Return};
@@ -10,10 +10,6 @@ use parthood::retrace::{self, Properties};
 use parthood::runtime::udp::Faults;
 use std::collections::BTreeSet;
 use std::time::Duration;
-
-fn pause(millis: u64) {
-    std::thread::sleep(Duration::from_millis(millis));
-}
 
 /// Three hosts with a node of every role: the first and the second are killed and restarted, the third is cut off.
 fn three_processes_survive_kills_and_a_partition_and_lose_nothing(protocol: &str) {

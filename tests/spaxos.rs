@@ -1,5 +1,6 @@
 //! S-Paxos in parts, beyond the exhaustive rows: storms over all roles at once, and the message law.
 
+use crate::message_law::tally;
 use itertools::Itertools as _;
 use parthood::simulate::{self, ClientHistory, Storm};
 use parthood_models::linearizability::{self, Linearizability, StepLimit};
@@ -12,9 +13,7 @@ use parthood_protocols::spaxos::{Config, InParts, Layout, Msg, Mutant, Node, Rol
 use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine};
 use parthood_runtime::sim::{Budget, Schedule, Settings, Sim, Span, Stop};
 use parthood_runtime::{Observer, Step, Wants};
-use stateright::actor::{Actor as _, Command, Id, Out};
-use std::borrow::Cow;
-use std::collections::VecDeque;
+use stateright::actor::Id;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -227,39 +226,6 @@ fn the_storm_notices_ids_that_do_not_expire() {
     assert!((0..20).any(|seed| storm(seed, &shape, Some(Mutant::IgnoreExpiry)).is_err()));
 }
 
-/// Runs all messages to their end in the order of sending, without timers, and counts what each node handles.
-fn tally(actors: &[Actor]) -> Vec<u64> {
-    let mut handled = vec![0_u64; actors.len()];
-    let mut queue = VecDeque::new();
-    let mut states = vec![];
-    for (id, actor) in actors.iter().enumerate() {
-        let mut out = Out::new();
-        states.push(actor.on_start(Id::from(id), &None, &mut out));
-        post(id, out, &mut queue, &mut handled);
-    }
-    while let Some((src, dst, msg)) = queue.pop_front() {
-        let at = usize::from(dst);
-        handled[at] += 1;
-        let mut out = Out::new();
-        let mut state = Cow::Borrowed(&states[at]);
-        actors[at].on_msg(dst, &mut state, src, msg, &mut out);
-        if let Cow::Owned(state) = state {
-            states[at] = state;
-        }
-        post(at, out, &mut queue, &mut handled);
-    }
-    handled
-}
-
-fn post(src: usize, out: Out<Actor>, queue: &mut VecDeque<(Id, Id, Msg<KeyValue>)>, handled: &mut [u64]) {
-    for command in out {
-        if let Command::Send(dst, msg) = command {
-            handled[src] += 1;
-            queue.push_back((Id::from(src), dst, msg));
-        }
-    }
-}
-
 /// The message law of a loss-free run with thrifty acceptors (the draft's, per command): the leader 2, the proxy leaders
 /// together `1 + 2q + 1`, the disseminators together `1 + s + s + 1`, a stabilizer 2 for each batch of its group, replicas
 /// `1 + 1/n`. Ours, since disseminators are told when they may forget: stabilizers `1 + n + 1` for a batch that they pass
@@ -286,11 +252,11 @@ fn commands_cost_what_the_message_law_says() {
         let clients_of = (0..clients).map(|number| client(&config, number, true, script(number)));
         let actors: Vec<Actor> = nodes(&config).into_iter().chain(clients_of).collect();
         let handled = tally(&actors);
-        let total = |role: Role| -> u64 {
+        let total = |role: Role| -> usize {
             let ids = (0..config.layout.nodes()).filter(|id| config.layout.role(Id::from(*id)).0 == role);
             ids.map(|id| handled[id]).sum()
         };
-        let (commands, s, n, q) = ((clients * each) as u64, stabilizers as u64, replicas as u64, 2);
+        let (commands, s, n, q) = (clients * each, stabilizers, replicas, 2);
         assert_eq!((handled[0], handled[1]), (2 * commands, 0), "the leaders");
         assert_eq!(total(Role::ProxyLeader), commands * (1 + 2 * q + 1));
         assert_eq!(total(Role::Acceptor), commands * 2 * q);

@@ -1,7 +1,7 @@
 //! Sequential and eventual reads over UDP, with links that lose and repeat datagrams and a replica that hears only clients for
 //! a while: each kind by its own criterion; and by a stronger one, which it must fail.
 
-use crate::harness::{cluster_of, hosts};
+use crate::harness::{cluster_of, hosts, pause};
 use parthood::bench::{self, History, HistoryVerdict, Load, LogHistory, Measured};
 use parthood::deploy::{self, Cluster, Reads, ServeOptions, Serving};
 use parthood::models::linearizability::{Operation, Return};
@@ -9,10 +9,6 @@ use parthood::runtime::udp::Faults;
 use stateright::actor::Id;
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-fn pause(millis: u64) {
-    std::thread::sleep(Duration::from_millis(millis));
-}
 
 /// Three hosts with a node of every role; the last can be cut off from the others, and still answer clients.
 struct Three {

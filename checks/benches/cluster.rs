@@ -1,6 +1,8 @@
 //! Commands per second of a cluster on loopback, as ratios to a plain UDP echo measured in the same run.
 //! `cargo bench -p parthood`. Three event loops, the client and its lanes share the cores of this machine.
 
+mod ports;
+
 use parthood::bench::{self, Load};
 use parthood::deploy::{Cluster, ServeOptions, serve};
 use parthood::runtime::wire::Key;
@@ -47,7 +49,7 @@ impl Figures {
 fn commands(protocol: &str, outstanding: u32, no_sync: bool) -> Result<Figures, Box<dyn Error>> {
     let folder = tempfile::tempdir_in(".")?;
     let file = folder.path().join("cluster.toml");
-    std::fs::write(&file, Cluster::example(protocol, 3, free_ports()?)?)?;
+    std::fs::write(&file, Cluster::example(protocol, 3, ports::free(3)?.start)?)?;
     Key::generate()?.save(&folder.path().join("cluster.key"))?;
     let cluster = Cluster::load(&file)?;
     let options = ServeOptions { no_sync, ..ServeOptions::default() };
@@ -57,13 +59,6 @@ fn commands(protocol: &str, outstanding: u32, no_sync: bool) -> Result<Figures, 
     serving.stop()?;
     let ms = |share| measured.latencies.percentile(share).as_secs_f64() * 1e3;
     Ok(Figures { rate: measured.per_second(), p50_ms: ms(0.5), p99_ms: ms(0.99) })
-}
-
-/// The first of three ports that are free now.
-fn free_ports() -> Result<u16, Box<dyn Error>> {
-    let free = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let found = (20_000..60_000).step_by(7).find(|port| (0..3).all(|offset| free(port + offset)));
-    found.ok_or_else(|| "no three ports in a row are free".into())
 }
 
 /// Round trips per second of a plain loop over the standard library's socket, with datagrams of 64 bytes.

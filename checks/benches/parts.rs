@@ -5,13 +5,14 @@
 //! A few cores cannot show what scales across machines: everything that one role saves, the others spend here. What they can
 //! show is how much work is left to the role that binds, which is what taking the protocol apart is for.
 
+mod ports;
+
 use parthood::bench::{self, Load, Measured};
 use parthood::deploy::{Cluster, ServeOptions, serve};
 use parthood::runtime::wire::Key;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -102,7 +103,7 @@ impl System {
     fn describe(&self) -> Outcome<(tempfile::TempDir, PathBuf)> {
         let folder = tempfile::tempdir_in(".")?;
         let file = folder.path().join("cluster.toml");
-        let ports = free_ports(self.roles.len())?;
+        let ports = ports::free(self.roles.len())?;
         let mut nodes = String::from(self.more);
         for ((place, (role, count)), port) in self.roles.iter().enumerate().zip(ports) {
             for number in 0..*count {
@@ -205,12 +206,4 @@ fn serve_address(what: &str) -> Outcome<()> {
     println!("ready");
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(serving.stop()?)
-}
-
-/// Ports in a row that are free now, in ascending order.
-fn free_ports(count: usize) -> Outcome<std::ops::Range<u16>> {
-    let count = u16::try_from(count)?;
-    let free = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let found = (20_000..60_000).step_by(17).find(|port| (0..count).all(|offset| free(port + offset)));
-    Ok(found.map(|port| port..port + count).ok_or("no ports in a row are free")?)
 }

@@ -5,11 +5,23 @@
 
 use crate::linearizability::{self, Linearizability, Operation, Return, SequentialSpec, StepLimit};
 use parthood_protocols::client::ClientMsg;
-use parthood_protocols::command::{CommandId, Operation as Asked};
+use parthood_protocols::command::{Command, CommandId, Operation as Asked};
 use parthood_protocols::sessions::Answer;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
+
+/// Does a client's script have this, or is it the opening of its session? There is no script where there is no such client.
+pub(crate) fn was_asked<C: PartialEq>(script: Option<&[C]>, command: &Command<C>) -> bool {
+    let Some(script) = script else { return false };
+    match &command.op {
+        Asked::Open { .. } => command.id.seq == 0,
+        Asked::Apply(op) => usize::try_from(command.id.seq)
+            .ok()
+            .and_then(|seq| script.get(seq.checked_sub(1)?))
+            .is_some_and(|asked| asked == op),
+    }
+}
 
 /// The history of all clients.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

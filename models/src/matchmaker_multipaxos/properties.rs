@@ -2,9 +2,10 @@
 
 use super::ghost::moment;
 use super::{Ghost, MatchmakerMultipaxos};
+use crate::history::was_asked;
 use crate::replicas;
 use crate::{Property, View};
-use parthood_protocols::command::{Operation, Value, ValueOf};
+use parthood_protocols::command::{Value, ValueOf};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Slot;
 use parthood_protocols::log::ReplicaState;
@@ -175,14 +176,8 @@ fn collection_is_justified<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> 
 fn validity<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> bool {
     view.ghost.votes.chosen(view.ghost.writes()).all(|(_, _, value)| {
         value.commands().iter().all(|command| {
-            let script = view.protocol.client(command.id.client).map(|client| &client.script);
-            match &command.op {
-                Operation::Open { .. } => script.is_some() && command.id.seq == 0,
-                Operation::Apply(op) => usize::try_from(command.id.seq)
-                    .ok()
-                    .and_then(|seq| script?.get(seq.checked_sub(1)?))
-                    .is_some_and(|asked| asked == op),
-            }
+            let client = view.protocol.client(command.id.client);
+            was_asked(client.map(|client| client.script.as_slice()), command)
         })
     })
 }

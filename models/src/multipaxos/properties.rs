@@ -1,9 +1,10 @@
 //! The properties (compartmentalization notes, section 13), and states in words.
 
 use super::{Ghost, Multipaxos};
+use crate::history::was_asked;
 use crate::replicas;
 use crate::{Property, View};
-use parthood_protocols::command::{Operation, Value, ValueOf};
+use parthood_protocols::command::{Value, ValueOf};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::{Round, Slot};
 use parthood_protocols::log::ReplicaState;
@@ -115,14 +116,8 @@ fn learned_implies_chosen<M: StateMachine, F: Faults<Mutant>>(view: &View<'_, Mu
 fn validity<F: Faults<Mutant>>(view: &View<'_, Multipaxos<AppendLog, F>>) -> bool {
     view.ghost.chosen(view.protocol).all(|(_, _, value)| {
         value.commands().iter().all(|command| {
-            let script = view.protocol.client(command.id.client).map(|client| &client.script);
-            match &command.op {
-                Operation::Open { .. } => script.is_some() && command.id.seq == 0,
-                Operation::Apply(op) => usize::try_from(command.id.seq)
-                    .ok()
-                    .and_then(|seq| script?.get(seq.checked_sub(1)?))
-                    .is_some_and(|asked| asked == op),
-            }
+            let client = view.protocol.client(command.id.client);
+            was_asked(client.map(|client| client.script.as_slice()), command)
         })
     })
 }

@@ -1,8 +1,9 @@
 //! The properties, and states in words.
 
 use super::{Ghost, VanillaMencius};
+use crate::history::was_asked;
 use crate::{Property, View, replicas};
-use parthood_protocols::command::{Operation, Value};
+use parthood_protocols::command::Value;
 use parthood_protocols::ids::{Round, Slot};
 use parthood_protocols::log::ReplicaState;
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
@@ -89,14 +90,8 @@ fn only_owners_propose_commands(view: &Seen<'_>) -> bool {
 fn validity(view: &Seen<'_>) -> bool {
     view.ghost.votes.chosen(majorities(view)).all(|(_, _, value)| {
         value.commands().iter().all(|command| {
-            let script = view.protocol.client(command.id.client).map(|client| &client.script);
-            match &command.op {
-                Operation::Open { .. } => script.is_some() && command.id.seq == 0,
-                Operation::Apply(op) => usize::try_from(command.id.seq)
-                    .ok()
-                    .and_then(|seq| script?.get(seq.checked_sub(1)?))
-                    .is_some_and(|asked| asked == op),
-            }
+            let client = view.protocol.client(command.id.client);
+            was_asked(client.map(|client| client.script.as_slice()), command)
         })
     })
 }

@@ -4,6 +4,7 @@ use super::ids::BatchId;
 use super::mutant::{InParts, Mutant};
 use crate::compartmentalized::{self as parts, Group};
 use crate::faults::{Correct, Faults};
+use crate::ids::remainder;
 use parthood_quorums::NodeSet;
 use serde::{Deserialize, Serialize};
 use stateright::actor::Id;
@@ -154,7 +155,7 @@ impl<F: Faults<Mutant>> Config<F> {
 
     /// The stabilizers that store an id's batch.
     pub fn store(&self, id: BatchId) -> &Group {
-        &self.stores[turn(id.number + id.disseminator as u64, self.stores.len())]
+        &self.stores[turn(id.number.wrapping_add(id.disseminator as u64), self.stores.len())]
     }
 
     /// Those that are asked first to store an id's batch.
@@ -183,5 +184,5 @@ impl<F: Faults<Mutant>> Config<F> {
 
 /// The index whose turn it is the `number`-th time.
 pub(super) fn turn(number: u64, count: usize) -> usize {
-    usize::try_from(number % count.max(1) as u64).expect("a remainder is smaller than its divisor")
+    remainder(number, count.max(1))
 }

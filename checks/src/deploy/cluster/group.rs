@@ -7,6 +7,7 @@ use parthood_protocols::schedule::Schedule;
 use parthood_quorums::{
     Cluster as Nodes, Majority, Node, NodeSet, QuorumSystem, ReadWriteQuorumSystem, constructions,
 };
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A quorum system over the nodes that vote, numbered from 0.
@@ -50,9 +51,7 @@ pub(super) fn groups(
     let voters: Vec<String> = voters.map(|member| member.name.clone()).collect();
     let first = tables.first().map(Fields::place);
     if tables.is_empty() {
-        let majorities = (0..leader_groups).map(|group| majority(voters.len(), group, leader_groups));
-        let mut noted = |error: parthood_quorums::Error| problems.note(&top.place(), error.to_string());
-        return majorities.filter_map(|group| group.map_err(&mut noted).ok()).collect();
+        return majorities(voters.len(), leader_groups, &top.place(), problems);
     }
     let tables_given = tables.len();
     let groups = systems(tables, voters, roles.is_none_or(|roles| roles.thrifty), problems);
@@ -81,7 +80,7 @@ pub(super) fn stores(
     let members = members.iter().filter(|member| member.role == keepers);
     let names: Vec<String> = members.map(|member| member.name.clone()).collect();
     if tables.is_empty() {
-        return majority(names.len(), 0, 1).into_iter().collect();
+        return majorities(names.len(), 1, &top.place(), problems);
     }
     systems(tables, names, true, problems)
 }
@@ -120,6 +119,17 @@ fn systems(
         }
     }
     groups
+}
+
+/// Majorities of so many nodes, dealt to the leader groups.
+fn majorities(
+    nodes: usize,
+    leader_groups: usize,
+    place: &Range<usize>,
+    problems: &mut Problems<'_>,
+) -> Vec<Group> {
+    let groups = (0..leader_groups).map(|group| majority(nodes, group, leader_groups));
+    groups.filter_map(|group| group.map_err(|error| problems.note(place, error.to_string())).ok()).collect()
 }
 
 /// Majorities of the nodes that vote, as far as they are dealt to this leader group.
