@@ -163,6 +163,7 @@ fn row(
 fn setup(fields: &mut Fields<'_>, problems: &mut Problems<'_>) -> Setup {
     let network = fields.required::<Network>("network", problems);
     let lossy = fields.optional::<bool>("lossy", problems);
+    let down = fields.optional::<Vec<String>>("down", problems);
     let restarts = fields.optional::<u8>("restarts", problems);
     let torn = fields.optional::<Torn>("torn", problems);
     let timers = fields.optional::<Vec<u8>>("timers", problems);
@@ -170,6 +171,7 @@ fn setup(fields: &mut Fields<'_>, problems: &mut Problems<'_>) -> Setup {
     Setup {
         network: network.map(|network| network.value).unwrap_or_default(),
         lossy: lossy.is_some_and(|lossy| lossy.value),
+        down: down.map(|down| down.value).unwrap_or_default(),
         restarts: restarts.map_or(0, |restarts| restarts.value),
         torn: torn.map(|torn| torn.value).unwrap_or_default(),
         timers: timers.map(|timers| timers.value).unwrap_or_default(),
@@ -180,7 +182,7 @@ fn setup(fields: &mut Fields<'_>, problems: &mut Problems<'_>) -> Setup {
 impl Row {
     /// What the world may do, in words.
     pub fn world(&self) -> String {
-        let Setup { network, lossy, restarts, torn, timers, reductions } = &self.setup;
+        let Setup { network, lossy, down, restarts, torn, timers, reductions } = &self.setup;
         let mut words = vec![match network {
             Network::Unordered => "unordered network".to_owned(),
             Network::Duplicating => "unordered duplicating network".to_owned(),
@@ -188,6 +190,9 @@ impl Row {
         }];
         if *lossy {
             words.push("loss".into());
+        }
+        if !down.is_empty() {
+            words.push(format!("{} down", down.join(" and ")));
         }
         match restarts {
             0 => words.push("no crash".into()),

@@ -9,8 +9,9 @@ use crate::protocol::{Budget, Kind, Property, Protocol, View};
 use crate::state::State;
 use crate::symmetry::Classes;
 use crate::transition::Transition;
-use crate::{Error, Path, Trace};
+use crate::{Error, Path, Trace, index};
 use serde::{Deserialize, Serialize};
+use stateright::actor::Id;
 
 /// What the world may do to the actors, and which reductions are on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub struct Setup {
     /// May the network also lose messages for good? Needless for properties of states, because a message may always
     /// be late for ever.
     pub lossy: bool,
+    /// The names of the actors that are down from the beginning, for good: they do nothing, and what is sent to them is lost.
+    pub down: Vec<String>,
     /// How many restarts there may be, of all actors together.
     pub restarts: u8,
     /// May a restart also tear a step that saves?
@@ -111,6 +114,8 @@ pub struct System<P: Protocol> {
     pub(crate) protocol: P,
     pub(crate) actors: Vec<P::Actor>,
     pub(crate) setup: Setup,
+    /// Which actors are down.
+    down: Vec<bool>,
     pub(crate) classes: Classes,
     pub(crate) properties: Vec<Property<P>>,
     pub(crate) draw: Option<fn(&Trace) -> String>,
@@ -133,6 +138,8 @@ impl<P: Protocol> System<P> {
     pub fn new(protocol: P, setup: Setup) -> Self {
         let actors = protocol.actors();
         assert!(actors.len() <= Self::ACTORS_MAX, "{} actors are too many to check", actors.len());
+        let names: Vec<String> = (0..actors.len()).map(|at| protocol.name(at.into())).collect();
+        let down = names.iter().map(|name| setup.down.contains(name)).collect();
         let classes = if setup.reductions.symmetry {
             Classes::new(actors.len(), &protocol.classes())
         } else {
@@ -143,7 +150,7 @@ impl<P: Protocol> System<P> {
             properties.push(Property::always(COLLECTED, |_| true));
         }
         assert!(properties.len() <= Self::PROPERTIES_MAX, "{} properties are too many", properties.len());
-        Self { protocol, actors, setup, classes, properties, draw: None }
+        Self { protocol, actors, setup, down, classes, properties, draw: None }
     }
 
     /// Draws paths with this function where an engine asks for a picture.
@@ -161,6 +168,11 @@ impl<P: Protocol> System<P> {
     /// What the world may do.
     pub fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    /// Is this actor down, from the beginning and for good?
+    pub(crate) fn is_down(&self, id: Id) -> bool {
+        self.down[index(id)]
     }
 
     /// What is to be true: the protocol's properties and, with [`Reductions::collect`], that collection is sound.
@@ -205,7 +217,8 @@ impl<P: Protocol> System<P> {
             moves.extend(self.setup.network.deliverable(&state.flight).map(|at| Move::Drop(small(at))));
         }
         if state.restarts < self.setup.restarts {
-            let restartable = (0..self.actors.len()).filter(|&at| self.protocol.may_restart(at.into()));
+            let restartable = (0..self.actors.len())
+                .filter(|&at| self.protocol.may_restart(at.into()) && !self.is_down(at.into()));
             moves.extend(restartable.map(|at| Move::Restart(small(at))));
             if self.setup.torn != Torn::Off {
                 self.inputs(state, |input| moves.push(Move::Tear(input)));

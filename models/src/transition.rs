@@ -32,7 +32,7 @@ impl<P: Protocol> System<P> {
         let actors = self.actors.iter().enumerate().map(|(at, actor)| {
             let mut out = Out::new();
             let state = actor.on_start(at.into(), &None, &mut out);
-            outs.push(out);
+            outs.push(if self.is_down(at.into()) { Out::new() } else { out });
             Hashed::new(state)
         });
         let empty = State {
@@ -283,9 +283,9 @@ impl<'a, 's, P: Protocol> Transition<'a, 's, P> {
         }
     }
 
-    /// A message to nobody is lost.
+    /// A message to nobody, or to one that is down, is lost.
     fn send(&mut self, next: &mut State<P>, src: Id, dst: Id, msg: crate::MsgOf<P>) {
-        if index(dst) >= self.system.actors.len() {
+        if index(dst) >= self.system.actors.len() || self.system.is_down(dst) {
             return;
         }
         if !(self.system.setup.reductions.eager && self.system.protocol.eager(src, dst, &msg)) {

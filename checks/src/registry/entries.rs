@@ -115,5 +115,10 @@ where
     let params = row.params.clone().try_into().map_err(|error| error.to_string())?;
     let mutant = row.mutant.clone().map(|mutant| toml::Value::String(mutant).try_into());
     let mutant = mutant.transpose().map_err(|error: toml::de::Error| format!("mutant: {error}"))?;
-    Ok(Box::new(System::new(new(&params, mutant)?, row.setup.clone())))
+    let protocol = new(&params, mutant)?;
+    let names: Vec<String> = (0..protocol.actors().len()).map(|at| protocol.name(at.into())).collect();
+    if let Some(wrong) = row.setup.down.iter().find(|down| !names.contains(down)) {
+        return Err(format!("`{wrong}` cannot be down: there are {}", names.join(", ")));
+    }
+    Ok(Box::new(System::new(protocol, row.setup.clone())))
 }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 const UNORDERED: Setup = Setup {
     network: Network::Unordered,
     lossy: false,
+    down: Vec::new(),
     restarts: 0,
     torn: parthood_models::Torn::Off,
     timers: Vec::new(),
@@ -35,6 +36,17 @@ fn what_must_hold_at_the_end_is_asked_where_nothing_more_happens() {
         panic!()
     };
     assert_eq!(path.actions().len(), 2, "4 is lost, and 3 lost or taken in");
+}
+
+#[test]
+fn who_is_down_does_nothing_and_hears_nothing() {
+    let sends = || Climber { sends: vec![3] };
+    for name in ["actor 0", "actor 1"] {
+        let down = vec![name.to_owned()];
+        let report = run(&System::new(sends(), Setup { down, restarts: 1, ..UNORDERED }));
+        assert_eq!(report.unique, 1, "{name} is down, so nothing ever happens");
+    }
+    assert!(run(&System::new(sends(), UNORDERED)).unique > 1);
 }
 
 #[test]
