@@ -41,7 +41,8 @@ fn batches_move_the_bottleneck_to_the_replies() {
     let steps: Vec<_> =
         figure.points.iter().map(|point| (point.measured.binding, point.measured.per_second)).collect();
     assert!(steps[1..5].iter().all(|(binding, _)| *binding == "unbatcher"), "{steps:?}");
-    assert!(steps[5..].iter().all(|(binding, _)| *binding == "batcher"), "{steps:?}");
+    assert!(steps[5..7].iter().all(|(binding, _)| *binding == "batcher"), "{steps:?}");
+    assert_eq!(steps[7].0, "unbatcher");
     // Four times, says the paper, for three unbatchers.
     let gain = steps[4].1 / steps[0].1;
     assert!((gain / 4.0 - 1.0).abs() < 0.1, "{gain}");
@@ -74,6 +75,25 @@ fn reads_scale_with_replicas_and_weaker_ones_more() {
     let all = series(&linearizable, "100 % reads");
     let linear = all[4].measured.per_second / all[0].measured.per_second;
     assert!((linear - 3.0).abs() < 0.1, "three times the replicas, {linear} times the reads");
+}
+
+#[test]
+fn reads_of_many_keys_scale_with_replicas_and_writes_do_not() {
+    let figure = figures::reads_of_many_keys(Costs::default()).unwrap();
+    assert_eq!(off(&figure), None);
+    let gain = |name| {
+        let points = series(&figure, name);
+        points[4].measured.per_second / points[0].measured.per_second
+    };
+    let (all, none) = (gain("100 % reads"), gain("0 % reads"));
+    assert!((all - 3.0).abs() < 0.1, "three times the replicas, {all} times the reads");
+    assert!((none - 1.0).abs() < 0.1, "{none}");
+
+    let free = Costs { replica_key_compared: 0.0, ..Costs::default() };
+    assert!(
+        off(&figures::reads_of_many_keys(free).unwrap()).is_some(),
+        "keys that are compared for nothing go unnoticed"
+    );
 }
 
 #[test]
@@ -156,4 +176,22 @@ fn mencius_gains_as_much_as_the_draft_says() {
     assert_eq!((before.measured.binding, after.measured.binding), ("server", "replica"));
     let gain = after.measured.per_second / before.measured.per_second;
     assert!((gain / 8.3 - 1.0).abs() < 0.1, "{gain}");
+}
+
+/// Eight times without batches and 4.5 times with them, says the draft.
+#[test]
+fn the_drafts_deployments_do_what_the_draft_says() {
+    let figure = figures::draft(Costs::default()).unwrap();
+    assert_eq!(off(&figure), None);
+    let steps: Vec<_> =
+        figure.points.iter().map(|point| (point.measured.binding, point.measured.per_second)).collect();
+    assert!(steps[..3].iter().all(|(binding, _)| *binding == "proxy leader"), "{steps:?}");
+    assert!(steps[4..7].iter().all(|(binding, _)| *binding == "acceptor"), "{steps:?}");
+    assert_eq!(steps[8].0, "leader", "{steps:?}");
+    assert!(steps[9..].iter().all(|(binding, _)| *binding == "replica"), "{steps:?}");
+    let before = figures::ablation(Costs::default()).unwrap().points[0].measured.per_second;
+    let batched = figures::batched(Costs::default()).unwrap().points[0].measured.per_second;
+    for (gain, says) in [(steps[8].1 / before, 8.0), (steps[9].1 / batched, 4.5)] {
+        assert!((gain / says - 1.0_f64).abs() < 0.1, "{gain}, not {says}");
+    }
 }

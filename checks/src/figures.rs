@@ -7,6 +7,8 @@
 
 mod compartmentalized;
 mod cost;
+mod draft;
+mod many_keys;
 mod measure;
 mod mencius;
 mod plan;
@@ -14,8 +16,9 @@ mod server;
 mod spaxos;
 mod systems;
 
-pub use compartmentalized::{ablation, batched, latency, reads, skew, values};
+pub use compartmentalized::{ablation, batched, latency, reads, reads_of_many_keys, skew, values};
 pub use cost::Costs;
+pub use draft::draft;
 pub use measure::Measured;
 pub use mencius::mencius;
 pub use plan::{Target, plan};

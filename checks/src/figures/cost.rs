@@ -1,9 +1,10 @@
 //! What messages and commands cost: one table for all figures.
 
+use super::many_keys::Asked;
 use crate::draw::float;
 use parthood_protocols::client::ClientMsg;
 use parthood_protocols::command;
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand};
+use parthood_protocols::state_machine::KeyValue;
 use parthood_protocols::{compartmentalized as parts, craq, multipaxos, unreplicated};
 use parthood_runtime::sim::Work;
 use parthood_runtime::{Cause, Step};
@@ -42,6 +43,13 @@ pub struct Costs {
     pub replica_compare: f64,
     /// It may not, and is held back until its slot is executed.
     pub replica_defer: f64,
+    /// A replica writes a further key of a request that concerns many. This and the next two are fitted to the very figure
+    /// that is made with them.
+    pub replica_key_written: f64,
+    /// It reads a further key.
+    pub replica_key_read: f64,
+    /// It sees whether a further key of a read that names a slot may be shown.
+    pub replica_key_compared: f64,
     /// A coupled server sends or receives anything. Calibrated: with it the coupled protocol has the paper's throughput.
     pub coupled_message: f64,
     /// The same of a client's message, if commands are batched. Calibrated.
@@ -71,6 +79,9 @@ impl Default for Costs {
             replica_read: 5.9,
             replica_compare: 1.2,
             replica_defer: 3.1,
+            replica_key_written: 0.2,
+            replica_key_read: 0.15,
+            replica_key_compared: 0.18,
             coupled_message: 5.7,
             coupled_batched: 1.65,
             unreplicated_command: 3.8,
@@ -96,11 +107,16 @@ pub(super) fn handled<A: Actor>(step: &Step<'_, A>) -> f64 {
 }
 
 /// The bytes of the value that a command brings.
-fn bytes(command: &command::Command<KeyValueCommand>) -> f64 {
+fn bytes<M: Asked>(command: &command::CommandOf<M>) -> f64 {
     match &command.op {
-        command::Operation::Apply(KeyValueCommand::Put(_, value)) => float(value.as_slice().len()),
-        _ => 0.0,
+        command::Operation::Apply(op) => float(M::bytes(op)),
+        command::Operation::Open { .. } => 0.0,
     }
+}
+
+/// The keys of a command but one.
+fn further_keys<M: Asked>(command: &M::Command) -> f64 {
+    f64::from(M::keys(command).saturating_sub(1))
 }
 
 impl Costs {
@@ -108,14 +124,14 @@ impl Costs {
     pub(super) fn unreplicated(self) -> Work<unreplicated::Node<KeyValue>> {
         Box::new(move |step| match step.cause {
             Cause::Deliver { msg: ClientMsg::Request(command), .. } => {
-                micros(self.unreplicated_command + self.byte * bytes(command))
+                micros(self.unreplicated_command + self.byte * bytes::<KeyValue>(command))
             }
             _ => Duration::ZERO,
         })
     }
 
     /// What steps of the protocol in parts cost. Clients work for free.
-    pub(super) fn in_parts(self) -> Work<parts::Node<KeyValue>> {
+    pub(super) fn in_parts<M: Asked>(self) -> Work<parts::Node<M>> {
         Box::new(move |step| {
             micros(match step.after {
                 parts::State::Leader(_) => self.leader_message * handled(step),
@@ -130,13 +146,13 @@ impl Costs {
                 parts::State::Acceptor(_) => self.acceptor_message * handled(step),
                 parts::State::Batcher(_) => self.batcher_message * handled(step),
                 parts::State::Unbatcher => self.unbatcher_batch + self.unbatcher_reply * sent(step),
-                parts::State::Replica(replica) => self.replica(step, replica),
+                parts::State::Replica(replica) => self.replica::<M>(step, replica),
                 _ => 0.0,
             })
         })
     }
 
-    fn replica(self, step: &Step<'_, parts::Node<KeyValue>>, after: &parts::ReplicaNode<KeyValue>) -> f64 {
+    fn replica<M: Asked>(self, step: &Step<'_, parts::Node<M>>, after: &parts::ReplicaNode<M>) -> f64 {
         let Cause::Deliver { msg, .. } = step.cause else { return 0.0 };
         let reply = |command: &&Command<_, _, _, _>| {
             matches!(command, Command::Send(_, parts::Msg::Reply(_) | parts::Msg::Replies(_)))
@@ -147,19 +163,29 @@ impl Costs {
                 parts::Msg::Chosen { values, .. } => {
                     let commands = values.iter().flat_map(command::Value::commands);
                     self.replica_slot * float(values.len())
-                        + commands.map(|command| self.execute(command)).sum::<f64>()
+                        + commands.map(|command| self.execute::<M>(command)).sum::<f64>()
                 }
                 parts::Msg::Read { reads, below } => {
-                    let compare = if below.0 > 0 { self.replica_compare } else { 0.0 };
+                    let (compare, compare_key) = if below.0 > 0 {
+                        (self.replica_compare, self.replica_key_compared)
+                    } else {
+                        (0.0, 0.0)
+                    };
                     let defer = if *below > after.replica.executed { self.replica_defer } else { 0.0 };
+                    let keys: f64 = reads.iter().map(|read| further_keys::<M>(&read.command)).sum();
                     (self.replica_read + compare + defer) * float(reads.len())
+                        + (self.replica_key_read + compare_key) * keys
                 }
                 _ => 0.0,
             }
     }
 
-    fn execute(self, command: &command::Command<KeyValueCommand>) -> f64 {
-        self.replica_command + self.byte * bytes(command)
+    fn execute<M: Asked>(self, command: &command::CommandOf<M>) -> f64 {
+        let keys = match &command.op {
+            command::Operation::Apply(op) => further_keys::<M>(op),
+            command::Operation::Open { .. } => 0.0,
+        };
+        self.replica_command + self.replica_key_written * keys + self.byte * bytes::<M>(command)
     }
 
     /// What steps of the coupled protocol cost, with commands in batches or without.
@@ -175,7 +201,7 @@ impl Costs {
             let replies = float(step.out.iter().filter(reply).count());
             let (requests, received) = match step.cause {
                 Cause::Deliver { msg: multipaxos::Msg::Client(ClientMsg::Request(command)), .. } => {
-                    (1.0, self.byte * bytes(command))
+                    (1.0, self.byte * bytes::<KeyValue>(command))
                 }
                 _ => (0.0, 0.0),
             };

@@ -122,6 +122,7 @@ impl Parts {
             consistency: target.consistency.unwrap_or(Consistency::Linearizable),
             skew: 0.0,
             value_bytes: target.value_bytes,
+            many_keys: false,
         };
         System::Parts(*self).run(&workload, costs)
     }

@@ -1,6 +1,7 @@
 //! What is deployed, and what its clients ask for.
 
 use super::cost::Costs;
+use super::many_keys::{Asked, KEYS, MANY, ManyKeys};
 use super::measure::{Deployment, Measured, measure};
 use crate::draw::float;
 use crate::error::Error;
@@ -11,7 +12,7 @@ use parthood_protocols::compartmentalized::{
 };
 use parthood_protocols::faults::Correct;
 use parthood_protocols::schedule::Schedule;
-use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine as _};
+use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand};
 use parthood_protocols::{craq, multipaxos, unreplicated};
 use parthood_quorums::{Majority, NodeSet};
 use stateright::actor::Id;
@@ -21,8 +22,6 @@ use std::time::Duration;
 
 /// Longer than any run: nothing is lost, so nothing need be sent again, and nobody stands for election.
 pub(super) const NEVER: Duration = Duration::from_secs(3_600);
-/// Keys are as in the paper's experiments.
-const KEYS: u64 = 10_000;
 /// Batches are sent when they are full: with enough clients, long before this.
 const BATCH_DUE: Duration = Duration::from_millis(20);
 /// Slots in flight at a coupled leader that batches; what comes meanwhile is the next batch.
@@ -122,6 +121,8 @@ pub struct Workload {
     pub skew: f64,
     /// The bytes of a value.
     pub value_bytes: usize,
+    /// Whether a command is a request for 50 keys. What counts is then keys.
+    pub many_keys: bool,
 }
 
 impl fmt::Display for Shape {
@@ -187,7 +188,11 @@ impl System {
         match *self {
             Self::Unreplicated => measure(unreplicated(workload, costs)),
             Self::Coupled { servers, batch } => measure(coupled(servers, batch, workload, costs)),
-            Self::Parts(deployed) => measure(in_parts(deployed, workload, costs)),
+            Self::Parts(deployed) if workload.many_keys => {
+                let requests = measure(in_parts::<ManyKeys>(deployed, workload, costs))?;
+                Ok(Measured { per_second: requests.per_second * f64::from(MANY), ..requests })
+            }
+            Self::Parts(deployed) => measure(in_parts::<KeyValue>(deployed, workload, costs)),
             Self::Chain { nodes } => measure(chain(nodes, workload, costs)),
         }
     }
@@ -242,7 +247,7 @@ fn coupled(
     }
 }
 
-fn in_parts(deployed: Parts, workload: &Workload, costs: Costs) -> Deployment<parts::Node<KeyValue>> {
+fn in_parts<M: Asked>(deployed: Parts, workload: &Workload, costs: Costs) -> Deployment<parts::Node<M>> {
     let layout = deployed.layout();
     let timing = parts::Timing {
         election: NEVER..2 * NEVER,
@@ -280,12 +285,12 @@ fn in_parts(deployed: Parts, workload: &Workload, costs: Costs) -> Deployment<pa
     };
     let client = |number: usize| {
         let read = Some(workload.consistency);
-        let ask = |command| Ask { read: read.filter(|_| KeyValue::is_read(&command)), command };
+        let ask = |command| Ask { read: read.filter(|_| M::is_read(&command)), command };
         let mut writer = writer(contacts.clone(), vec![]);
         writer.first_contact = number % writer.contacts.len();
         Some(parts::Node::Client(Reader {
             writer,
-            script: workload.script(number).into_iter().map(ask).collect(),
+            script: M::script(workload, number).into_iter().map(ask).collect(),
             read,
             turn: number as u64,
             config: config.clone(),
@@ -327,10 +332,7 @@ pub(super) fn known(nodes: usize, workload: &Workload) -> Vec<u64> {
     (nodes..nodes + workload.clients).map(|id| id as u64).collect()
 }
 
-pub(super) fn writer(
-    contacts: std::ops::Range<usize>,
-    script: Vec<KeyValueCommand>,
-) -> Client<KeyValueCommand> {
+pub(super) fn writer<C>(contacts: std::ops::Range<usize>, script: Vec<C>) -> Client<C> {
     Client {
         contacts: contacts.map(Id::from).collect(),
         first_contact: 0,
@@ -346,31 +348,34 @@ pub(super) fn writer(
 impl Workload {
     /// What a client asks for, more than it can get answered in a run.
     pub(super) fn script(&self, client: usize) -> Vec<KeyValueCommand> {
+        let value = Bytes::from(&vec![b'v'; self.value_bytes]);
+        let command = |(key, reads): (u32, bool)| {
+            let key = Bytes::from(&format!("{key}"));
+            if reads { KeyValueCommand::Get(key) } else { KeyValueCommand::Put(key, value.clone()) }
+        };
+        self.picks(client).map(command).collect()
+    }
+
+    /// The keys that a client's commands concern (or begin with), and whether they read.
+    pub(super) fn picks(&self, client: usize) -> impl Iterator<Item = (u32, bool)> + use<> {
         const COMMANDS: usize = 400_000;
+        let Self { skew, reads, .. } = *self;
         let mut random = (client as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut fraction = || {
+        let mut fraction = move || {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
             f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
         };
-        let value = Bytes::from(&vec![b'v'; self.value_bytes]);
-        let command = |_| {
-            let hot = fraction() < self.skew;
+        (0..(COMMANDS / self.clients).max(200)).map(move |_| {
+            let hot = fraction() < skew;
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "below the number of keys"
+                reason = "not negative, and no larger than the number of keys"
             )]
-            let number = if hot { 0 } else { (fraction() * KEYS as f64) as u64 };
-            let key = Bytes::from(&format!("{number}"));
-            if fraction() < self.reads {
-                KeyValueCommand::Get(key)
-            } else {
-                KeyValueCommand::Put(key, value.clone())
-            }
-        };
-        (0..(COMMANDS / self.clients).max(200)).map(command).collect()
+            let key = if hot { 0 } else { (fraction() * f64::from(KEYS)) as u32 };
+            (key, fraction() < reads)
+        })
     }
 }
