@@ -270,6 +270,19 @@ fn growth(samples: &[BTreeMap<Role, usize>], role: Role) -> usize {
     100 * most(second) / most(first)
 }
 
+#[test]
+fn every_row_of_a_grid_meets_every_column() {
+    for (rows, columns) in (1..=8).cartesian_product(1..=8) {
+        let Group { system, reads, writes } = Group::grid(0, rows, columns);
+        assert_eq!((reads.quorums().len(), writes.quorums().len()), (rows, columns));
+        for (row, column) in reads.quorums().iter().cartesian_product(writes.quorums()) {
+            assert!(!row.is_disjoint(*column), "{row:?} and {column:?}");
+            assert!(system.is_read_quorum(*row) && system.is_write_quorum(*column));
+            assert_eq!(system.is_write_quorum(*row), rows == 1, "{row:?}");
+        }
+    }
+}
+
 /// A million commands in ten thousand slots: no role remembers more in the end than on the way.
 #[test]
 fn a_million_batched_commands_keep_memory_flat() {

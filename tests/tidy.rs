@@ -1,9 +1,9 @@
 //! The invariants of the architecture that a test can enforce (ARCHITECTURE.md).
 
-use parthood::manifest::Expectation;
+use parthood::manifest::{Expectation, Row};
 use parthood::models::Kind;
 use parthood::registry::PROTOCOLS;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The packages and the packages of ours that each may depend on.
@@ -239,5 +239,60 @@ fn every_property_is_violated_by_a_row() {
             .collect();
         let alive = alive(protocol.name, &claims, &killed);
         assert_eq!(alive, [""; 0], "no row of {} shows that these can fail", protocol.name);
+    }
+}
+
+/// All rows, as specifications name them: `protocol/row`.
+fn named_rows() -> BTreeMap<String, Row> {
+    let rows = PROTOCOLS.iter().flat_map(|protocol| protocol.rows().unwrap());
+    rows.map(|row| (format!("{}/{}", row.protocol, row.name), row)).collect()
+}
+
+/// What a text names like a row, and what follows.
+fn rows_in(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pieces: Vec<&str> = text.split('`').collect();
+    let quoted: Vec<_> = pieces.windows(2).skip(1).step_by(2).map(|pair| (pair[0], pair[1])).collect();
+    quoted.into_iter().filter(|(name, _)| {
+        let Some((protocol, row)) = name.split_once('/') else { return false };
+        let is_word = row.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        is_word && PROTOCOLS.iter().any(|known| known.name == protocol)
+    })
+}
+
+/// Where a property follows a row in brackets, the row violates that.
+#[test]
+fn rows_that_specifications_name_are_there() {
+    let rows = named_rows();
+    let (mut wrong, mut seen) = (vec![], 0);
+    for path in files(&root().join("specs"), "md") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (name, rest) in rows_in(&text) {
+            seen += 1;
+            let said = rest.strip_prefix(" (").and_then(|rest| rest.split_once(')'));
+            let violates = said.map(|(property, _)| Expectation::Violates(property.to_owned()));
+            match (rows.get(name), violates) {
+                (None, _) => wrong.push(format!("{}: there is no row {name}", path.display())),
+                (Some(row), Some(violates)) if row.expect != violates => {
+                    wrong.push(format!("{}: {name} expects {:?}", path.display(), row.expect));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(seen > 100, "only {seen} rows are named");
+}
+
+/// The list is of forty-six mutants, each of which a row kills.
+#[test]
+fn the_list_of_mutants_is_whole() {
+    let text = std::fs::read_to_string(root().join("specs/compartmentalized/mutants.md")).unwrap();
+    let rows = named_rows();
+    for number in 1..=46 {
+        let line = text.lines().find(|line| line.starts_with(&format!("| {number} |")));
+        let line = line.unwrap_or_else(|| panic!("mutant {number} is not in the list"));
+        let mut killed = rows_in(line).filter_map(|(name, _)| rows.get(name));
+        let kills = |row: &Row| matches!(row.expect, Expectation::Violates(_));
+        assert!(killed.any(kills), "no row kills mutant {number}");
     }
 }

@@ -104,7 +104,7 @@ impl StateMachine for ManyKeys {
 impl Asked for ManyKeys {
     fn script(workload: &Workload, client: usize) -> Vec<Request> {
         let put = u16::try_from(workload.value_bytes).ok();
-        let request = |(first, reads)| Request { first, put: put.filter(|_| !reads) };
+        let request = |(first, reads): (u32, bool)| Request { first, put: put.filter(|_| !reads) };
         workload.picks(client).map(request).collect()
     }
 

@@ -49,7 +49,7 @@ pub(super) struct Wrong {
     pub(super) no_prefix: bool,
     /// A replica kept quiet about a command that it had executed before.
     pub(super) kept_quiet: bool,
-    /// An acceptor's promise or watermark decreased.
+    /// An acceptor's promise or watermark decreased, or it voted above its promise.
     pub(super) went_back: bool,
     /// A leader proposed for a slot that its group does not number, or for one that it would propose for again.
     pub(super) not_its_own: bool,
@@ -210,7 +210,10 @@ fn observe_acceptor<M: StateMachine, C: Ord + Clone + Hash>(
     let before = before.map_or(&nothing, |before| &before.acceptor.votes);
     let changes = ghost.votes.changes(acceptor, before, votes, undone_from);
     if !changes.is_empty() {
-        ghost.to_mut().votes.apply(acceptor, changes);
+        let above = changes.cast.iter().any(|(_, round, _)| *round > after.acceptor.round);
+        let ghost = ghost.to_mut();
+        ghost.wrong.went_back |= above;
+        ghost.votes.apply(acceptor, changes);
     }
 }
 

@@ -120,7 +120,9 @@ impl<M: StateMachine, F: Rules> Turn<'_, AcceptorNode<M::Command>, M, F> {
         if last >= self.state.truncated.plus(self.config.limits.votes) {
             return false;
         }
-        self.raise_round(round);
+        if !self.breaks(Mutant::VoteWithoutPromise) {
+            self.raise_round(round);
+        }
         true
     }
 

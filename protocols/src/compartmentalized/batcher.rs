@@ -1,7 +1,7 @@
 //! The batcher: collects commands, so that the leader handles one message for many. It may forget everything.
 
 use super::config::Role;
-use super::mutant::Rules;
+use super::mutant::{Mutant, Rules};
 use super::node::{Part, Turn};
 use super::{Msg, Timer};
 use crate::client::ClientMsg;
@@ -81,6 +81,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, BatcherState<M::Command>, M, F> {
     /// Sends all full batches, and the last one too if it is `due`.
     pub(super) fn send_batches(&mut self, due: bool) {
         let limits = self.config.limits;
+        let due = due && !self.breaks(Mutant::WaitForFullBatch);
         while self.state.open.len() >= limits.batch_commands || due && !self.state.open.is_empty() {
             let batch = take_batch::<M>(&mut self.state.open, limits.batch_commands, limits.batch_bytes);
             let group = self.state.group;

@@ -8,11 +8,11 @@ use super::{Msg, Timer};
 use crate::client::ClientMsg;
 use crate::command::{Command, CommandOf, Value, ValueOf, take_batch};
 use crate::faults::is_enough;
-use crate::ids::{Round, Slot, SlotClass};
+use crate::ids::{Round, Slot, SlotClass, remainder};
 use crate::log::{Recovery, RecoveryRules, Report};
 use crate::mencius;
 use crate::state_machine::StateMachine;
-use im::Vector;
+use im::{OrdSet, Vector};
 use parthood_quorums::NodeSet;
 use stateright::actor::{Id, Out};
 
@@ -27,6 +27,8 @@ pub struct LeaderState<C: Clone> {
     pub high_watermark: Slot,
     /// With several leader groups: somebody waits for all slots below, so whoever leads next fills them.
     pub fill_below: Slot,
+    /// Proxy leaders that lost something; they are passed over while there are others.
+    pub suspects: OrdSet<usize>,
     /// What it does as the leader of `round`, if it is active.
     pub leading: Option<Leading<C>>,
 }
@@ -40,6 +42,8 @@ pub struct Leading<C: Clone> {
     pub next_slot: Slot,
     /// Commands that wait for a slot.
     pub queue: Vector<Command<C>>,
+    /// What it knew to be chosen when it last asked, its window being full.
+    pub asked_at: Option<Slot>,
 }
 
 impl<F: Rules> Part<F> {
@@ -57,6 +61,7 @@ impl<F: Rules> Part<F> {
             chosen_below: Slot::ZERO,
             high_watermark: Slot::ZERO,
             fill_below: Slot::ZERO,
+            suspects: OrdSet::new(),
             leading: None,
         };
         let mut turn = self.turn(&mut state, out);
@@ -167,7 +172,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
     pub(super) fn lead(&mut self, recovery: Option<Recovery<M::Command>>, from: Slot) {
         let queue = self.state.leading.take().map(|leading| leading.queue).unwrap_or_default();
         let next_slot = self.slots().at_or_after(from);
-        self.state.leading = Some(Leading { recovery, next_slot, queue });
+        self.state.leading = Some(Leading { recovery, next_slot, queue, asked_at: None });
         self.cancel_timer(Timer::Election);
     }
 
@@ -329,9 +334,31 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
 
     /// Sends what concerns a slot of its own to the proxy leader whose turn it is.
     pub(crate) fn send_to_proxy(&mut self, slot: Slot, msg: Msg<M>) {
-        let turn = slot.0 / self.config.leader_groups as u64;
-        if let Some(proxy) = self.config.turn(Role::ProxyLeader, turn + self.index as u64) {
+        let turn = self.turn_of_proxy(slot);
+        if let Some(proxy) = self.config.turn(Role::ProxyLeader, turn) {
             self.send(proxy, msg);
+        }
+    }
+
+    /// Whose turn it is for a slot. Those that lost something are passed over while there are others.
+    fn turn_of_proxy(&self, slot: Slot) -> u64 {
+        let turn = (slot.0 / self.config.leader_groups as u64).wrapping_add(self.index as u64);
+        let proxies = self.layout().proxies;
+        let trusted = |turn: &u64| !self.state.suspects.contains(&remainder(*turn, proxies));
+        (0..proxies as u64).map(|more| turn.wrapping_add(more)).find(trusted).unwrap_or(turn)
+    }
+
+    /// What was proposed for a slot got lost, perhaps because its proxy leader is gone. (If it is not, it is trusted again
+    /// when all others are suspected.)
+    fn suspect_proxy(&mut self, slot: Slot) {
+        let proxies = self.layout().proxies;
+        if proxies < 2 || self.breaks(Mutant::SameProxyAgain) {
+            return;
+        }
+        let proxy = remainder(self.turn_of_proxy(slot), proxies);
+        self.state.suspects.insert(proxy);
+        if self.state.suspects.len() == proxies {
+            self.state.suspects = OrdSet::unit(proxy);
         }
     }
 
@@ -361,7 +388,9 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
         } else if self.breaks(Mutant::RecoverWithNoop) {
             self.propose(slot, Value::Noop);
         } else {
-            self.elect(slot.min(chosen_below));
+            self.suspect_proxy(slot);
+            let above = self.breaks(Mutant::RecoverAboveChosen);
+            self.elect(if above { chosen_below } else { slot.min(chosen_below) });
             self.fill(slot.next());
         }
     }
@@ -458,19 +487,29 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
         }
     }
 
-    /// Asks again for what phase 1 or the window waits for.
+    /// Asks again for what phase 1 or the window waits for. Where nothing more is chosen since it asked last, what it has
+    /// outstanding may be lost, and no replica misses what it never heard of: it proposes again.
     fn on_resend_timeout(&mut self) {
         let nodes = self.config.groups_of(self.group()).map(|group| group.system.nodes());
         let acceptors = nodes.fold(NodeSet::EMPTY, NodeSet::union);
         let window_end = self.window_end();
-        let Some(leading) = &self.state.leading else { return };
+        let chosen_below = self.state.chosen_below;
+        let Some(leading) = &mut self.state.leading else { return };
         match &leading.recovery {
             Some(recovery) if recovery.asked => {
                 let missing = acceptors.difference(recovery.reporters());
                 self.ask_for_reports(missing);
             }
             None if leading.queue.is_empty() || leading.next_slot < window_end => return,
-            _ => self.ask_chosen(),
+            _ if leading.asked_at != Some(chosen_below) || self.config.breaks(Mutant::TrustWindow) => {
+                leading.asked_at = Some(chosen_below);
+                self.ask_chosen();
+            }
+            _ => {
+                self.suspect_proxy(chosen_below);
+                self.elect(chosen_below);
+                return;
+            }
         }
         self.set_timer(Timer::Resend);
     }

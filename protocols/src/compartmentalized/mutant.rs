@@ -17,6 +17,8 @@ pub enum Mutant {
     AcceptLowerRound,
     /// An acceptor answers phase 1 without raising its round.
     NoPromise,
+    /// An acceptor votes in a round above its own without raising that.
+    VoteWithoutPromise,
     /// A new leader fills slots with noops although votes were reported.
     NoopOverVotes,
     /// A new leader takes the reported vote with the lowest round.
@@ -55,6 +57,8 @@ pub enum Mutant {
     PreReadMinimum,
     /// A replica answers a read at once, whatever its index.
     ReadWithoutWaiting,
+    /// A replica answers a read one slot early.
+    WaitOneSlotLess,
     /// An acceptor tells a reader of one slot less than it voted for.
     AckOneSlotLess,
     /// An acceptor forgets its watermark when it promises a higher round.
@@ -79,6 +83,18 @@ pub enum Mutant {
     LagUnnoticed,
     /// A replica asks nobody for the slots that a read waits for.
     NoFill,
+    /// A leader that is asked for a lost slot begins phase 1 above what it knows to be chosen (defect D3).
+    RecoverAboveChosen,
+    /// A proxy leader does not propose again what acceptors did not answer (defect D6).
+    ProposeOnce,
+    /// A leader whose window is full takes nothing in it for lost.
+    TrustWindow,
+    /// A leader hands what it proposes again for a slot to the proxy leader that had it before.
+    SameProxyAgain,
+    /// A batcher waits until a batch is full (defect D6).
+    WaitForFullBatch,
+    /// A read batcher does not ask again what acceptors did not answer (defect D6).
+    AskOnce,
     /// A client makes do with a sequential read where it was asked for a linearizable one.
     LinearizableAsSequential,
     /// A client makes do with an eventual read where it was asked for a sequential one.

@@ -176,7 +176,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, ProxyState<M::Command>, M, F> {
 
     /// Proposes again to all acceptors of the groups what was not answered.
     pub(super) fn on_resend_timeout(&mut self) {
-        let limit = self.config.limits.resend_slots;
+        let limit = if self.breaks(Mutant::ProposeOnce) { 0 } else { self.config.limits.resend_slots };
         for (slot, pending) in self.state.pending.clone().iter().take(limit) {
             let decided = self.config.slots_decided_as_one(*slot, pending.range);
             let nodes = decided.map(|slot| self.config.group(slot).system.nodes());

@@ -209,7 +209,8 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReadBatcherState<M::Command>, M, F> {
     }
 
     fn on_resend_timeout(&mut self) {
-        for batch in self.state.sealed.clone().values() {
+        let again = !self.breaks(Mutant::AskOnce);
+        for batch in self.state.sealed.clone().values().filter(|_| again) {
             batch.question.ask_again(self.config, self.out);
         }
         if !self.state.sealed.is_empty() {

@@ -232,6 +232,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaNode<M>, M, F> {
     fn on_read(&mut self, reads: Vec<Read<M::Command>>, below: Slot) {
         let limit = self.config.limits.deferred_reads;
         let executed = self.state.replica.executed;
+        let below = below.minus(u64::from(self.breaks(Mutant::WaitOneSlotLess)));
         if executed >= below || self.breaks(Mutant::ReadWithoutWaiting) {
             let mut replies = vec![];
             let turn = reads.first().map_or(0, |read| read.id.seq);
