@@ -1,16 +1,14 @@
 //! The leader: numbers commands. It keeps no log, so after phase 1 it handles two messages per command or batch.
 
-use super::config::{Config, Role};
+use super::config::Role;
 use super::mutant::{Mutant, Rules};
 use super::node::{Node, Part, Turn};
 use super::storage::Storage;
 use super::{Msg, Timer};
 use crate::client::ClientMsg;
 use crate::command::{Command, CommandOf, Value, ValueOf, take_batch};
-use crate::faults::is_enough;
 use crate::ids::{Round, Slot, SlotClass, remainder};
-use crate::log::{Recovery, RecoveryRules, Report};
-use crate::mencius;
+use crate::log::Recovery;
 use crate::state_machine::StateMachine;
 use im::{OrdSet, Vector};
 use parthood_quorums::NodeSet;
@@ -269,7 +267,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
     }
 
     /// Goes on with whatever waited for room.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         self.advance_recovery();
         if !self.propose_queue() {
             self.set_timer(Timer::Resend);
@@ -327,7 +325,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
 
     /// Hands a proposal to a proxy leader. Leaders begin with different ones, so that nothing is correct only because all
     /// proposals for a slot pass through one.
-    fn propose(&mut self, slot: Slot, value: ValueOf<M>) {
+    pub(super) fn propose(&mut self, slot: Slot, value: ValueOf<M>) {
         let round = self.state.round;
         self.send_to_proxy(slot, Msg::Phase2a { round, slot, value });
     }
@@ -364,7 +362,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
 
     /// Proposes noops up to a slot, unless there is something there already. With several leader groups, the votes that show
     /// the need may lie where phase 1 does not look, so a leader that is not ready remembers.
-    fn fill(&mut self, below: Slot) {
+    pub(super) fn fill(&mut self, below: Slot) {
         if self.config.leader_groups > 1 {
             if self.ready().is_none() {
                 self.state.fill_below = self.state.fill_below.max(below);
@@ -392,98 +390,6 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
             let above = self.breaks(Mutant::RecoverAboveChosen);
             self.elect(if above { chosen_below } else { slot.min(chosen_below) });
             self.fill(slot.next());
-        }
-    }
-
-    fn recovery(&mut self) -> Option<&mut Recovery<M::Command>> {
-        self.state.leading.as_mut().and_then(|leading| leading.recovery.as_mut())
-    }
-
-    fn on_phase1b(&mut self, acceptor: usize, report: Report<M::Command>) {
-        if let Some(recovery) = self.recovery() {
-            recovery.reports.insert(acceptor, report);
-            self.go_on();
-        }
-    }
-
-    /// Goes through the log as far as pages have arrived and there is room for what they bring.
-    fn advance_recovery(&mut self) {
-        let window_end = self.window_end();
-        while let Some(recovery) = self.recovery() {
-            if !recovery.asked {
-                if recovery.from >= window_end {
-                    self.set_timer(Timer::Resend);
-                    return;
-                }
-                recovery.asked = true;
-                let round = self.state.round.0;
-                let readers = |readers: NodeSet, group: &super::Group| readers.union(group.readers(round));
-                self.ask_for_reports(self.config.groups_of(self.group()).fold(NodeSet::EMPTY, readers));
-                self.set_timer(Timer::Resend);
-            }
-            if !self.has_read_quorum() {
-                return;
-            }
-            self.propose_page();
-        }
-    }
-
-    fn ask_for_reports(&mut self, acceptors: NodeSet) {
-        let (round, layout) = (self.state.round, self.layout());
-        let Some(from) = self.recovery().map(|recovery| recovery.from) else { return };
-        for acceptor in acceptors.iter() {
-            self.send(layout.id(Role::Acceptor, acceptor), Msg::Phase1a { round, from });
-        }
-    }
-
-    /// Has a read quorum of every acceptor group that decides its slots sent its page?
-    fn has_read_quorum(&mut self) -> bool {
-        let one_short = self.breaks(Mutant::ReadQuorumShort);
-        let any_group = self.breaks(Mutant::OneGroupSuffices);
-        let (config, group): (&Config<F>, _) = (self.config, self.group());
-        let reporters = self.recovery().map_or(NodeSet::EMPTY, |recovery| recovery.reporters());
-        is_enough(reporters, config.layout.acceptors, one_short, |set| {
-            let mut groups = config.groups_of(group);
-            let is_read_quorum = |group: &super::Group| group.system.is_read_quorum(set);
-            if any_group { groups.any(is_read_quorum) } else { groups.all(is_read_quorum) }
-        })
-    }
-
-    /// Proposes again what a read quorum reports of one page; the next page is then due, or phase 1 is over.
-    fn propose_page(&mut self) {
-        let (config, rules) = (self.config, self.recovery_rules());
-        let chosen_below = self.state.chosen_below;
-        let one_row = self.breaks(Mutant::ReportsOfOneRow);
-        let all_slots = self.breaks_mencius(mencius::Mutant::RecoverForeignSlots);
-        let slots = if all_slots { SlotClass::ALL } else { self.slots() };
-        let Some(leading) = &mut self.state.leading else { return };
-        let Some(recovery) = leading.recovery.take() else { return };
-        let page = recovery.page(slots, chosen_below, rules, |slot, acceptor| {
-            !one_row || config.group(slot).readers(slot.0).contains(acceptor)
-        });
-        leading.next_slot = page.next_slot;
-        leading.recovery = page.next_page.map(Recovery::new);
-        self.state.chosen_below = chosen_below.max(page.truncated);
-        for (slot, value) in page.proposals {
-            self.propose(slot, value);
-        }
-        if page.next_page.is_none() {
-            self.cancel_timer(Timer::Resend);
-            if !self.breaks_mencius(mencius::Mutant::RecoverSlotForgotten) {
-                self.fill(self.state.fill_below);
-            }
-            self.ping();
-        }
-    }
-
-    fn recovery_rules(&self) -> RecoveryRules {
-        RecoveryRules {
-            noop_over_votes: self.breaks(Mutant::NoopOverVotes),
-            lowest_vote: self.breaks(Mutant::LowestVote),
-            next_slot_ignores_chosen: self.breaks(Mutant::NextSlotIgnoresChosen),
-            propose_from_zero: self.breaks(Mutant::ProposeFromZero),
-            ignore_truncation: self.breaks(Mutant::IgnoreTruncation),
-            first_page_only: self.breaks(Mutant::FirstPageOnly),
         }
     }
 

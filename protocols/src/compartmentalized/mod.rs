@@ -40,6 +40,7 @@ mod config;
 mod leader;
 mod mutant;
 mod node;
+mod phase1;
 mod pre_read;
 mod proxy_leader;
 mod read_batcher;
