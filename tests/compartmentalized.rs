@@ -1,5 +1,6 @@
 //! `MultiPaxos` in parts, beyond the exhaustive rows: storms over all roles at once.
 
+use crate::memory::{self, Long, writes};
 use itertools::Itertools as _;
 use parthood::simulate::{self, ClientHistory, Storm};
 use parthood_models::linearizability::{self, Linearizability, StepLimit};
@@ -11,11 +12,10 @@ use parthood_protocols::compartmentalized::{
 };
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::log::ReplicaState;
-use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine};
+use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, StateMachine};
 use parthood_runtime::sim::{Budget, Schedule, Settings, Sim, Span, Stop};
 use parthood_runtime::{Observer, Step, Wants};
 use stateright::actor::Id;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,68 +208,6 @@ fn the_storm_notices_a_leader_that_lets_replicas_lag() {
     assert!(stuck);
 }
 
-/// What the nodes of each role remember, written out, at equal distances in the log; the clients are done at the end.
-fn remembered(commands_each: usize, snapshot_slots: u64) -> Vec<BTreeMap<Role, usize>> {
-    const CLIENTS: usize = 400;
-    const BATCH: usize = 100;
-    const SAMPLES: u64 = 20;
-    let layout = Layout {
-        leaders: 2,
-        proxies: 2,
-        acceptors: 4,
-        replicas: 2,
-        batchers: 2,
-        unbatchers: 2,
-        read_batchers: 0,
-    };
-    let limits = Limits {
-        batch_commands: BATCH,
-        snapshot_slots,
-        retained_slots: 64,
-        watermark_slots: 64,
-        ..Limits::default()
-    };
-    let config = config(layout, vec![Group::grid(0, 2, 2)], limits, None);
-    let value = Bytes::from("sixteen bytes...");
-    let script = |number: usize| {
-        let put = KeyValueCommand::Put(Bytes::from(&format!("{number}")), value.clone());
-        vec![put; commands_each]
-    };
-    let clients = (0..CLIENTS).map(|number| client(&config, number, false, script(number)));
-    let actors = nodes(&config).chain(clients).collect();
-    let mut sim = Sim::new(actors, Settings::default(), ()).unwrap();
-    let apart = (CLIENTS * commands_each / BATCH) as u64 / SAMPLES;
-    let mut samples = vec![];
-    for sample in 1..=SAMPLES {
-        let slow =
-            |sim: &Sim<Actor, ()>| replicas(sim, layout).any(|replica| replica.executed.0 < sample * apart);
-        assert_eq!(sim.run_while(Duration::from_secs(600), slow), Stop::Done);
-        let mut sizes = BTreeMap::new();
-        for id in (0..layout.nodes()).map(Id::from) {
-            let size = format!("{:?}", sim.state(id)).len();
-            *sizes.entry(layout.role(id).0).or_default() += size;
-        }
-        samples.push(sizes);
-    }
-    let ids = layout.nodes()..layout.nodes() + CLIENTS;
-    let done = |sim: &Sim<Actor, ()>| {
-        ids.clone().all(|id| match sim.state(Id::from(id)) {
-            Some(State::Client(client)) => client.is_idle() && client.asked == commands_each,
-            _ => false,
-        })
-    };
-    assert_eq!(sim.run_while(Duration::from_secs(600), |sim| !done(sim)), Stop::Done);
-    samples
-}
-
-/// The most that a role remembers in the second half of a run, in percent of the most in the first.
-fn growth(samples: &[BTreeMap<Role, usize>], role: Role) -> usize {
-    let most =
-        |samples: &[BTreeMap<Role, usize>]| samples.iter().map(|sizes| sizes[&role]).max().unwrap_or(1);
-    let (first, second) = samples.split_at(samples.len() / 2);
-    100 * most(second) / most(first)
-}
-
 #[test]
 fn every_row_of_a_grid_meets_every_column() {
     for (rows, columns) in (1..=8).cartesian_product(1..=8) {
@@ -283,18 +221,50 @@ fn every_row_of_a_grid_meets_every_column() {
     }
 }
 
+/// A long run with batches of commands, of one group of leaders or two.
+pub(crate) fn long(leader_groups: usize, commands_each: usize, snapshot_slots: u64) -> Long<Actor, Role> {
+    let layout = Layout {
+        leaders: 2 * leader_groups,
+        proxies: 2,
+        acceptors: 4 * leader_groups,
+        replicas: 2,
+        batchers: 2,
+        unbatchers: 2,
+        read_batchers: 0,
+    };
+    let limits = Limits {
+        batch_commands: memory::BATCH,
+        snapshot_slots,
+        retained_slots: 64,
+        watermark_slots: 64,
+        ..Limits::default()
+    };
+    let groups = (0..leader_groups).map(|group| Group::grid(4 * group, 2, 2)).collect();
+    let config =
+        Arc::new(Config { leader_groups, ..Arc::unwrap_or_clone(config(layout, groups, limits, None)) });
+    let clients =
+        (0..memory::CLIENTS).map(|number| client(&config, number, false, writes(number, commands_each)));
+    Long {
+        actors: nodes(&config).chain(clients).collect(),
+        roles: (0..layout.nodes()).map(|id| layout.role(Id::from(id)).0).collect(),
+        commands_each,
+        executed: |state| match state {
+            State::Replica(node) => Some(node.replica.executed.0),
+            _ => None,
+        },
+        answered: |state| match state {
+            State::Client(client) => client.is_idle().then_some(client.asked),
+            _ => None,
+        },
+    }
+}
+
 /// A million commands in ten thousand slots: no role remembers more in the end than on the way.
 #[test]
 fn a_million_batched_commands_keep_memory_flat() {
-    let samples = remembered(2_500, 256);
-    for role in samples[0].keys() {
-        let growth = growth(&samples, *role);
-        assert!(growth < 120, "{role:?}: {growth} %");
-    }
+    let growth = long(1, 2_500, 256).growth();
+    assert!(growth.values().all(|percent| *percent < 120), "{growth:?}");
     // Without snapshots nothing is dropped, and this would tell.
-    let samples = remembered(250, u64::MAX);
-    for role in [Role::Acceptor, Role::Replica] {
-        let growth = growth(&samples, role);
-        assert!(growth > 180, "{role:?}: {growth} %");
-    }
+    let growth = long(1, 250, u64::MAX).growth();
+    assert!([Role::Acceptor, Role::Replica].iter().all(|role| growth[role] > 180), "{growth:?}");
 }

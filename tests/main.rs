@@ -18,6 +18,7 @@ mod manifest;
 mod matchmaker_caspaxos;
 mod matchmaker_multipaxos;
 mod matchmaker_paxos;
+mod memory;
 mod mencius;
 mod message_law;
 mod multipaxos;

@@ -1,8 +1,10 @@
 //! Mencius, beyond the exhaustive rows: storms, with the properties of the model along the way; cluster files; and how many
 //! messages a leader handles.
 
+use crate::compartmentalized::long;
 use parthood::deploy::Cluster;
 use parthood::simulate::{self, Storm};
+use parthood_protocols::compartmentalized::Role;
 use std::path::Path;
 
 /// Three hosts with a member of each of two leader groups, and a proxy leader and a replica.
@@ -61,4 +63,13 @@ fn leader_groups_that_make_no_sense_are_refused() {
     let other = other.replace("id = 1\n", "id = 1\nleader_groups = 2\n");
     let error = Cluster::read(Path::new("cluster.toml"), &other).unwrap_err().to_string();
     assert!(error.contains("do not share the log"), "{error}");
+}
+
+/// A million commands, numbered by two groups of leaders: no role remembers more in the end than on the way.
+#[test]
+fn a_million_batched_commands_keep_memory_flat() {
+    let growth = long(2, 2_500, 256).growth();
+    assert!(growth.values().all(|percent| *percent < 120), "{growth:?}");
+    let growth = long(2, 250, u64::MAX).growth();
+    assert!([Role::Acceptor, Role::Replica].iter().all(|role| growth[role] > 180), "{growth:?}");
 }

@@ -1,5 +1,6 @@
 //! S-Paxos in parts, beyond the exhaustive rows: storms over all roles at once, and the message law.
 
+use crate::memory::{self, Long, writes};
 use crate::message_law::tally;
 use itertools::Itertools as _;
 use parthood::simulate::{self, ClientHistory, Storm};
@@ -278,4 +279,42 @@ fn the_deployed_cluster_weathers_storms_with_its_properties_watched() {
         assert_eq!(outcome.failure, None, "seed {seed}");
         assert_eq!(outcome.answered, storm.commands * usize::from(storm.clients), "seed {seed}");
     }
+}
+
+/// A long run in which batchers make batches of commands.
+fn long(commands_each: usize, snapshot_slots: u64) -> Long<Actor, Role> {
+    let parts = parts::Layout { proxies: 2, replicas: 2, read_batchers: 0, ..ALL_PARTS };
+    let limits = Limits {
+        batch_commands: memory::BATCH,
+        snapshot_slots,
+        retained_slots: 64,
+        watermark_slots: 64,
+        ..Limits::default()
+    };
+    let shape = shape(parts, vec![Group::grid(0, 2, 2)], limits, 256);
+    let config = config(&shape, None);
+    let clients =
+        (0..memory::CLIENTS).map(|number| client(&config, number, false, writes(number, commands_each)));
+    Long {
+        actors: nodes(&config).into_iter().chain(clients).collect(),
+        roles: (0..config.layout.nodes()).map(|id| config.layout.role(Id::from(id)).0).collect(),
+        commands_each,
+        executed: |state| match state {
+            State::Serve(parts::State::Replica(node)) => Some(node.replica.executed.0),
+            _ => None,
+        },
+        answered: |state| match state {
+            State::Serve(parts::State::Client(client)) => client.is_idle().then_some(client.asked),
+            _ => None,
+        },
+    }
+}
+
+/// A million commands in ten thousand slots: no role remembers more in the end than on the way.
+#[test]
+fn a_million_batched_commands_keep_memory_flat() {
+    let growth = long(2_500, 256).growth();
+    assert!(growth.values().all(|percent| *percent < 120), "{growth:?}");
+    let growth = long(250, u64::MAX).growth();
+    assert!([Role::Stabilizer, Role::Replica].iter().all(|role| growth[role] > 180), "{growth:?}");
 }

@@ -8,6 +8,7 @@
 mod compartmentalized;
 mod cost;
 mod draft;
+mod draft_batched;
 mod many_keys;
 mod measure;
 mod mencius;
@@ -19,6 +20,7 @@ mod systems;
 pub use compartmentalized::{ablation, batched, latency, reads, reads_of_many_keys, skew, values};
 pub use cost::Costs;
 pub use draft::draft;
+pub use draft_batched::draft_batched;
 pub use measure::Measured;
 pub use mencius::mencius;
 pub use plan::{Target, plan};
@@ -92,7 +94,7 @@ impl Figure {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{},\"{}\",{},{per_second:.0},{latency_ms:.3},{binding},{utilization:.3},{},{},\"{}\"",
+                "\"{}\",\"{}\",{},{per_second:.0},{latency_ms:.3},{binding},{utilization:.3},{},{},\"{}\"",
                 point.series,
                 point.label,
                 point.x,

@@ -27,6 +27,7 @@ const PAPERS: [(&str, &[Make]); 1] = [(
         figures::reads_of_many_keys,
         figures::skew,
         figures::draft,
+        figures::draft_batched,
         figures::mencius,
         figures::spaxos,
     ],

@@ -39,17 +39,11 @@ fn parts(shape: Shape, proxies: usize, replicas: usize) -> System {
 /// What a system is, in words.
 fn label(system: &System) -> String {
     match system {
-        System::Unreplicated => "one server".into(),
+        System::Unreplicated(batching) => format!("one server{batching}"),
         System::Coupled { servers, batch: 1 } => format!("{servers} servers"),
         System::Coupled { servers, batch } => format!("{servers} servers, batches of {batch}"),
         System::Parts(Parts { leaders, shape, proxies, replicas, batching }) => {
-            let &Batching { batchers, unbatchers, commands } = batching;
-            let batches = if commands > 1 {
-                format!(", {batchers} batchers of {commands}, {unbatchers} unbatchers")
-            } else {
-                String::new()
-            };
-            format!("{leaders} leaders, {proxies} proxy leaders, {shape}, {replicas} replicas{batches}")
+            format!("{leaders} leaders, {proxies} proxy leaders, {shape}, {replicas} replicas{batching}")
         }
         System::Chain { nodes } => format!("a chain of {nodes}"),
     }
@@ -58,7 +52,7 @@ fn label(system: &System) -> String {
 /// What a system is, in a few letters.
 fn tick(system: &System) -> String {
     match system {
-        System::Unreplicated => "alone".into(),
+        System::Unreplicated(_) => "alone".into(),
         System::Coupled { .. } => "coupled".into(),
         System::Parts(Parts { batching, .. }) if batching.commands > 1 => {
             format!("{} / {}", batching.commands, batching.unbatchers)
@@ -140,8 +134,10 @@ pub fn batched(costs: Costs) -> Result<Figure, Error> {
         ..point("writes", step.into(), system, writes(4_000), thousands)
     });
     let doubt = Some("the ablation says 706,000 of the same deployment with more clients");
-    let alone = Wanted { doubt, ..point("3,000 clients", 7.0, batches(100, 3), writes(3_000), 790.0) };
-    let wanted = ablation.chain([alone]);
+    let fewer = Wanted { doubt, ..point("3,000 clients", 7.0, batches(100, 3), writes(3_000), 790.0) };
+    let alone = System::Unreplicated(Batching { batchers: 2, unbatchers: 4, commands: 100 });
+    let alone = point("unreplicated", 8.0, alone, writes(4_000), 1_037.0);
+    let wanted = ablation.chain([fewer, alone]);
     let (title, x) = ("Batches, and more to take them apart", "commands in a batch / unbatchers");
     Ok(Figure { drawn: Drawn::Bars, ..measure("batched", title, x, wanted.collect(), costs)? })
 }
@@ -158,7 +154,7 @@ pub fn values(costs: Costs) -> Result<Figure, Error> {
         let x = float(value_bytes);
         [
             point("compartmentalized", x, grid.clone(), workload, of_parts),
-            point("unreplicated", x, System::Unreplicated, workload, alone),
+            point("unreplicated", x, System::Unreplicated(Batching::NONE), workload, alone),
         ]
     });
     measure("values", "Larger values", "bytes in a value", wanted.collect(), costs)

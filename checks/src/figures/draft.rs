@@ -4,7 +4,7 @@
 use super::compartmentalized::writes;
 use super::cost::{handled, micros};
 use super::measure::{Deployment, measure};
-use super::systems::{NEVER, known, writer};
+use super::systems::{Batching, NEVER, System, known, writer};
 use super::{Costs, Drawn, Figure, Point};
 use crate::draw::float;
 use crate::error::Error;
@@ -23,8 +23,12 @@ use stateright::actor::{Command, Id};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Replies are dealt out by others, and every command has a slot of its own.
+pub(super) const UNBATCHERS: Batching = Batching { batchers: 0, unbatchers: 10, commands: 1 };
 /// The commands in a batch, as in the paper; the draft does not say.
-const BATCH: usize = 100;
+pub(super) const BATCH: usize = 100;
+
+pub(super) type Node = parts::Node<KeyValue>;
 
 /// A deployment of the draft: acceptors in groups of three, of which each group of leaders has as many as the others.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +38,11 @@ pub(super) struct Deployed {
     pub(super) acceptor_groups: usize,
     pub(super) proxies: usize,
     pub(super) replicas: usize,
-    pub(super) batchers: usize,
-    pub(super) unbatchers: usize,
+    pub(super) batching: Batching,
 }
 
 /// Costs on the draft's machines, in microseconds.
-struct DraftCosts {
+pub(super) struct DraftCosts {
     /// A leader receives or sends anything. (208,000 commands of two messages a second, where a leader alone binds.)
     leader_message: f64,
     /// An acceptor receives or sends anything. (100,000 votes of two messages a second, where acceptors bind.)
@@ -50,26 +53,33 @@ struct DraftCosts {
     /// A replica learns what is chosen, and replies. Calibrated with the plateau of compartmentalized Mencius.
     replica_learn: f64,
     replica_reply: f64,
-    /// A replica executes a command of a batch after the first: as in the paper.
-    replica_command: f64,
+    /// A replica executes a command of a batch after the first. Calibrated with the plateaus of the batched deployments.
+    pub(super) replica_command: f64,
+    /// A batcher receives a command or sends a batch: as in the paper.
+    batcher_message: f64,
+    /// An unbatcher receives a batch of replies, and sends a reply. Fitted to two points that no line joins.
+    unbatcher_batch: f64,
+    unbatcher_reply: f64,
 }
 
-const DRAFT: DraftCosts = DraftCosts {
+pub(super) const DRAFT: DraftCosts = DraftCosts {
     leader_message: 2.4,
     acceptor_message: 5.0,
     proxy_message: 3.2,
     proxy_chosen: 8.5,
     replica_learn: 3.4,
     replica_reply: 2.8,
-    replica_command: 1.05,
+    replica_command: 1.15,
+    batcher_message: 1.9,
+    unbatcher_batch: 46.0,
+    unbatcher_reply: 3.4,
 };
 
-/// The draft's ablation, and its largest deployments with batches and without. (Of those, Mencius without batches has a
-/// figure of its own.)
+/// The draft's ablation, and its largest deployment, without batches.
 ///
 /// # Errors
 /// When a run comes to a stop.
-pub fn draft(_: Costs) -> Result<Figure, Error> {
+pub fn draft(costs: Costs) -> Result<Figure, Error> {
     const REPLICAS: &str = "how many replicas is not said; with two it fits";
     const ACCEPTOR: &str = "an acceptor's cost is calibrated with this plateau";
     let ablation = |proxies: usize, acceptor_groups: usize| Deployed {
@@ -78,53 +88,51 @@ pub fn draft(_: Costs) -> Result<Figure, Error> {
         acceptor_groups,
         proxies,
         replicas: 2,
-        batchers: 0,
-        unbatchers: 0,
+        batching: Batching::NONE,
     };
-    let full = |leader_groups: usize, proxies: usize, batchers: usize| Deployed {
-        clients: if batchers > 0 { 4_000 } else { 1_000 },
-        leader_groups,
-        acceptor_groups: 3,
-        proxies,
-        replicas: 5,
-        batchers,
-        unbatchers: 10,
-    };
+    let full = Deployed { acceptor_groups: 3, replicas: 5, batching: UNBATCHERS, ..ablation(30, 3) };
     let wanted = [
-        (ablation(2, 1), 57.0, Some(REPLICAS)),
-        (ablation(3, 1), 86.0, Some(REPLICAS)),
-        (ablation(4, 1), 108.0, Some(REPLICAS)),
-        (ablation(5, 1), 135.0, Some(REPLICAS)),
-        (ablation(6, 1), 150.0, Some(ACCEPTOR)),
-        (ablation(7, 1), 155.0, Some(ACCEPTOR)),
-        (ablation(8, 1), 150.0, Some(ACCEPTOR)),
-        (ablation(8, 2), 177.0, Some(REPLICAS)),
-        (full(1, 30, 0), 208.0, Some("a leader's cost is calibrated with this number")),
-        (full(1, 23, 8), 890.0, Some("two to eight batchers, says the draft")),
-        (full(3, 19, 8), 844.0, Some("two to eight batchers, says the draft")),
+        (ablation(2, 1), 57.0, REPLICAS),
+        (ablation(3, 1), 86.0, REPLICAS),
+        (ablation(4, 1), 108.0, REPLICAS),
+        (ablation(5, 1), 135.0, REPLICAS),
+        (ablation(6, 1), 150.0, ACCEPTOR),
+        (ablation(7, 1), 155.0, ACCEPTOR),
+        (ablation(8, 1), 150.0, ACCEPTOR),
+        (ablation(8, 2), 177.0, REPLICAS),
+        (full, 208.0, "a leader's cost is calibrated with this number"),
     ];
     let points = wanted.into_par_iter().enumerate().map(|(step, (deployed, thousands, doubt))| {
-        let series = if deployed.leader_groups > 1 { "mencius" } else { "compartmentalized" };
         let (label, tick) = name(&deployed);
         let (x, measured) = (float(step), measure(deployment(deployed)?)?);
-        Ok(Point { series: series.into(), label, tick, x, measured, published: Some(thousands * 1e3), doubt })
+        let (published, doubt) = (Some(thousands * 1e3), Some(doubt));
+        Ok(Point { series: "compartmentalized".into(), label, tick, x, measured, published, doubt })
     });
+    let alone = Point {
+        series: "unreplicated".into(),
+        label: "one server".into(),
+        tick: "alone".into(),
+        x: float(wanted.len()),
+        measured: System::Unreplicated(Batching::NONE).run(&writes(1_000), costs)?,
+        published: Some(300e3),
+        doubt: None,
+    };
+    let points = points.collect::<Result<Vec<_>, Error>>()?;
     Ok(Figure {
         name: "draft",
         title: "The first draft's deployments",
         x: "proxy leaders / acceptor groups",
         drawn: Drawn::Bars,
-        points: points.collect::<Result<_, Error>>()?,
+        points: points.into_iter().chain([alone]).collect(),
     })
 }
 
-fn name(deployed: &Deployed) -> (String, String) {
-    let Deployed { leader_groups, acceptor_groups, proxies, replicas, batchers, unbatchers, .. } = deployed;
+pub(super) fn name(deployed: &Deployed) -> (String, String) {
+    let Deployed { leader_groups, acceptor_groups, proxies, replicas, batching, .. } = deployed;
     let leaders = 2 * leader_groups;
-    let batches = if *batchers > 0 { format!(", {batchers} batchers of {BATCH}") } else { String::new() };
     let label = format!(
         "{leaders} leaders in {leader_groups} groups, {proxies} proxy leaders, {acceptor_groups} groups of 3 acceptors, \
-         {replicas} replicas, {unbatchers} unbatchers{batches}"
+         {replicas} replicas{batching}"
     );
     (label, format!("{proxies} / {acceptor_groups}"))
 }
@@ -138,10 +146,21 @@ pub(super) fn client(
     Client { first_contact: number % contacts.len(), ..writer(contacts, script) }
 }
 
-/// A deployment, ready to run.
-pub(super) fn deployment(deployed: Deployed) -> Result<Deployment<parts::Node<KeyValue>>, Error> {
-    let Deployed { clients, leader_groups, acceptor_groups, proxies, replicas, batchers, unbatchers } =
-        deployed;
+/// A deployment in which every node is a server of its own.
+pub(super) fn deployment(deployed: Deployed) -> Result<Deployment<Node>, Error> {
+    let (layout, nodes, clients) = actors(deployed)?;
+    Ok(Deployment {
+        actors: nodes.into_iter().chain(clients).collect(),
+        roles: (0..layout.nodes()).map(|id| layout.role(Id::from(id)).0.title()).collect(),
+        work: Box::new(|step| micros(cost(step))),
+        is_answer: |msg| msg.output().is_some(),
+    })
+}
+
+/// Nodes, and clients.
+pub(super) fn actors(deployed: Deployed) -> Result<(Layout, Vec<Node>, Vec<Node>), Error> {
+    let Deployed { clients, leader_groups, acceptor_groups, proxies, replicas, batching } = deployed;
+    let Batching { batchers, unbatchers, commands } = batching;
     let layout = Layout {
         leaders: 2 * leader_groups,
         proxies,
@@ -154,7 +173,6 @@ pub(super) fn deployment(deployed: Deployed) -> Result<Deployment<parts::Node<Ke
     let groups =
         (0..acceptor_groups).map(|group| acceptors(group, acceptor_groups)).collect::<Result<_, _>>();
     let (nodes, workload) = (layout.nodes(), writes(clients));
-    let batch_commands = if batchers > 0 { BATCH } else { 1 };
     let config = Arc::new(Config {
         layout,
         leader_groups,
@@ -162,11 +180,11 @@ pub(super) fn deployment(deployed: Deployed) -> Result<Deployment<parts::Node<Ke
         saves_needed: 2,
         known_clients: known(nodes, &workload),
         read_scheme: ReadScheme::Timed,
-        // The draft's data come from watermarks after one to twenty commands.
+        // The draft's data come from watermarks after one to twenty slots.
         limits: Limits {
-            batch_commands,
+            batch_commands: commands,
             batch_bytes: usize::MAX,
-            high_watermark_slots: 10usize.div_ceil(batch_commands) as u64,
+            high_watermark_slots: 10,
             ..Limits::default()
         },
         timing: Timing {
@@ -190,20 +208,15 @@ pub(super) fn deployment(deployed: Deployed) -> Result<Deployment<parts::Node<Ke
     };
     let reader = |number| {
         let ask = |command| Ask { command, read: None };
-        Some(parts::Node::Client(Reader {
+        parts::Node::Client(Reader {
             writer: client(contacts.clone(), number, vec![]),
             script: workload.script(number).into_iter().map(ask).collect(),
             read: None,
             turn: number as u64,
             config: config.clone(),
-        }))
+        })
     };
-    Ok(Deployment {
-        actors: (0..nodes).map(node).chain((0..clients).map(reader)).flatten().collect(),
-        roles: (0..nodes).map(|id| layout.role(Id::from(id)).0.title()).collect(),
-        work: Box::new(|step| micros(cost(step))),
-        is_answer: |msg| msg.output().is_some(),
-    })
+    Ok((layout, (0..nodes).filter_map(node).collect(), (0..clients).map(reader).collect()))
 }
 
 /// The majorities of one of several groups of three acceptors, which take turns.
@@ -215,7 +228,7 @@ fn acceptors(group: usize, groups: usize) -> parthood_quorums::Result<Group> {
     Ok(Group { system: Arc::new(constructions::majority(&nodes)?), reads: turns.clone(), writes: turns })
 }
 
-/// What a step costs, in microseconds. Clients, batchers and unbatchers are not what is looked for.
+/// What a step costs, in microseconds. Clients work for free.
 fn cost(step: &Step<'_, parts::Node<KeyValue>>) -> f64 {
     let sends = |what: fn(&parts::Msg<KeyValue>) -> bool| {
         let found = |command: &&Command<_, _, _, _>| matches!(command, Command::Send(_, msg) if what(msg));
@@ -236,6 +249,11 @@ fn cost(step: &Step<'_, parts::Node<KeyValue>>) -> f64 {
             };
             let further = float(commands.saturating_sub(1));
             DRAFT.replica_learn + DRAFT.replica_command * further + DRAFT.replica_reply * replies
+        }
+        (parts::State::Batcher(_), _) => DRAFT.batcher_message * handled(step),
+        (parts::State::Unbatcher, _) => {
+            let replies = sends(|msg| matches!(msg, parts::Msg::Reply(_)));
+            DRAFT.unbatcher_batch + DRAFT.unbatcher_reply * replies
         }
         _ => 0.0,
     }

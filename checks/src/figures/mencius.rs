@@ -4,7 +4,7 @@
 
 use super::compartmentalized::writes;
 use super::cost::{handled, micros};
-use super::draft::{Deployed, client, deployment};
+use super::draft::{Deployed, UNBATCHERS, client, deployment};
 use super::measure::{Deployment, Measured, measure};
 use super::systems::{NEVER, known};
 use super::{Costs, Drawn, Figure, Point};
@@ -30,8 +30,7 @@ const IN_PARTS: Deployed = Deployed {
     acceptor_groups: 3,
     proxies: 29,
     replicas: 5,
-    batchers: 0,
-    unbatchers: 10,
+    batching: UNBATCHERS,
 };
 
 /// A server learns and executes a command: a replica's cost in the paper.

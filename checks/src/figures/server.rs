@@ -1,11 +1,19 @@
 //! Several nodes on one server, as in the papers' coupled deployments: what they say to each other is said within a step, so
 //! it takes no time and costs nothing.
 
+use super::Costs;
+use super::cost::{handled, micros};
+use super::draft::DRAFT;
+use super::systems::Batching;
+use crate::draw::float;
+use parthood_runtime::Cause;
+use parthood_runtime::sim::Work;
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Command, Id, Out};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A server and the nodes on it, or a client by itself.
 #[derive(Clone, Debug)]
@@ -25,6 +33,22 @@ pub(super) struct Carried<M> {
 }
 
 impl<A: Actor> Server<A> {
+    /// Nodes on the servers that are named for them, in the order of their ids, and then clients.
+    pub(super) fn deploy(
+        nodes: impl IntoIterator<Item = A>,
+        clients: impl IntoIterator<Item = A>,
+        servers: &Arc<[usize]>,
+    ) -> Vec<Self> {
+        let with = |nodes| Self { nodes, servers: servers.clone() };
+        let count = servers.iter().max().map_or(0, |last| last + 1);
+        let mut on: Vec<Self> = (0..count).map(|_| with(vec![])).collect();
+        for (id, node) in nodes.into_iter().enumerate() {
+            on[servers[id]].nodes.push((Id::from(id), node));
+        }
+        on.extend((servers.len()..).zip(clients).map(|(id, client)| with(vec![(Id::from(id), client)])));
+        on
+    }
+
     /// The server that a node is on.
     fn server_of(&self, node: Id) -> Id {
         let node = usize::from(node);
@@ -132,4 +156,25 @@ where
         self.post(id, *node, asked, &mut waiting, out);
         self.deliver(id, states, waiting, out);
     }
+}
+
+/// What steps of servers cost that are all alike. If commands come in batches, each server executes every command, which is
+/// charged where it comes in: with each of them it is as often.
+pub(super) fn work_of_servers<A>(
+    servers: usize,
+    batching: Batching,
+    costs: Costs,
+    is_request: fn(&A::Msg) -> bool,
+) -> Work<Server<A>>
+where
+    A: Actor<Msg: Serialize + for<'de> Deserialize<'de> + 'static>,
+{
+    let execute = if batching.commands > 1 { DRAFT.replica_command * float(servers) } else { 0.0 };
+    Box::new(move |step| {
+        if usize::from(step.id) >= servers {
+            return Duration::ZERO;
+        }
+        let request = matches!(&step.cause, Cause::Deliver { msg, .. } if is_request(&msg.msg));
+        micros(costs.coupled_message * handled(step) + if request { execute } else { 0.0 })
+    })
 }

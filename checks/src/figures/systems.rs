@@ -3,6 +3,7 @@
 use super::cost::Costs;
 use super::many_keys::{Asked, KEYS, MANY, ManyKeys};
 use super::measure::{Deployment, Measured, measure};
+use super::server::Server;
 use crate::draw::float;
 use crate::error::Error;
 use itertools::Itertools as _;
@@ -30,8 +31,8 @@ const BATCHES_IN_FLIGHT: usize = 8;
 /// What is deployed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum System {
-    /// [`unreplicated`]: one server.
-    Unreplicated,
+    /// One server: [`unreplicated`], or, behind batchers, everything else of [`parts`] on it.
+    Unreplicated(Batching),
     /// [`multipaxos`] with so many servers.
     Coupled {
         /// The servers.
@@ -125,6 +126,19 @@ pub struct Workload {
     pub many_keys: bool,
 }
 
+impl fmt::Display for Batching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batchers, unbatchers, commands } = self;
+        if *batchers > 0 {
+            write!(f, ", {batchers} batchers of {commands}")?;
+        }
+        if *unbatchers > 0 {
+            write!(f, ", {unbatchers} unbatchers")?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -186,7 +200,8 @@ impl System {
     /// When the run comes to a stop, which is a bug.
     pub fn run(&self, workload: &Workload, costs: Costs) -> Result<Measured, Error> {
         match *self {
-            Self::Unreplicated => measure(unreplicated(workload, costs)),
+            Self::Unreplicated(Batching::NONE) => measure(unreplicated(workload, costs)),
+            Self::Unreplicated(batching) => measure(behind_batchers(batching, workload, costs)),
             Self::Coupled { servers, batch } => measure(coupled(servers, batch, workload, costs)),
             Self::Parts(deployed) if workload.many_keys => {
                 let requests = measure(in_parts::<ManyKeys>(deployed, workload, costs))?;
@@ -247,7 +262,44 @@ fn coupled(
     }
 }
 
+/// One server with a node of each role, batchers and unbatchers in front of it.
+fn behind_batchers(
+    batching: Batching,
+    workload: &Workload,
+    costs: Costs,
+) -> Deployment<Server<parts::Node<KeyValue>>> {
+    let deployed = Parts { leaders: 1, proxies: 1, shape: Shape::Majority(1), replicas: 1, batching };
+    let layout = deployed.layout();
+    let (nodes, clients) = actors(deployed, workload);
+    let mut servers = vec![0; layout.nodes()];
+    let mut roles = vec!["server"];
+    for role in [Role::Batcher, Role::Unbatcher] {
+        for id in layout.ids(role) {
+            servers[usize::from(id)] = roles.len();
+            roles.push(role.title());
+        }
+    }
+    Deployment {
+        actors: Server::deploy(nodes, clients, &servers.into()),
+        roles,
+        work: costs.behind_batchers(),
+        is_answer: |carried| carried.msg.output().is_some(),
+    }
+}
+
 fn in_parts<M: Asked>(deployed: Parts, workload: &Workload, costs: Costs) -> Deployment<parts::Node<M>> {
+    let layout = deployed.layout();
+    let (nodes, clients) = actors(deployed, workload);
+    Deployment {
+        actors: nodes.into_iter().chain(clients).collect(),
+        roles: (0..layout.nodes()).map(|id| layout.role(Id::from(id)).0.title()).collect(),
+        work: costs.in_parts(),
+        is_answer: |msg| msg.output().is_some(),
+    }
+}
+
+/// Nodes and clients.
+fn actors<M: Asked>(deployed: Parts, workload: &Workload) -> (Vec<parts::Node<M>>, Vec<parts::Node<M>>) {
     let layout = deployed.layout();
     let timing = parts::Timing {
         election: NEVER..2 * NEVER,
@@ -260,7 +312,7 @@ fn in_parts<M: Asked>(deployed: Parts, workload: &Workload, costs: Costs) -> Dep
         layout,
         leader_groups: 1,
         groups: vec![deployed.shape.group()],
-        saves_needed: 2,
+        saves_needed: deployed.replicas.min(2),
         known_clients: known(layout.nodes(), workload),
         read_scheme: parts::ReadScheme::Timed,
         limits: parts::Limits {
@@ -288,20 +340,15 @@ fn in_parts<M: Asked>(deployed: Parts, workload: &Workload, costs: Costs) -> Dep
         let ask = |command| Ask { read: read.filter(|_| M::is_read(&command)), command };
         let mut writer = writer(contacts.clone(), vec![]);
         writer.first_contact = number % writer.contacts.len();
-        Some(parts::Node::Client(Reader {
+        parts::Node::Client(Reader {
             writer,
             script: M::script(workload, number).into_iter().map(ask).collect(),
             read,
             turn: number as u64,
             config: config.clone(),
-        }))
+        })
     };
-    Deployment {
-        actors: (0..layout.nodes()).map(node).chain((0..workload.clients).map(client)).flatten().collect(),
-        roles: (0..layout.nodes()).map(|id| layout.role(Id::from(id)).0.title()).collect(),
-        work: costs.in_parts(),
-        is_answer: |msg| msg.output().is_some(),
-    }
+    ((0..layout.nodes()).filter_map(node).collect(), (0..workload.clients).map(client).collect())
 }
 
 fn chain(nodes: usize, workload: &Workload, costs: Costs) -> Deployment<craq::Node<KeyValue>> {
