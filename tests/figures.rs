@@ -49,6 +49,19 @@ fn batches_move_the_bottleneck_to_the_replies() {
 }
 
 #[test]
+fn more_clients_keep_the_busiest_node_busy() {
+    let figure = figures::latency(Costs::default()).unwrap();
+    assert_eq!(off(&figure), None);
+    for name in ["multipaxos", "compartmentalized", "unreplicated"] {
+        let points = series(&figure, name);
+        let waits: Vec<_> = points.iter().map(|point| point.measured.latency_ms).collect();
+        assert!(waits.windows(2).all(|pair| pair[1] > 0.97 * pair[0]), "{name}: {waits:?}");
+        assert!(points[0].measured.utilization < 0.5, "a client alone keeps nobody busy");
+        assert!(points[7].measured.utilization > 0.98, "{name}");
+    }
+}
+
+#[test]
 fn larger_values_cost_their_bytes() {
     let figure = figures::values(Costs::default()).unwrap();
     assert_eq!(off(&figure), None);
