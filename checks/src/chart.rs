@@ -27,6 +27,7 @@ pub(crate) struct Frame<'a> {
 /// A line.
 pub(crate) struct Line {
     pub(crate) name: String,
+    /// One that is not a number interrupts the line.
     pub(crate) points: Vec<(f64, f64)>,
     /// Drawn thick and in ink: the line that matters most.
     pub(crate) strong: bool,
@@ -66,7 +67,8 @@ pub(crate) fn shade(red: bool, at: f64) -> (String, &'static str) {
 
 /// Lines over linear axes.
 pub(crate) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
-    let all = || lines.iter().flat_map(|line| &line.points).filter(|(x, y)| x.is_finite() && y.is_finite());
+    let is_there = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
+    let all = || lines.iter().flat_map(|line| &line.points).filter(|point| is_there(point));
     let bounds = |values: Vec<f64>| {
         values
             .into_iter()
@@ -84,15 +86,17 @@ pub(crate) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
         let width = if line.strong { 3.0 } else { 1.8 };
         let dash = if line.dashed { " stroke-dasharray=\"6 4\"" } else { "" };
         let at = |&(px, py): &(f64, f64)| (x.at(px), y.at(py));
-        let path: Vec<String> =
-            line.points.iter().map(at).map(|(px, py)| format!("{px:.1},{py:.1}")).collect();
-        svg.line(format_args!(
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"{width}\"{dash}/>",
-            path.join(" ")
-        ));
+        for run in line.points.split(|point| !is_there(point)).filter(|run| run.len() > 1) {
+            let path: Vec<String> = run.iter().map(at).map(|(px, py)| format!("{px:.1},{py:.1}")).collect();
+            svg.line(format_args!(
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"{width}\"{dash}/>",
+                path.join(" ")
+            ));
+        }
         // Eight steps, so that a number of points which they divide ends with a marker.
         let every = (line.points.len().saturating_sub(1) / 8).max(1);
-        for (px, py) in line.points.iter().step_by(every).filter(|_| line.markers).map(at) {
+        let marked = line.points.iter().step_by(every).filter(|point| line.markers && is_there(point));
+        for (px, py) in marked.map(at) {
             svg.line(format_args!("<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3.2\" fill=\"{color}\"/>"));
         }
         svg.legend(i, &line.name, &format!("stroke=\"{color}\" stroke-width=\"{width}\"{dash}"));

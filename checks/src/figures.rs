@@ -125,7 +125,7 @@ impl Figure {
         let line = |(like, (published, name)): (usize, (bool, &str))| {
             let points = self.points.iter().filter(|point| point.series == name);
             let y = |point: &Point| if published { point.published } else { Some(point.measured.per_second) };
-            let points = points.filter_map(|point| Some((point.x, y(point)? / 1e3))).collect();
+            let points = points.map(|point| (point.x, y(point).map_or(f64::NAN, |y| y / 1e3))).collect();
             let name = if published { format!("{name}, paper") } else { name.to_owned() };
             Line {
                 name,
