@@ -7,6 +7,8 @@
     reason = "all of this is tests"
 )]
 
+mod bpaxos;
+mod bpaxos_runs;
 mod cli;
 mod compartmentalized;
 mod craq;

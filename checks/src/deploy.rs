@@ -4,6 +4,7 @@
 //! implements [`Deployable`], and [`Replicates`] if it replicates the key-value store; what hosts its nodes and what
 //! speaks to them is the same for all. The protocols are listed once, in [`visit`] and [`visit_store`].
 
+mod bpaxos;
 mod client;
 mod cluster;
 mod compartmentalized;
@@ -17,6 +18,7 @@ mod server;
 mod spaxos;
 mod unreplicated;
 
+pub use bpaxos::Bpaxos;
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
 pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use compartmentalized::{Compartmentalized, Mencius};
@@ -129,6 +131,13 @@ pub trait Deployable: 'static {
         None
     }
 
+    /// For a node that executes commands, where how many slots it has executed does not tell which: the same number for nodes
+    /// that have executed the same.
+    fn executed(state: &StateOf<Self>) -> u64 {
+        let _ = state;
+        0
+    }
+
     /// For a client of a simulation: the command of the store that it waits for, and its sequence number.
     fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
         let _ = state;
@@ -206,7 +215,8 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 9] = [
+pub const DEPLOYABLE: [&str; 10] = [
+    Bpaxos::NAME,
     Compartmentalized::NAME,
     Craq::NAME,
     MatchmakerMultiPaxos::NAME,
@@ -224,6 +234,7 @@ pub const DEPLOYABLE: [&str; 9] = [
 /// When there is no such protocol.
 pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
     match protocol {
+        Bpaxos::NAME => Ok(visitor.visit::<Bpaxos>()),
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
@@ -243,6 +254,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
 /// When there is no such protocol.
 pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
     match protocol {
+        Bpaxos::NAME => Ok(visitor.visit::<Bpaxos>()),
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),

@@ -204,6 +204,8 @@ fn actors<D: Deployable>(header: &Header, cluster: &Cluster) -> Result<Vec<D::Ac
 struct Replicas<D> {
     protocol: PhantomData<fn() -> D>,
     latest: BTreeMap<usize, (u64, KeyValue)>,
+    /// What else must be equal if two have executed the same.
+    marks: BTreeMap<usize, u64>,
     comparisons: u64,
     allowance: usize,
     differing: Option<String>,
@@ -211,7 +213,8 @@ struct Replicas<D> {
 
 impl<D> Default for Replicas<D> {
     fn default() -> Self {
-        Self { protocol: PhantomData, latest: BTreeMap::new(), comparisons: 0, allowance: 0, differing: None }
+        let (latest, marks) = (BTreeMap::new(), BTreeMap::new());
+        Self { protocol: PhantomData, latest, marks, comparisons: 0, allowance: 0, differing: None }
     }
 }
 
@@ -226,12 +229,14 @@ impl<D: Deployable> Observer<D::Actor> for Replicas<D> {
         self.allowance += COST_PER_STEP;
         let Some((executed, machine)) = D::replica(step.after) else { return };
         let id = usize::from(step.id);
+        let mark = D::executed(step.after);
         let before = self.latest.get(&id).map_or(0, |(before, _)| *before);
         if executed <= before || self.differing.is_some() {
             return;
         }
         if self.allowance >= machine.len() {
-            let equal = self.latest.iter().filter(|(other, (slot, _))| **other != id && *slot == executed);
+            let same = |other: &usize| *other != id && self.marks.get(other) == Some(&mark);
+            let equal = self.latest.iter().filter(|(other, (slot, _))| same(other) && *slot == executed);
             for (other, (_, theirs)) in equal {
                 self.comparisons += 1;
                 self.allowance = self.allowance.saturating_sub(machine.len());
@@ -244,5 +249,6 @@ impl<D: Deployable> Observer<D::Actor> for Replicas<D> {
             }
         }
         self.latest.insert(id, (executed, machine.clone()));
+        self.marks.insert(id, mark);
     }
 }

@@ -221,7 +221,14 @@ fn is_done<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize, stor
     answers::<D>(sim, servers, storm).all(|answered| answered == D::commands(storm.commands))
         && operators.into_iter().all(|id| sim.state(Id::from(id)).is_some_and(D::is_done))
         && (0..servers).all(|server| sim.state(Id::from(server)).is_some())
-        && replicas::<D>(sim, servers).map(|(_, executed, _)| executed).all_equal()
+        && replicas::<D>(sim, servers)
+            .map(|(server, executed, _)| (executed, mark::<D>(sim, server)))
+            .all_equal()
+}
+
+/// What a node has executed, if how much does not tell.
+fn mark<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, server: usize) -> Option<u64> {
+    sim.state(Id::from(server)).map(D::executed)
 }
 
 /// The nodes that execute commands: their index, how many slots they have executed, and their data.

@@ -22,6 +22,7 @@
 //! probability about n²/2⁶⁵, which is 3·10⁻⁶ for ten million. Small systems are checked with whole states as keys ([`Limits::exact`]),
 //! which excludes defects of hashing itself. Every reduction can be switched off in [`Setup`].
 
+pub mod bpaxos;
 mod checker;
 mod client_params;
 pub mod compartmentalized;

@@ -52,6 +52,11 @@ impl<P: Protocol> State<P> {
         self.flight.iter().map(|packet| (packet.src, packet.dst, &packet.msg))
     }
 
+    /// The timers that are set, each with its owner.
+    pub fn timers(&self) -> impl Iterator<Item = (Id, &TimerOf<P>)> {
+        self.timers.iter().map(|(owner, timer)| (*owner, timer))
+    }
+
     /// Stands for the state in every engine. With symmetry, states that differ only in which member of a class is
     /// which have one fingerprint.
     pub fn fingerprint(&self) -> u64 {

@@ -18,12 +18,14 @@
 //! | a register without a log, with the same | [`matchmaker_caspaxos`] | the same, one sentence |
 //! | `MultiPaxos` whose acceptors are exchanged while it runs | [`matchmaker_multipaxos`] | the same, section 4 |
 //! | tasks of a reconstruction, each done once | [`tile_ledger`] | ours, for the decomposition of arXiv:2110.07857 |
+//! | a replicated graph instead of a log, in modules | [`bpaxos`] | "Bipartisan Paxos" |
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
 //! [`sessions`] (exactly-once), [`client`] (the client role), [`decree`] (the client of a single decree), [`log`] (votes,
 //! phase 1, replicas and snapshots), [`graph`] (a graph of commands instead of a log, and its executor), [`matchmaking`] (rounds with configurations of their own), [`schedule`] (which quorum is contacted when), [`durable`] (how storage is written down cheaply) and
 //! [`faults`] (how a mutant is made without costing the real protocol anything).
 
+pub mod bpaxos;
 pub mod client;
 pub mod command;
 pub mod compartmentalized;

@@ -121,7 +121,7 @@ fn bytes<M: Asked>(command: &command::CommandOf<M>) -> f64 {
 
 /// The keys of a command but one.
 fn further_keys<M: Asked>(command: &M::Command) -> f64 {
-    f64::from(M::keys(command).saturating_sub(1))
+    float(M::keys(command).skip(1).count())
 }
 
 impl Costs {

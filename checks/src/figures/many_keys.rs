@@ -17,9 +17,6 @@ pub(super) trait Asked: StateMachine {
     /// More than a client can get answered in a run.
     fn script(workload: &Workload, client: usize) -> Vec<Self::Command>;
 
-    /// The keys that a command gets or puts.
-    fn keys(command: &Self::Command) -> u32;
-
     /// The bytes of the values that it brings.
     fn bytes(command: &Self::Command) -> usize;
 }
@@ -27,10 +24,6 @@ pub(super) trait Asked: StateMachine {
 impl Asked for KeyValue {
     fn script(workload: &Workload, client: usize) -> Vec<KeyValueCommand> {
         workload.script(client)
-    }
-
-    fn keys(_: &KeyValueCommand) -> u32 {
-        1
     }
 
     fn bytes(command: &KeyValueCommand) -> usize {
@@ -54,8 +47,12 @@ pub(super) struct Request {
 }
 
 impl Request {
+    fn keys(self) -> impl Iterator<Item = u32> {
+        (self.first..self.first + MANY).map(|key| key % KEYS)
+    }
+
     fn commands(self) -> impl Iterator<Item = KeyValueCommand> {
-        let keys = (self.first..self.first + MANY).map(|key| Bytes::from(&(key % KEYS).to_be_bytes()));
+        let keys = self.keys().map(|key| Bytes::from(&key.to_be_bytes()));
         let value = self.put.map(|bytes| Bytes::from(&vec![b'v'; bytes.into()]));
         keys.map(move |key| match &value {
             Some(value) => KeyValueCommand::Put(key, value.clone()),
@@ -67,6 +64,7 @@ impl Request {
 impl StateMachine for ManyKeys {
     type Command = Request;
     type Output = Vec<KeyValueOutput>;
+    type Key = u32;
     type Change = <KeyValue as StateMachine>::Change;
     type Cursor = <KeyValue as StateMachine>::Cursor;
 
@@ -78,9 +76,8 @@ impl StateMachine for ManyKeys {
         request.put.is_none()
     }
 
-    fn conflicts(a: &Request, b: &Request) -> bool {
-        let distance = (a.first % KEYS).abs_diff(b.first % KEYS);
-        (a.put.is_some() || b.put.is_some()) && distance.min(KEYS - distance) < MANY
+    fn keys(request: &Request) -> impl Iterator<Item = u32> {
+        request.keys()
     }
 
     fn changes_since(&self, before: &Self) -> Vec<Self::Change> {
@@ -106,10 +103,6 @@ impl Asked for ManyKeys {
         let put = u16::try_from(workload.value_bytes).ok();
         let request = |(first, reads): (u32, bool)| Request { first, put: put.filter(|_| !reads) };
         workload.picks(client).map(request).collect()
-    }
-
-    fn keys(_: &Request) -> u32 {
-        MANY
     }
 
     fn bytes(request: &Request) -> usize {

@@ -2,6 +2,7 @@
 
 use super::{Model, Protocol};
 use crate::manifest::Row;
+use parthood_models::bpaxos::Bpaxos;
 use parthood_models::compartmentalized::Compartmentalized;
 use parthood_models::craq::Craq;
 use parthood_models::matchmaker_caspaxos::MatchmakerCaspaxos;
@@ -102,6 +103,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Distributed Reconstruction Algorithm for Electron Tomography with Multiple-scattering Samples",
         manifest: include_str!("../../manifest/tile_ledger.toml"),
         model: |row| model(row, TileLedger::new),
+    },
+    Protocol {
+        name: "bpaxos",
+        title: "Simple BPaxos, a replicated graph instead of a log, in modules",
+        paper: "Bipartisan Paxos: A Modular State Machine Replication Protocol",
+        manifest: include_str!("../../manifest/bpaxos.toml"),
+        model: |row| model(row, Bpaxos::new),
     },
 ];
 

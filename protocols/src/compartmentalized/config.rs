@@ -183,12 +183,12 @@ impl Group {
     }
 
     /// The acceptors to contact for the `number`-th read.
-    pub(super) fn readers(&self, number: u64) -> NodeSet {
+    pub(crate) fn readers(&self, number: u64) -> NodeSet {
         self.reads.pick(number).unwrap_or(self.system.nodes())
     }
 
     /// The acceptors to contact for the `number`-th write.
-    pub(super) fn writers(&self, number: u64) -> NodeSet {
+    pub(crate) fn writers(&self, number: u64) -> NodeSet {
         self.writes.pick(number).unwrap_or(self.system.nodes())
     }
 }

@@ -48,6 +48,8 @@ pub struct Ids;
 impl StateMachine for Ids {
     type Command = BatchId;
     type Output = ();
+    /// Any two may be batches of conflicting commands.
+    type Key = ();
     type Change = ();
     type Cursor = ();
 
@@ -57,8 +59,8 @@ impl StateMachine for Ids {
         false
     }
 
-    fn conflicts(_: &BatchId, _: &BatchId) -> bool {
-        true
+    fn keys(_: &BatchId) -> impl Iterator<Item = ()> {
+        std::iter::once(())
     }
 
     fn changes_since(&self, _: &Self) -> Vec<()> {

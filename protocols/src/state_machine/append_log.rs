@@ -30,6 +30,8 @@ pub enum AppendLogOutput {
 impl StateMachine for AppendLog {
     type Command = AppendLogCommand;
     type Output = AppendLogOutput;
+    /// Every command concerns the whole list.
+    type Key = ();
     /// The list is cut off at a position, and then has this entry there, if any.
     type Change = (u64, Option<u8>);
     type Cursor = u64;
@@ -48,8 +50,8 @@ impl StateMachine for AppendLog {
         matches!(command, AppendLogCommand::Read)
     }
 
-    fn conflicts(a: &AppendLogCommand, b: &AppendLogCommand) -> bool {
-        !(Self::is_read(a) && Self::is_read(b))
+    fn keys(_: &AppendLogCommand) -> impl Iterator<Item = ()> {
+        std::iter::once(())
     }
 
     fn changes_since(&self, before: &Self) -> Vec<Self::Change> {

@@ -20,6 +20,8 @@ pub enum CounterCommand {
 impl StateMachine for Counter {
     type Command = CounterCommand;
     type Output = u64;
+    /// There is one part.
+    type Key = ();
     type Change = u64;
     type Cursor = ();
 
@@ -34,8 +36,8 @@ impl StateMachine for Counter {
         matches!(command, CounterCommand::Read)
     }
 
-    fn conflicts(a: &CounterCommand, b: &CounterCommand) -> bool {
-        !(Self::is_read(a) && Self::is_read(b))
+    fn keys(_: &CounterCommand) -> impl Iterator<Item = ()> {
+        std::iter::once(())
     }
 
     fn changes_since(&self, before: &Self) -> Vec<u64> {

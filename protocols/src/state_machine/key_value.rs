@@ -196,6 +196,7 @@ pub enum KeyValueOutput {
 impl StateMachine for KeyValue {
     type Command = KeyValueCommand;
     type Output = KeyValueOutput;
+    type Key = Bytes;
     type Change = Change<Bytes, Bytes>;
     type Cursor = Bytes;
 
@@ -233,8 +234,8 @@ impl StateMachine for KeyValue {
         matches!(command, KeyValueCommand::Get(_))
     }
 
-    fn conflicts(a: &KeyValueCommand, b: &KeyValueCommand) -> bool {
-        a.key() == b.key() && !(Self::is_read(a) && Self::is_read(b))
+    fn keys(command: &KeyValueCommand) -> impl Iterator<Item = Bytes> {
+        std::iter::once(command.key().clone())
     }
 
     fn changes_since(&self, before: &Self) -> Vec<Self::Change> {

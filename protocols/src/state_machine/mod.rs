@@ -32,6 +32,8 @@ pub trait StateMachine: Clone + Debug + Default + Ord + Hash + Send + Sync + 'st
     type Command: Data;
     /// What it answers.
     type Output: Data;
+    /// Names a part of the state.
+    type Key: Data;
     /// A piece of a state, or of the difference between two.
     type Change: Data;
     /// Where in an export to go on.
@@ -43,8 +45,15 @@ pub trait StateMachine: Clone + Debug + Default + Ord + Hash + Send + Sync + 'st
     /// Does the command leave every state as it is?
     fn is_read(command: &Self::Command) -> bool;
 
-    /// Can the order of the two commands matter, to the state or to an output?
-    fn conflicts(a: &Self::Command, b: &Self::Command) -> bool;
+    /// The parts of the state that a command reads or writes; each once.
+    fn keys(command: &Self::Command) -> impl Iterator<Item = Self::Key>;
+
+    /// Can the order of the two commands matter, to the state or to an output? It can if one of them writes and they share
+    /// a part of the state, which is how protocols find the commands that one conflicts with.
+    fn conflicts(a: &Self::Command, b: &Self::Command) -> bool {
+        let both_read = Self::is_read(a) && Self::is_read(b);
+        !both_read && Self::keys(a).any(|key| Self::keys(b).any(|other| other == key))
+    }
 
     /// What turns `before` into this state; costs what the two do not share.
     fn changes_since(&self, before: &Self) -> Vec<Self::Change>;

@@ -29,6 +29,8 @@ pub enum RegisterOutput {
 impl StateMachine for Register {
     type Command = RegisterCommand;
     type Output = RegisterOutput;
+    /// There is one part.
+    type Key = ();
     type Change = u8;
     type Cursor = ();
 
@@ -46,8 +48,8 @@ impl StateMachine for Register {
         matches!(command, RegisterCommand::Read)
     }
 
-    fn conflicts(a: &RegisterCommand, b: &RegisterCommand) -> bool {
-        !(Self::is_read(a) && Self::is_read(b))
+    fn keys(_: &RegisterCommand) -> impl Iterator<Item = ()> {
+        std::iter::once(())
     }
 
     fn changes_since(&self, before: &Self) -> Vec<u8> {

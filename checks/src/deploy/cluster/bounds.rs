@@ -1,7 +1,7 @@
 //! How long to wait for what, and what is bounded: the tables `[times]` and `[limits]` of a cluster file.
 
 use crate::settings::{Fields, Placed, Problems};
-use parthood_protocols::{compartmentalized, multipaxos};
+use parthood_protocols::{bpaxos, compartmentalized, multipaxos};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -68,6 +68,17 @@ impl Times {
         }
     }
 
+    /// A vertex that somebody waits for is recovered when its client would ask again, or a little later.
+    pub(in crate::deploy) fn timing_of_a_graph(self) -> bpaxos::Timing {
+        let (from, to) = self.retry_ms;
+        bpaxos::Timing {
+            resend: Duration::from_millis(self.resend_ms),
+            backoff: self.resend(),
+            recover: range((from, to.saturating_mul(2))),
+            catch_up: Duration::from_millis(self.catch_up_ms),
+        }
+    }
+
     pub(in crate::deploy) fn retry(self) -> Range<Duration> {
         range(self.retry_ms)
     }
@@ -124,6 +135,30 @@ impl Sizes {
             watermark_slots: self.watermark_slots,
             read_batch: count(self.read_batch),
             ..compartmentalized::Limits::default()
+        }
+    }
+
+    /// What [`parthood_protocols::bpaxos`] begins with; what others call a slot is a vertex there.
+    pub(in crate::deploy) fn of_a_graph() -> Self {
+        let limits = bpaxos::Limits::default();
+        Self {
+            window_slots: limits.window_vertices as u64,
+            snapshot_slots: limits.snapshot_vertices,
+            retained_slots: limits.retained_vertices as u64,
+            ..Self::in_parts()
+        }
+    }
+
+    /// As the protocol with a graph wants them.
+    pub(in crate::deploy) fn limits_of_a_graph(self) -> bpaxos::Limits {
+        bpaxos::Limits {
+            window_vertices: count(self.window_slots),
+            batch_commands: count(self.batch_commands),
+            waiting_commands: count(self.waiting_commands),
+            lanes: count(self.lanes),
+            snapshot_vertices: self.snapshot_slots,
+            retained_vertices: count(self.retained_slots),
+            ..bpaxos::Limits::default()
         }
     }
 

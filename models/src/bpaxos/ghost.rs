@@ -1,0 +1,277 @@
+//! History that the properties need: what was asked and answered, votes ever cast, orders of execution.
+
+use super::Bpaxos;
+use crate::history::History;
+use crate::sequential::OneObject;
+use crate::{Cause, Step};
+use parthood_protocols::bpaxos::{
+    AcceptorState, Action, LeaderState, Msg, Mutant, Node, Proposal, ReplicaState, Role, Snapshot, State,
+};
+use parthood_protocols::client::ClientMsg;
+use parthood_protocols::durable::{Change, map_changes};
+use parthood_protocols::faults::Faults;
+use parthood_protocols::graph::{VertexId, VertexSet, Vertices as _};
+use parthood_protocols::ids::Round;
+use parthood_protocols::state_machine::{KeyValue, StateMachine};
+use parthood_quorums::NodeSet;
+use stateright::actor::Command;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// What happened so far.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ghost<M: StateMachine = KeyValue> {
+    /// Who ever voted for what.
+    pub(super) votes: BTreeMap<Cast<M::Command>, NodeSet>,
+    /// What leaders gave numbers to.
+    pub(super) numbered: BTreeMap<VertexId, Action<M::Command>>,
+    /// What each dependency node answered last, by vertex and node.
+    pub(super) answers: BTreeMap<(VertexId, usize), VertexSet>,
+    /// For each replica, what it ran and in which order, as far as that can be seen.
+    pub(super) orders: BTreeMap<usize, Vec<VertexId>>,
+    /// The first snapshot of each number.
+    pub(super) snapshots: BTreeMap<u64, Snapshot<M>>,
+    /// What clients asked and were told.
+    pub(super) clients: History<M::Command, M::Output>,
+    /// What went wrong in some step.
+    pub(super) wrong: Wrong,
+}
+
+/// What is voted for: a vertex, a round and a value.
+pub(super) type Cast<C> = (VertexId, Round, Proposal<C>);
+
+/// What no state shows, but a step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each belongs to a property of its own")]
+pub(super) struct Wrong {
+    /// A number was given to two different actions.
+    pub(super) numbered_twice: bool,
+    /// An acceptor's promise decreased.
+    pub(super) went_back: bool,
+    /// An acceptor answered for a vertex that it had collected.
+    pub(super) answered_collected: bool,
+    /// Two snapshots of one number differ.
+    pub(super) snapshots_differ: bool,
+    /// A snapshot with all its parts was not taken over.
+    pub(super) snapshot_refused: bool,
+}
+
+impl<M: StateMachine> Default for Ghost<M> {
+    fn default() -> Self {
+        Self {
+            votes: BTreeMap::new(),
+            numbered: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            clients: History::default(),
+            wrong: Wrong::default(),
+        }
+    }
+}
+
+impl<M: StateMachine> Ghost<M> {
+    /// How many votes were cast.
+    pub fn votes(&self) -> usize {
+        self.votes.values().map(|voters| voters.len()).sum()
+    }
+
+    /// What was chosen, in the order of vertices and rounds.
+    pub(super) fn chosen<'a, F: Faults<Mutant>>(
+        &'a self,
+        protocol: &'a Bpaxos<M, F>,
+    ) -> impl Iterator<Item = (VertexId, Round, &'a Proposal<M::Command>)> {
+        let system = &protocol.config().acceptors.system;
+        let chosen = self.votes.iter().filter(|(_, voters)| system.is_write_quorum(**voters));
+        chosen.map(|((vertex, round, proposal), _)| (*vertex, *round, proposal))
+    }
+}
+
+pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &Bpaxos<M, F>,
+    ghost: &mut Cow<'_, Ghost<M>>,
+    step: &Step<'_, Node<M, F>>,
+) {
+    let (_, index) = protocol.config().layout.role(step.id);
+    let restart = matches!(step.cause, Cause::Start(_));
+    match (step.before, step.after) {
+        (_, State::Leader(after)) => {
+            if restart && protocol.undone_steps {
+                forget_unsaved_numbers(ghost, index, after);
+            }
+            observe_leader(ghost, index, after, step);
+        }
+        (_, State::DependencyNode(_)) => observe_dependency_node(ghost, index, step),
+        (before, State::Acceptor(after)) => {
+            let before = before.and_then(|before| match before {
+                State::Acceptor(before) => Some(before),
+                _ => None,
+            });
+            let undone = restart && protocol.undone_steps;
+            observe_acceptor(ghost, index, before, after, undone);
+            observe_answers(protocol, ghost, before, step);
+        }
+        (before, State::Replica(after)) => {
+            let before = before.and_then(|before| match before {
+                State::Replica(before) => Some(&**before),
+                _ => None,
+            });
+            observe_replica(ghost, index, before, after, step);
+        }
+        (Some(State::Client(before)), State::Client(after)) => {
+            if let Cause::Deliver { msg: Msg::Client(msg @ ClientMsg::Reply { .. }), .. } = &step.cause
+                && before != after
+                && protocol.knows_clients()
+            {
+                ghost.to_mut().clients.returned(&OneObject::<M>::default(), msg);
+            }
+        }
+        _ => {}
+    }
+    for command in step.out {
+        if let (Command::Send(_, Msg::Client(msg)), true) = (command, protocol.knows_clients()) {
+            match step.after {
+                State::Client(_) => ghost.to_mut().clients.sent_by_client(msg),
+                _ => ghost.to_mut().clients.sent_by_server(msg),
+            }
+        }
+    }
+}
+
+/// Numbers that a leader gave out in steps that its crash undid were never told to anybody.
+fn forget_unsaved_numbers<M: StateMachine>(
+    ghost: &mut Cow<'_, Ghost<M>>,
+    index: usize,
+    after: &LeaderState<M::Command>,
+) {
+    let saved = |vertex: &VertexId| vertex.leader as usize != index || vertex.id < after.reserved;
+    if !ghost.numbered.keys().all(saved) {
+        ghost.to_mut().numbered.retain(|vertex, _| saved(vertex));
+    }
+}
+
+fn observe_leader<M: StateMachine, F: Faults<Mutant>>(
+    ghost: &mut Cow<'_, Ghost<M>>,
+    index: usize,
+    after: &LeaderState<M::Command>,
+    step: &Step<'_, Node<M, F>>,
+) {
+    for command in step.out {
+        let Command::Send(_, Msg::DependencyRequest { vertex, .. }) = command else { continue };
+        let Some(waiting) = after.waiting.get(&vertex.id).filter(|_| vertex.leader as usize == index) else {
+            continue;
+        };
+        match ghost.numbered.get(vertex) {
+            Some(action) if *action == waiting.action => {}
+            Some(_) => ghost.to_mut().wrong.numbered_twice = true,
+            None => drop(ghost.to_mut().numbered.insert(*vertex, waiting.action.clone())),
+        }
+    }
+}
+
+fn observe_dependency_node<M: StateMachine, F: Faults<Mutant>>(
+    ghost: &mut Cow<'_, Ghost<M>>,
+    node: usize,
+    step: &Step<'_, Node<M, F>>,
+) {
+    for command in step.out {
+        if let Command::Send(_, Msg::DependencyReply { vertex, deps }) = command
+            && ghost.answers.get(&(*vertex, node)) != Some(deps)
+        {
+            ghost.to_mut().answers.insert((*vertex, node), deps.clone());
+        }
+    }
+}
+
+/// Notes new votes. After a restart that may have undone steps, whatever they voted for was never told, and is no vote.
+fn observe_acceptor<M: StateMachine>(
+    ghost: &mut Cow<'_, Ghost<M>>,
+    acceptor: usize,
+    before: Option<&AcceptorState<M::Command>>,
+    after: &AcceptorState<M::Command>,
+    undone: bool,
+) {
+    let nothing = im::OrdMap::new();
+    let ballots = before.map_or(&nothing, |before| &before.ballots);
+    for change in map_changes(ballots, &after.ballots) {
+        let (Change::Put(vertex, _) | Change::Remove(vertex)) = &change;
+        let old = ballots.get(vertex);
+        let new = after.ballots.get(vertex);
+        let gone = new.is_none() && !after.collected.contains(*vertex);
+        let lower = old.zip(new).is_some_and(|(old, new)| new.round < old.round);
+        if !undone && (gone || lower) {
+            ghost.to_mut().wrong.went_back = true;
+        }
+        let cast =
+            |vote: &parthood_protocols::bpaxos::Vote<_>| (*vertex, vote.vote_round, vote.vote_value.clone());
+        let (old, new) = (old.and_then(|b| b.vote.as_ref()), new.and_then(|b| b.vote.as_ref()));
+        if let Some(vote) = old
+            .filter(|vote| undone && after.voting && new != Some(*vote) && !after.collected.contains(*vertex))
+        {
+            let key = cast(vote);
+            let Ghost { votes, .. } = ghost.to_mut();
+            if let Some(voters) = votes.get_mut(&key) {
+                *voters = voters.without(acceptor);
+            }
+            votes.retain(|_, voters| !voters.is_empty());
+        }
+        if let Some(key) = new.filter(|vote| old != Some(*vote)).map(cast)
+            && !ghost.votes.get(&key).is_some_and(|voters| voters.contains(acceptor))
+        {
+            ghost.to_mut().votes.entry(key).or_default().insert(acceptor);
+        }
+    }
+}
+
+/// Notes an answer for what was collected before.
+fn observe_answers<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &Bpaxos<M, F>,
+    ghost: &mut Cow<'_, Ghost<M>>,
+    before: Option<&AcceptorState<M::Command>>,
+    step: &Step<'_, Node<M, F>>,
+) {
+    let Some(before) = before.filter(|_| protocol.config().layout.role(step.id).0 == Role::Acceptor) else {
+        return;
+    };
+    for command in step.out {
+        if let Command::Send(_, Msg::Phase1b { vertex, .. } | Msg::Phase2b { vertex, .. }) = command
+            && before.collected.contains(*vertex)
+        {
+            ghost.to_mut().wrong.answered_collected = true;
+        }
+    }
+}
+
+fn observe_replica<M: StateMachine, F: Faults<Mutant>>(
+    ghost: &mut Cow<'_, Ghost<M>>,
+    replica: usize,
+    before: Option<&ReplicaState<M>>,
+    after: &ReplicaState<M>,
+    step: &Step<'_, Node<M, F>>,
+) {
+    let nothing = VertexSet::EMPTY;
+    let ran_before = before.map_or(&nothing, ReplicaState::executed);
+    if ran_before != after.executed() {
+        let ran = |vertex: &&VertexId| !ran_before.contains(**vertex);
+        let new: Vec<VertexId> = after.history.iter().filter(ran).copied().collect();
+        let order = ghost.to_mut().orders.entry(replica).or_default();
+        order.retain(|vertex| after.executed().contains(*vertex));
+        order.extend(new);
+    }
+    let snapshot = &after.snapshot;
+    if snapshot.number > 0 && before.is_none_or(|before| before.snapshot != *snapshot) {
+        match ghost.snapshots.get(&snapshot.number) {
+            None => drop(ghost.to_mut().snapshots.insert(snapshot.number, snapshot.clone())),
+            Some(first) if first.machine == snapshot.machine && first.clients == snapshot.clients => {}
+            Some(_) => ghost.to_mut().wrong.snapshots_differ = true,
+        }
+    }
+    if let (Cause::Deliver { msg: Msg::SnapshotPart(part), .. }, Some(before)) = (&step.cause, before)
+        && part.next.is_none()
+        && before.transfer.is_some()
+        && after.transfer.is_none()
+        && after.snapshots < part.number
+    {
+        ghost.to_mut().wrong.snapshot_refused = true;
+    }
+}

@@ -1,0 +1,240 @@
+//! Majority Commit `BPaxos`, which chooses in one round trip with a fast quorum of `f + maj(f + 1)` and does not deadlock, and
+//! Deadlock `BPaxos` as what remains of it without one rule. (Journal version, section 6; a proof on paper, no specification.)
+//!
+//! As in the other variants each server is dependency node and acceptor, messages are facts, and of two vertices with conflicting
+//! commands dependencies are one bit. Recovery is two steps: a quorum promises, and some time later, when what its value
+//! depends on is known, votes. Votes of round zero go on meanwhile elsewhere.
+//!
+//! A value with a majority of a recovery quorum's votes may have been chosen, so it must be proposed; but others of the quorum
+//! may name a dependency that it has not. Then recovery waits until that is chosen: as a noop, or after this vertex, and no edge
+//! is missed; otherwise the value cannot have been chosen. (The paper has a quorum asked whether it was, before something else
+//! is proposed. Whoever has not heard of it says no, so safety cannot rest on the answer, and here nobody asks.) Two recoveries
+//! may wait for each other: each popular value then shows that the other had too few votes, so neither was chosen. And a value
+//! is chosen in round zero only if a quorum of the voters knew its dependencies to be chosen, so that nobody waits for these.
+
+use super::{AGREEMENT, DEPENDENCIES, Value, explore};
+use crate::{Kind, Space};
+use itertools::Itertools as _;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+const SERVERS: usize = 5;
+/// Of a recovery, and of votes in it.
+const CLASSIC: usize = 3;
+/// `f + maj(f + 1)` votes choose in round zero.
+const FAST: usize = 4;
+/// Of `FAST` votes a recovery's quorum holds so many at least.
+const POPULAR: usize = 2;
+
+/// A broken rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Broken {
+    /// Equal votes choose, whether or not a quorum of the voters knew the dependencies to be chosen.
+    DependenciesUnknown,
+    /// Recovery takes the popular value, whatever else its quorum names: Fast `BPaxos`.
+    OthersIgnored,
+    /// A recovery that waits for one that waits for it goes on waiting: Deadlock `BPaxos`.
+    WaitForEver,
+}
+
+/// What a server knows of a vertex.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Seen {
+    /// Its dependency node has answered: after the other vertex or not.
+    answer: Option<bool>,
+    /// Its acceptor voted for that in round zero.
+    voted: bool,
+    /// It then knew what the other vertex was chosen to be.
+    known: bool,
+    /// It has promised the recovery's round.
+    promised: bool,
+}
+
+/// Servers are alike, so they are kept in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct State {
+    servers: [[Seen; 2]; SERVERS],
+    /// What recovery made of each vertex.
+    recovered: [Option<Value>; 2],
+    /// What was chosen in round zero.
+    fast: [BTreeSet<Value>; 2],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// A vertex reaches a server, before or after it hears what the other was chosen to be.
+    Ask { at: usize, server: usize, known: bool },
+    /// These servers promise a recovery's round, and their dependency nodes answer.
+    Promise { at: usize, quorum: [usize; CLASSIC] },
+    /// They vote for what it makes of the vertex.
+    Finish { at: usize, value: Value },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Protocol {
+    broken: Option<Broken>,
+}
+
+impl State {
+    fn seen(&self, at: usize) -> impl Iterator<Item = Seen> + '_ {
+        self.servers.iter().map(move |server| server[at])
+    }
+
+    fn is_chosen(&self, at: usize, value: impl Fn(Value) -> bool) -> bool {
+        self.recovered[at].iter().chain(&self.fast[at]).any(|chosen| value(*chosen))
+    }
+
+    /// The members of the quorum that recovers a vertex.
+    fn quorum(&self, at: usize) -> impl Iterator<Item = Seen> + '_ {
+        self.seen(at).filter(|seen| seen.promised)
+    }
+
+    fn voters(&self, at: usize, deps: bool) -> usize {
+        self.quorum(at).filter(|seen| seen.voted && seen.answer == Some(deps)).count()
+    }
+
+    fn quorum_names_other(&self, at: usize) -> bool {
+        self.quorum(at).any(|seen| seen.answer == Some(true))
+    }
+
+    /// Has its recovery found a value that may be chosen, and must first know what became of the other vertex?
+    fn depends(&self, at: usize) -> bool {
+        self.voters(at, false) >= POPULAR && self.quorum_names_other(at)
+    }
+}
+
+impl Protocol {
+    fn breaks(self, rule: Broken) -> bool {
+        self.broken == Some(rule)
+    }
+
+    /// Notes what the votes of round zero choose.
+    fn choose_fast(self, state: &mut State, at: usize) {
+        for deps in [false, true] {
+            let voters = || state.seen(at).filter(|seen| seen.voted && seen.answer == Some(deps));
+            let knew = voters().filter(|seen| seen.known).count();
+            let enough = !deps || knew >= CLASSIC || self.breaks(Broken::DependenciesUnknown);
+            if voters().count() >= FAST && enough {
+                state.fast[at].insert(Value::Command(deps));
+            }
+        }
+    }
+
+    /// What recovery may make of a vertex; nothing as long as it waits for the other.
+    fn becomes(self, state: &State, at: usize) -> Vec<Value> {
+        let other = 1 - at;
+        let free = vec![Value::Noop, Value::Command(state.quorum_names_other(at))];
+        if state.voters(at, true) >= POPULAR {
+            let known = state.quorum(at).any(|seen| seen.voted && seen.known);
+            return if known || self.breaks(Broken::OthersIgnored) {
+                vec![Value::Command(true)]
+            } else {
+                free
+            };
+        }
+        if state.voters(at, false) < POPULAR {
+            return free;
+        }
+        let harmless = state.is_chosen(other, |value| value != Value::Command(false));
+        if !state.depends(at) || harmless || self.breaks(Broken::OthersIgnored) {
+            return vec![Value::Command(false)];
+        }
+        let in_circle = state.depends(other) && !self.breaks(Broken::WaitForEver);
+        if state.is_chosen(other, |_| true) || in_circle { free } else { vec![] }
+    }
+}
+
+impl Space for Protocol {
+    type State = State;
+    type Move = Step;
+
+    fn initial(&self) -> State {
+        State::default()
+    }
+
+    fn moves(&self, state: &State, moves: &mut Vec<Step>) {
+        moves.clear();
+        for at in 0..2 {
+            for server in 0..SERVERS {
+                moves.extend([false, true].map(|known| Step::Ask { at, server, known }));
+            }
+            if state.quorum(at).next().is_none() {
+                let quorums = (0..SERVERS).array_combinations();
+                moves.extend(quorums.map(|quorum| Step::Promise { at, quorum }));
+            } else if state.recovered[at].is_none() {
+                moves.extend(self.becomes(state, at).into_iter().map(|value| Step::Finish { at, value }));
+            }
+        }
+    }
+
+    fn apply(&self, before: &State, step: Step, next: &mut State) -> bool {
+        next.clone_from(before);
+        match step {
+            Step::Ask { at, server, known } => {
+                let other = before.servers[server][1 - at].answer.is_some();
+                let seen = &mut next.servers[server][at];
+                let can_know = other && !seen.promised && before.is_chosen(1 - at, |_| true);
+                if seen.answer.is_some() || known && !can_know {
+                    return false;
+                }
+                *seen = Seen { answer: Some(other), voted: !seen.promised, known, promised: seen.promised };
+                self.choose_fast(next, at);
+            }
+            Step::Promise { at, quorum } => {
+                for server in quorum {
+                    let other = before.servers[server][1 - at].answer.is_some();
+                    let seen = &mut next.servers[server][at];
+                    seen.promised = true;
+                    seen.answer.get_or_insert(other);
+                }
+            }
+            Step::Finish { at, value } => next.recovered[at] = Some(value),
+        }
+        next.servers.sort_unstable();
+        true
+    }
+
+    fn fingerprint(&self, state: &State) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        state.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn properties(&self) -> Vec<(&'static str, Kind)> {
+        vec![
+            (AGREEMENT, Kind::Always),
+            (DEPENDENCIES, Kind::Always),
+            (END, Kind::AtTheEnd),
+            ("the fast path after another vertex", Kind::Sometimes),
+            ("a recovered command", Kind::Sometimes),
+        ]
+    }
+
+    fn holds(&self, property: usize, state: &State) -> bool {
+        let silent = |at: usize| state.is_chosen(at, |value| value == Value::Command(false));
+        let recovered = |at: usize| state.recovered[at].is_some();
+        match property {
+            0 => (0..2).all(|at| state.recovered[at].iter().chain(&state.fast[at]).all_equal()),
+            1 => !(silent(0) && silent(1)),
+            2 => recovered(0) && recovered(1),
+            3 => state.fast.iter().any(|fast| fast.contains(&Value::Command(true))),
+            _ => state.recovered.iter().any(|value| matches!(value, Some(Value::Command(_)))),
+        }
+    }
+}
+
+const END: &str = "no recovery waits for ever";
+
+#[test]
+fn majority_commit_bpaxos_keeps_both_invariants_and_does_not_deadlock() {
+    assert_eq!(explore(Protocol { broken: None }), Ok(279_026));
+}
+
+/// For the circle two vertices are enough if their recoveries ask different quorums; see `deadlock.rs` for one quorum.
+#[test]
+fn every_broken_rule_of_majority_commit_is_noticed() {
+    let broken = |rule| explore(Protocol { broken: Some(rule) }).map_err(|(property, _)| property);
+    assert_eq!(broken(Broken::DependenciesUnknown), Err(AGREEMENT));
+    assert_eq!(broken(Broken::OthersIgnored), Err(DEPENDENCIES));
+    assert_eq!(broken(Broken::WaitForEver), Err(END));
+}

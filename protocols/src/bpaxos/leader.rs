@@ -1,0 +1,228 @@
+//! The leader: numbers commands and collects their dependencies. It forgets a vertex when it is proposed.
+
+use super::config::Role;
+use super::index::Footprint;
+use super::mutant::Mutant;
+use super::node::{Part, Turn};
+use super::proposer::ProposerState;
+use super::storage::Storage;
+use super::{Action, Committed, Msg, Proposal, Timer};
+use crate::client::ClientMsg;
+use crate::command::{Command, CommandOf, take_batch};
+use crate::faults::Faults;
+use crate::graph::{VertexId, VertexSet, Vertices as _};
+use crate::state_machine::StateMachine;
+use im::{OrdMap, Vector};
+use parthood_quorums::NodeSet;
+use stateright::actor::Id;
+
+/// A leader's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LeaderState<C: Clone> {
+    /// The next number to give out.
+    pub next: u64,
+    /// Numbers below may have been given out; saved.
+    pub reserved: u64,
+    /// Vertices that wait for their dependencies, by number.
+    pub waiting: OrdMap<u64, Waiting<C>>,
+    /// Commands that wait for a number.
+    pub queue: Vector<Command<C>>,
+    /// What it does as a proposer, if there are no proposers.
+    pub proposer: Option<ProposerState<C>>,
+}
+
+/// A vertex that waits for its dependencies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Waiting<C> {
+    /// What it does.
+    pub action: Action<C>,
+    /// The dependency nodes that have answered.
+    pub answered: NodeSet,
+    /// What they answered, together.
+    pub deps: VertexSet,
+}
+
+impl<F: Faults<Mutant>> Part<F> {
+    pub(super) fn start_leader<M: StateMachine>(
+        &self,
+        storage: Option<&Storage<M>>,
+    ) -> LeaderState<M::Command> {
+        let (reserved, saved) = match storage {
+            Some(Storage::Leader { reserved, proposer }) => (*reserved, Some(proposer)),
+            _ => (0, None),
+        };
+        let merged = self.config.layout.proposers == 0;
+        let proposer = merged.then(|| ProposerState::restored(saved, reserved));
+        LeaderState { next: reserved, reserved, waiting: OrdMap::new(), queue: Vector::new(), proposer }
+    }
+
+    pub(super) fn leader_ignores<M: StateMachine>(
+        &self,
+        state: &LeaderState<M::Command>,
+        src: Id,
+        msg: &Msg<M>,
+    ) -> bool {
+        let (role, index) = self.config.layout.role(src);
+        match msg {
+            _ if self.lost_storage => true,
+            Msg::Client(ClientMsg::Request(command)) => command.id.client_id() != src,
+            Msg::DependencyReply { vertex, .. } => {
+                let waiting = state.waiting.get(&vertex.id);
+                role != Role::DependencyNode
+                    || vertex.leader as usize != self.index
+                    || waiting.is_none_or(|waiting| waiting.answered.contains(index))
+            }
+            Msg::SnapshotRequest => role != Role::Replica,
+            Msg::Recover(vertex) if self.awaits_dependencies(state, *vertex) => {
+                role != Role::Replica || !self.config.breaks(Mutant::RecoverCommand)
+            }
+            msg => state.proposer.as_ref().is_none_or(|proposer| self.proposer_ignores(proposer, src, msg)),
+        }
+    }
+
+    fn awaits_dependencies<C: Clone>(&self, state: &LeaderState<C>, vertex: VertexId) -> bool {
+        vertex.leader as usize == self.index && state.waiting.contains_key(&vertex.id)
+    }
+}
+
+impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F> {
+    pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
+        match msg {
+            Msg::Client(ClientMsg::Request(command)) => self.on_request(src, command),
+            Msg::DependencyReply { vertex, deps } => {
+                let (_, node) = self.layout().role(src);
+                self.on_reply(node, vertex, &deps);
+            }
+            Msg::SnapshotRequest => self.on_snapshot_request(),
+            Msg::Recover(vertex) if self.part.awaits_dependencies(self.state, vertex) => {
+                self.propose(vertex);
+            }
+            msg => {
+                if let Some(mut proposer) = self.as_proposer() {
+                    proposer.on_msg(src, msg);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_timeout(&mut self, timer: Timer) {
+        match timer {
+            Timer::Ask => self.on_ask_timeout(),
+            timer => {
+                if let Some(mut proposer) = self.as_proposer() {
+                    proposer.on_timeout(timer);
+                }
+            }
+        }
+    }
+
+    /// The same event as the proposer that it is, if there are no proposers.
+    fn as_proposer(&mut self) -> Option<Turn<'_, ProposerState<M::Command>, M, F>> {
+        let Self { index, part, config, state, out, .. } = self;
+        let numbers = state.reserved;
+        let state = state.proposer.as_mut()?;
+        Some(Turn { index: *index, part, config, state, out, numbers: Some(numbers) })
+    }
+
+    fn on_request(&mut self, client: Id, command: CommandOf<M>) {
+        if self.state.queue.len() >= self.config.limits.waiting_commands {
+            self.send(client, Msg::Client(ClientMsg::Busy { id: command.id }));
+            return;
+        }
+        self.state.queue.push_back(command);
+        self.number_queue();
+    }
+
+    /// One snapshot at a time is enough.
+    fn on_snapshot_request(&mut self) {
+        let Self { state, config, .. } = self;
+        let is_snapshot = |waiting: &Waiting<_>| waiting.action == Action::Snapshot;
+        if state.waiting.len() < config.limits.window_vertices && !state.waiting.values().any(is_snapshot) {
+            self.number(Action::Snapshot);
+        }
+    }
+
+    /// Gives numbers to what waits, as far as the window has room; what piles up meanwhile shares a vertex.
+    fn number_queue(&mut self) {
+        let limits = self.config.limits;
+        while !self.state.queue.is_empty() && self.state.waiting.len() < limits.window_vertices {
+            let batch = take_batch::<M>(&mut self.state.queue, limits.batch_commands, limits.batch_bytes);
+            self.number(Action::Commands(batch.into()));
+        }
+    }
+
+    /// Gives a vertex its number, which is never given out again, and asks a quorum of dependency nodes.
+    fn number(&mut self, action: Action<M::Command>) {
+        let vertex = VertexId { leader: u32::try_from(self.index).unwrap_or(u32::MAX), id: self.state.next };
+        self.state.next += 1;
+        if self.state.next > self.state.reserved {
+            self.state.reserved = vertex.id + self.config.limits.reserved_ids.max(1);
+            if !self.breaks(Mutant::ReuseIds) {
+                self.save();
+            }
+        }
+        let nodes =
+            self.config.dependencies.readers(vertex.id).union(self.config.dependencies.writers(vertex.id));
+        self.ask(vertex, &action, nodes);
+        if self.state.waiting.is_empty() {
+            self.set_timer(Timer::Ask);
+        }
+        let waiting = Waiting { action, answered: NodeSet::EMPTY, deps: VertexSet::EMPTY };
+        self.state.waiting.insert(vertex.id, waiting);
+    }
+
+    fn save(&mut self) {
+        let LeaderState { reserved, proposer, .. } = self.state;
+        let proposer = proposer.as_ref().map(|proposer| proposer.saved.clone()).unwrap_or_default();
+        self.out.save(Storage::Leader { reserved: *reserved, proposer });
+    }
+
+    fn ask(&mut self, vertex: VertexId, action: &Action<M::Command>, nodes: NodeSet) {
+        let (footprint, layout) = (Footprint::of::<M>(action), self.layout());
+        for node in nodes.iter() {
+            let footprint = footprint.clone();
+            self.send(layout.id(Role::DependencyNode, node), Msg::DependencyRequest { vertex, footprint });
+        }
+    }
+
+    fn on_reply(&mut self, node: usize, vertex: VertexId, deps: &VertexSet) {
+        let intersect = self.breaks(Mutant::IntersectReplies);
+        let Some(waiting) = self.state.waiting.get_mut(&vertex.id) else { return };
+        if intersect && !waiting.answered.is_empty() {
+            waiting.deps = waiting.deps.iter().filter(|vertex| deps.contains(*vertex)).collect();
+        } else {
+            waiting.deps.add_all(deps);
+        }
+        waiting.answered.insert(node);
+        if self.config.is_dependency_quorum(waiting.answered) {
+            self.propose(vertex);
+            self.number_queue();
+        }
+    }
+
+    fn propose(&mut self, vertex: VertexId) {
+        let Some(Waiting { action, deps, .. }) = self.state.waiting.remove(&vertex.id) else { return };
+        if self.state.waiting.is_empty() {
+            self.cancel_timer(Timer::Ask);
+        }
+        let proposal = Proposal { action, deps };
+        if let Some(mut proposer) = self.as_proposer() {
+            return proposer.propose(vertex, proposal);
+        }
+        let proposer = self.layout().id(Role::Proposer, self.config.proposer_of(self.index));
+        self.send(proposer, Msg::Propose(Committed { vertex, proposal }));
+    }
+
+    /// Asks again all dependency nodes that have not answered.
+    fn on_ask_timeout(&mut self) {
+        let everyone = NodeSet::first(self.layout().dependency_nodes);
+        let leader = u32::try_from(self.index).unwrap_or(u32::MAX);
+        for (id, waiting) in self.state.waiting.clone().iter().take(self.config.limits.resend_vertices) {
+            let silent = everyone.difference(waiting.answered);
+            self.ask(VertexId { leader, id: *id }, &waiting.action, silent);
+        }
+        if !self.state.waiting.is_empty() {
+            self.set_timer(Timer::Ask);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The rules that a mutant may break.
+
+use serde::{Deserialize, Serialize};
+
+/// The rules that a mutant may break. `specs/bpaxos` says which property notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mutant {
+    /// A leader takes one dependency node less than a quorum for enough.
+    DependencyQuorumShort,
+    /// A leader takes the dependencies that all of a quorum name, instead of any.
+    IntersectReplies,
+    /// A dependency node takes no notice of what is read.
+    IgnoreReads,
+    /// A dependency node names no dependencies.
+    NoDependencies,
+    /// A dependency node does not save what it has seen.
+    ForgetDependencies,
+    /// A dependency node that remembers the largest vertices leaves out the very largest.
+    CompactionOneShort,
+    /// A dependency node that remembers the largest vertices does not count those below as dependencies.
+    CompactionWithoutPrefix,
+    /// A dependency node that begins a new generation does not count what it forgets as dependencies.
+    ForgetGeneration,
+    /// A dependency node names a vertex as a dependency of itself.
+    OwnIdKept,
+    /// A leader that is asked to recover a vertex proposes its command with the dependencies it has heard of so far.
+    RecoverCommand,
+    /// A leader numbers from zero after a restart.
+    ReuseIds,
+    /// A proposer proposes its own value although votes were reported.
+    OwnValueOverVotes,
+    /// A proposer takes the reported vote with the lowest round.
+    LowestVote,
+    /// A proposer that recovers a vertex skips phase 1.
+    SkipPhase1,
+    /// A proposer ends phase 1 one acceptor early.
+    ReadQuorumShort,
+    /// A proposer calls a value chosen one vote early.
+    WriteQuorumShort,
+    /// A proposer does not save which rounds it has used.
+    ReuseRounds,
+    /// A proposer that forgets what is collected stops sending again what is not.
+    CollectStopsResend,
+    /// An acceptor votes in a round below the one it promised.
+    AcceptLowerRound,
+    /// An acceptor that promises a round reports its vote as if cast in it.
+    PromiseMovesVote,
+    /// An acceptor does not save its promises and votes.
+    ForgetVotes,
+    /// An acceptor answers for a vertex that it has collected as if it had never heard of it.
+    AnswerCollected,
+    /// A replica tells of one vertex more than its snapshot stands for.
+    SavedAhead,
+    /// A replica does not wait for dependencies that are not committed.
+    ExecuteUncommitted,
+    /// Replicas run the vertices of a component in orders of their own.
+    ComponentUnsorted,
+    /// A replica takes a snapshot at its vertex, before the rest of the component has run.
+    SnapshotSplitsComponent,
+    /// A snapshot leaves out the client table.
+    SnapshotWithoutClients,
+    /// A replica executes what it has executed before.
+    NoClientTable,
+    /// The client table keeps the largest number that has run, and nothing below it is new.
+    LargestIdOnly,
+    /// A replica replies when a command is committed, before it has run.
+    ReplyAtCommit,
+}

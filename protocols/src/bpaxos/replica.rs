@@ -1,0 +1,371 @@
+//! The replica: executes the graph, replies where that is its duty, takes snapshots, and has recovered what it waits for.
+//!
+//! What travels between replicas, vertices by pages and snapshots in parts, is in [`super::transfer`].
+
+use super::clients::{ClientTable, TableRules};
+use super::config::Role;
+use super::mutant::Mutant;
+use super::node::{Node, Part, Turn};
+use super::snapshot::{Snapshot, Transfer};
+use super::storage::Storage;
+use super::{Action, Committed, Msg, ProposalOf, Timer};
+use crate::client::ClientMsg;
+use crate::command::CommandOf;
+use crate::faults::Faults;
+use crate::graph::{Executor, Outcome, VertexId, VertexSet, Vertices as _};
+use crate::sessions::{Answer, Standing};
+use crate::state_machine::StateMachine;
+use im::{OrdMap, Vector};
+use stateright::actor::{Id, Out};
+
+/// A replica's state, of which the snapshot is saved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReplicaState<M: StateMachine> {
+    /// What has run and what waits for what.
+    pub executor: Executor<VertexSet>,
+    /// What was chosen, as far as it waits or is kept for others.
+    pub log: OrdMap<VertexId, ProposalOf<M>>,
+    /// What has run and is kept for others, in the order in which it ran.
+    pub history: Vector<VertexId>,
+    /// What has run and is not kept: whoever lacks it needs the snapshot.
+    pub dropped: VertexSet,
+    /// The state machine.
+    pub machine: M,
+    /// The client table.
+    pub clients: ClientTable<M::Output>,
+    /// How many snapshot vertices have run.
+    pub snapshots: u64,
+    /// How many vertices have run since the last of them.
+    pub since_snapshot: u64,
+    /// The last snapshot taken or received; saved.
+    pub snapshot: Snapshot<M>,
+    /// Vertices that it has recovered, and how often it has asked.
+    pub recovering: OrdMap<VertexId, u64>,
+    /// Whose turn it is to be asked for what is missing.
+    pub turn: u64,
+    /// The snapshot that others are fetching: kept while newer ones are taken.
+    pub lent: Option<Snapshot<M>>,
+    /// The snapshot that is being fetched.
+    pub transfer: Option<Transfer<M>>,
+}
+
+impl<M: StateMachine> ReplicaState<M> {
+    /// A replica for which a snapshot stands for all that has run.
+    pub(super) fn at(snapshot: Snapshot<M>) -> Self {
+        Self {
+            executor: Executor::at(snapshot.executed.clone()),
+            log: OrdMap::new(),
+            history: Vector::new(),
+            dropped: snapshot.executed.clone(),
+            machine: snapshot.machine.clone(),
+            clients: snapshot.clients.clone(),
+            snapshots: snapshot.number,
+            since_snapshot: 0,
+            recovering: OrdMap::new(),
+            turn: 0,
+            lent: None,
+            transfer: None,
+            snapshot,
+        }
+    }
+
+    /// The vertices that have run.
+    pub fn executed(&self) -> &VertexSet {
+        self.executor.executed()
+    }
+}
+
+impl<F: Faults<Mutant>> Part<F> {
+    pub(super) fn start_replica<M: StateMachine>(
+        &self,
+        storage: Option<&Storage<M>>,
+        out: &mut Out<Node<M, F>>,
+    ) -> ReplicaState<M> {
+        let snapshot = if let Some(Storage::Replica(snapshot)) = storage {
+            snapshot.clone()
+        } else {
+            let clients = ClientTable::with_clients(self.config.known_clients.iter().copied());
+            Snapshot { clients, ..Snapshot::default() }
+        };
+        let mut state = ReplicaState::at(snapshot);
+        self.turn(&mut state, out).set_timer(Timer::CatchUp);
+        state
+    }
+
+    pub(super) fn replica_ignores<M: StateMachine>(
+        &self,
+        state: &ReplicaState<M>,
+        src: Id,
+        msg: &Msg<M>,
+    ) -> bool {
+        let layout = self.config.layout;
+        let (role, index) = layout.role(src);
+        let from_replica = role == Role::Replica && index != self.index;
+        match msg {
+            Msg::Commit(committed) => {
+                let is_known = |committed: &Committed<_>| state.executor.knows(committed.vertex);
+                !(from_replica || role == layout.proposing()) || committed.iter().all(is_known)
+            }
+            Msg::Recover(vertex) => {
+                !from_replica || !state.log.contains_key(vertex) && !state.dropped.contains(*vertex)
+            }
+            Msg::CatchUp { known } => !from_replica || state.executed().is_subset(known),
+            Msg::FetchSnapshot { .. } => !from_replica || state.snapshot.number == 0,
+            Msg::SnapshotPart(part) => !from_replica || !state.awaits(part),
+            _ => true,
+        }
+    }
+}
+
+impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaState<M>, M, F> {
+    pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
+        match msg {
+            Msg::Commit(committed) => self.on_commit(src, committed),
+            Msg::Recover(vertex) => self.on_recover(src, vertex),
+            Msg::CatchUp { known } => self.on_catch_up(src, &known),
+            Msg::FetchSnapshot { number, cursor } => self.on_fetch_snapshot(src, number, cursor),
+            Msg::SnapshotPart(part) => self.on_snapshot_part(src, part),
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_timeout(&mut self, timer: Timer) {
+        match timer {
+            Timer::Recover(vertex) => self.on_recover_timeout(vertex),
+            Timer::CatchUp => self.on_catch_up_timeout(),
+            _ => {}
+        }
+    }
+
+    /// Learns what is chosen. A page from another replica is followed by the next.
+    fn on_commit(&mut self, src: Id, committed: Vec<Committed<M::Command>>) {
+        for Committed { vertex, proposal } in committed {
+            self.learn(vertex, proposal);
+        }
+        if self.layout().role(src).0 == Role::Replica {
+            self.ask_for_more(src);
+        }
+    }
+
+    fn learn(&mut self, vertex: VertexId, proposal: ProposalOf<M>) {
+        if self.state.executor.knows(vertex) {
+            return;
+        }
+        if self.state.recovering.remove(&vertex).is_some() {
+            self.cancel_timer(Timer::Recover(vertex));
+        }
+        if self.breaks(Mutant::ReplyAtCommit) {
+            self.reply_out_of_turn(vertex, &proposal);
+        }
+        let mut deps = proposal.deps.clone();
+        if self.breaks(Mutant::ExecuteUncommitted) {
+            deps = deps.iter().filter(|dep| self.state.executor.knows(*dep)).collect();
+        }
+        self.state.log.insert(vertex, proposal);
+        let outcome = self.state.executor.commit(vertex, deps);
+        self.run(outcome);
+    }
+
+    /// Runs what may run, and sees to it that what somebody waits for comes.
+    pub(super) fn run(&mut self, outcome: Outcome<VertexId>) {
+        let Outcome { components, blockers } = outcome;
+        for (at, component) in components.iter().enumerate() {
+            let later = components.get(at + 1..).unwrap_or_default();
+            self.run_component(component.clone(), later);
+        }
+        for blocker in blockers {
+            self.recover_later(blocker);
+        }
+    }
+
+    /// Runs a component in the order of its vertices, snapshots last: a snapshot stands for whole components. (The executor
+    /// counts those `later` as executed already.)
+    fn run_component(&mut self, mut component: Vec<VertexId>, later: &[Vec<VertexId>]) {
+        let splits = self.breaks(Mutant::SnapshotSplitsComponent);
+        if self.breaks(Mutant::ComponentUnsorted) && self.index % 2 == 1 {
+            component.reverse();
+        }
+        let action = |state: &ReplicaState<M>, vertex: &VertexId| {
+            state.log.get(vertex).map_or(Action::Noop, |proposal| proposal.action.clone())
+        };
+        if !splits {
+            component.sort_by_key(|vertex| action(self.state, vertex) == Action::Snapshot);
+        }
+        for (place, vertex) in component.iter().enumerate() {
+            self.state.history.push_back(*vertex);
+            self.state.since_snapshot += 1;
+            match action(self.state, vertex) {
+                Action::Noop => {}
+                Action::Commands(commands) => {
+                    for command in commands.iter() {
+                        self.execute(*vertex, command);
+                    }
+                }
+                Action::Snapshot => {
+                    let mut executed = self.state.executed().clone();
+                    let rest = component[place + 1..].iter().filter(|_| splits);
+                    for vertex in later.iter().flatten().chain(rest) {
+                        executed.remove(*vertex);
+                    }
+                    self.take_snapshot(executed);
+                }
+            }
+        }
+        self.request_snapshot_if_due();
+    }
+
+    /// Executes a command unless it was executed before. The replica whose turn the vertex is replies; to what was executed
+    /// before everybody replies, since whoever should have the first time may be gone.
+    fn execute(&mut self, vertex: VertexId, command: &CommandOf<M>) {
+        let rules = TableRules {
+            anew: self.breaks(Mutant::NoClientTable),
+            largest_only: self.breaks(Mutant::LargestIdOnly),
+        };
+        let ReplicaState { clients, machine, .. } = self.state;
+        let known = matches!(
+            clients.standing(&command.id),
+            Standing::Settled(Answer::Output(_) | Answer::Opened { .. })
+        );
+        let answer = clients.execute(machine, command, self.config.limits.lanes, rules);
+        let turn = vertex.id.wrapping_add(u64::from(vertex.leader)) % self.layout().replicas as u64;
+        if let Some(answer) = answer
+            && (known || turn == self.index as u64)
+        {
+            let reply = ClientMsg::Reply { id: command.id, answer };
+            self.send(command.id.client_id(), Msg::Client(reply));
+        }
+    }
+
+    /// For a mutant: replies with what the commands would do to the present state, before their turn.
+    fn reply_out_of_turn(&mut self, vertex: VertexId, proposal: &ProposalOf<M>) {
+        let (machine, clients) = (self.state.machine.clone(), self.state.clients.clone());
+        for command in proposal.action.commands() {
+            self.execute(vertex, command);
+        }
+        (self.state.machine, self.state.clients) = (machine, clients);
+    }
+
+    fn take_snapshot(&mut self, executed: VertexSet) {
+        let forget_clients = self.breaks(Mutant::SnapshotWithoutClients);
+        let ReplicaState { snapshots, since_snapshot, machine, clients, snapshot, .. } = self.state;
+        *snapshots += 1;
+        *since_snapshot = 0;
+        let holes: Vec<VertexId> =
+            executed.filled().outside(&executed).take(self.config.limits.recovering_vertices).collect();
+        if executed.ranges() <= self.config.limits.snapshot_ranges {
+            let clients = if forget_clients { ClientTable::default() } else { clients.clone() };
+            *snapshot = Snapshot { number: *snapshots, executed, machine: machine.clone(), clients };
+            self.save();
+            self.drop_retained();
+        }
+        for hole in holes {
+            self.recover_later(hole);
+        }
+    }
+
+    /// Saves the snapshot, and tells how far it stands for everything: others hear of it only once that is done.
+    pub(super) fn save(&mut self) {
+        self.out.save(Storage::Replica(self.state.snapshot.clone()));
+        self.tell_saved();
+    }
+
+    pub(super) fn tell_saved(&mut self) {
+        let mut saved = self.state.snapshot.executed.prefix();
+        if self.breaks(Mutant::SavedAhead) {
+            saved = VertexSet::below((0..saved.leaders()).map(|leader| saved.frontier(leader) + 1));
+        }
+        let layout = self.layout();
+        for node in layout.ids(layout.proposing()).chain(layout.ids(Role::Acceptor)) {
+            self.send(node, Msg::Saved(saved.clone()));
+        }
+    }
+
+    /// Drops all but the last of what the snapshot stands for.
+    fn drop_retained(&mut self) {
+        let ReplicaState { history, log, dropped, .. } = self.state;
+        while history.len() > self.config.limits.retained_vertices {
+            let Some(vertex) = history.pop_front() else { return };
+            log.remove(&vertex);
+            dropped.insert(vertex);
+        }
+    }
+
+    /// After how many vertices this replica asks for a snapshot: they take turns, and each waits for those before it.
+    fn snapshot_due(&self) -> u64 {
+        let (index, replicas) = (self.index as u64, self.layout().replicas as u64);
+        let place = (index + replicas - self.state.snapshots % replicas) % replicas;
+        self.config.limits.snapshot_vertices.saturating_mul(1 + place)
+    }
+
+    fn request_snapshot_if_due(&mut self) {
+        if self.state.since_snapshot == self.snapshot_due() {
+            self.request_snapshot();
+        }
+    }
+
+    fn request_snapshot(&mut self) {
+        let leaders = self.layout().leaders as u64;
+        let turn = self.state.snapshots.wrapping_add(self.state.turn) % leaders;
+        let leader = self.layout().id(Role::Leader, usize::try_from(turn).unwrap_or(0));
+        self.send(leader, Msg::SnapshotRequest);
+    }
+
+    /// Begins to wait for a vertex that is not committed.
+    pub(super) fn recover_later(&mut self, vertex: VertexId) {
+        let ReplicaState { executor, recovering, .. } = self.state;
+        let room = recovering.len() < self.config.limits.recovering_vertices;
+        if room && !executor.knows(vertex) && !recovering.contains_key(&vertex) {
+            recovering.insert(vertex, 0);
+            self.set_timer(Timer::Recover(vertex));
+        }
+    }
+
+    /// Has waited for a vertex long enough: asks a proposer, first the vertex's own, and another replica in between, since
+    /// what was collected only replicas know.
+    fn on_recover_timeout(&mut self, vertex: VertexId) {
+        let Some(asked_before) = self.state.recovering.get_mut(&vertex) else { return };
+        let tries = *asked_before;
+        *asked_before += 1;
+        let asked = match self.other_replica(tries / 2) {
+            Some(replica) if tries % 2 == 1 => replica,
+            other => self.proposer_in_turn(vertex, if other.is_some() { tries / 2 } else { tries }),
+        };
+        self.send(asked, Msg::Recover(vertex));
+        self.set_timer(Timer::Recover(vertex));
+    }
+
+    /// A proposer, in turn, beginning with the vertex's own.
+    fn proposer_in_turn(&self, vertex: VertexId, turn: u64) -> Id {
+        let (layout, proposers) = (self.layout(), self.config.proposers() as u64);
+        let turn = turn.wrapping_add(u64::from(vertex.leader)) % proposers;
+        layout.id(layout.proposing(), usize::try_from(turn).unwrap_or(0))
+    }
+
+    /// Another replica, in turn.
+    pub(super) fn other_replica(&self, turn: u64) -> Option<Id> {
+        let others = self.layout().replicas.checked_sub(1).filter(|others| *others > 0)?;
+        let ahead = 1 + usize::try_from(turn % others as u64).unwrap_or(0);
+        Some(self.layout().id(Role::Replica, (self.index + ahead) % (others + 1)))
+    }
+
+    /// Time and again: asks another replica for what it lacks, and tells again what may have been lost.
+    fn on_catch_up_timeout(&mut self) {
+        let turn = self.state.turn;
+        self.state.turn = turn.wrapping_add(1);
+        if let Some(source) = self.other_replica(turn) {
+            self.ask_for_missing(source);
+        }
+        if self.state.snapshot.number > 0 {
+            self.tell_saved();
+        }
+        if self.state.since_snapshot >= self.snapshot_due() {
+            self.request_snapshot();
+        }
+        let limit = self.config.limits.recovering_vertices;
+        let blockers: Vec<VertexId> = self.state.executor.blockers().take(limit).collect();
+        for blocker in blockers {
+            self.recover_later(blocker);
+        }
+        self.set_timer(Timer::CatchUp);
+    }
+}
