@@ -1,7 +1,7 @@
 //! The papers' figures from simulated runs: every published number, and the shapes.
 
 use itertools::iproduct;
-use parthood::figures::{self, Batching, Costs, Figure, Parts, Point, Shape, Target};
+use parthood::figures::{self, Batching, Costs, Figure, GraphCosts, Parts, Point, Shape, Target};
 use parthood_protocols::compartmentalized::Consistency;
 
 /// The points of a series in order.
@@ -222,4 +222,41 @@ fn the_drafts_deployments_gain_with_batches_too() {
 
     let slow = Costs { unreplicated_further: 1.2, ..Costs::default() };
     assert!(off(&figures::draft_batched(slow).unwrap()).is_some(), "a slower server goes unnoticed");
+}
+
+#[test]
+fn bpaxos_has_enough_of_five_leaders() {
+    let figure = figures::leaders(GraphCosts::default()).unwrap();
+    assert_eq!(off(&figure), None);
+    let runs: Vec<_> = figure.points.iter().map(|point| &point.measured).collect();
+    let most = figure.points.iter().max_by(|a, b| a.measured.per_second.total_cmp(&b.measured.per_second));
+    assert!((4.0..=6.0).contains(&most.unwrap().x), "{figure:?}");
+    assert_eq!((runs[0].binding, runs[1].binding), ("server", "leader"));
+    assert!(runs[3..].iter().all(|run| run.binding == "replica"), "{figure:?}");
+    // Three times by taking it apart, says the paper.
+    let gain = runs[1].per_second / runs[0].per_second;
+    assert!((gain / 3.0 - 1.0).abs() < 0.1, "{gain}");
+
+    let slow = GraphCosts { message: 2.0 * GraphCosts::default().message, ..GraphCosts::default() };
+    assert!(off(&figures::leaders(slow).unwrap()).is_some(), "leaders at half their speed go unnoticed");
+}
+
+#[test]
+fn conflicts_cost_bpaxos_little_and_it_is_ahead_of_multipaxos_by_its_machines() {
+    let figure = figures::conflicts(GraphCosts::default()).unwrap();
+    assert_eq!(off(&figure), None);
+    for (f, machines) in [(1, (13.0, 5.0)), (2, (23.0, 8.0))] {
+        let graph = series(&figure, &format!("BPaxos, f = {f}"));
+        let log = series(&figure, &format!("MultiPaxos, f = {f}"));
+        let slower = graph[2].measured.per_second / graph[0].measured.per_second;
+        assert!((0.85..1.0).contains(&slower), "f = {f}: {slower}");
+        assert!(log.iter().all(|point| point.measured.binding == "server"), "{log:?}");
+        let gain = graph[0].measured.per_second / log[0].measured.per_second;
+        assert!(gain > 2.5, "f = {f}: {gain}");
+        // Its gain is bought with machines: one of them does about as much as one of the log's.
+        let each = gain * machines.1 / machines.0;
+        assert!((0.8..1.3).contains(&each), "f = {f}: {each}");
+    }
+    let dear = GraphCosts { replica_dependency: 40.0, ..GraphCosts::default() };
+    assert!(off(&figures::conflicts(dear).unwrap()).is_some(), "dear dependencies go unnoticed");
 }

@@ -5,6 +5,7 @@
 //! virtual time, the latency that follows from it, and the node that is busiest: the binding component. So the figures
 //! say what the *protocols* do with machines whose speeds are given; they are no measurement of this implementation.
 
+mod bpaxos;
 mod compartmentalized;
 mod cost;
 mod draft;
@@ -17,6 +18,7 @@ mod server;
 mod spaxos;
 mod systems;
 
+pub use bpaxos::{GraphCosts, conflicts, leaders};
 pub use compartmentalized::{ablation, batched, latency, reads, reads_of_many_keys, skew, values};
 pub use cost::Costs;
 pub use draft::draft;

@@ -5,7 +5,7 @@ mod plan;
 use super::{Console, Tone};
 use crate::cli::{FiguresArgs, FiguresVerb};
 use crate::error::{Error, Status};
-use crate::figures::{self, Costs, Figure, Measured};
+use crate::figures::{self, Costs, Figure, GraphCosts, Measured};
 use crate::files;
 use parthood_protocols::compartmentalized::Consistency;
 use serde_json::json;
@@ -14,24 +14,27 @@ use serde_json::json;
 type Make = fn(Costs) -> Result<Figure, Error>;
 
 /// The figures of each paper.
-const PAPERS: [(&str, &[Make]); 1] = [(
-    "compartmentalized",
-    &[
-        figures::ablation,
-        figures::batched,
-        figures::values,
-        figures::latency,
-        |costs| figures::reads(Consistency::Linearizable, costs),
-        |costs| figures::reads(Consistency::Sequential, costs),
-        |costs| figures::reads(Consistency::Eventual, costs),
-        figures::reads_of_many_keys,
-        figures::skew,
-        figures::draft,
-        figures::draft_batched,
-        figures::mencius,
-        figures::spaxos,
-    ],
-)];
+const PAPERS: [(&str, &[Make]); 2] = [
+    ("bpaxos", &[|_| figures::leaders(GraphCosts::default()), |_| figures::conflicts(GraphCosts::default())]),
+    (
+        "compartmentalized",
+        &[
+            figures::ablation,
+            figures::batched,
+            figures::values,
+            figures::latency,
+            |costs| figures::reads(Consistency::Linearizable, costs),
+            |costs| figures::reads(Consistency::Sequential, costs),
+            |costs| figures::reads(Consistency::Eventual, costs),
+            figures::reads_of_many_keys,
+            figures::skew,
+            figures::draft,
+            figures::draft_batched,
+            figures::mencius,
+            figures::spaxos,
+        ],
+    ),
+];
 
 pub(super) fn run(args: &FiguresArgs) -> Result<Status, Error> {
     if let Some(FiguresVerb::Plan(args)) = &args.verb {

@@ -77,6 +77,34 @@ impl Parts {
             read_batchers: 0,
         }
     }
+
+    /// What its nodes know, if there are so many clients.
+    pub(super) fn config(&self, clients: usize) -> Arc<parts::Config> {
+        let layout = self.layout();
+        let timing = parts::Timing {
+            election: NEVER..2 * NEVER,
+            ping: NEVER,
+            resend: NEVER,
+            catch_up: NEVER,
+            batch: BATCH_DUE,
+        };
+        Arc::new(parts::Config {
+            layout,
+            leader_groups: 1,
+            groups: vec![self.shape.group()],
+            saves_needed: self.replicas.min(2),
+            known_clients: known_clients(layout.nodes(), clients),
+            read_scheme: parts::ReadScheme::Timed,
+            limits: parts::Limits {
+                batch_commands: self.batching.commands,
+                batch_bytes: usize::MAX,
+                ..parts::Limits::default()
+            },
+            timing,
+            bounds: parts::Bounds::default(),
+            faults: Correct,
+        })
+    }
 }
 
 /// How commands are batched.
@@ -149,7 +177,7 @@ impl fmt::Display for Shape {
 }
 
 impl Shape {
-    fn group(self) -> Group {
+    pub(super) fn group(self) -> Group {
         match self {
             Self::Majority(nodes) => {
                 let quorums = (0..nodes).combinations(nodes / 2 + 1).map(NodeSet::from_iter);
@@ -301,29 +329,7 @@ fn in_parts<M: Asked>(deployed: Parts, workload: &Workload, costs: Costs) -> Dep
 /// Nodes and clients.
 fn actors<M: Asked>(deployed: Parts, workload: &Workload) -> (Vec<parts::Node<M>>, Vec<parts::Node<M>>) {
     let layout = deployed.layout();
-    let timing = parts::Timing {
-        election: NEVER..2 * NEVER,
-        ping: NEVER,
-        resend: NEVER,
-        catch_up: NEVER,
-        batch: BATCH_DUE,
-    };
-    let config = Arc::new(parts::Config {
-        layout,
-        leader_groups: 1,
-        groups: vec![deployed.shape.group()],
-        saves_needed: deployed.replicas.min(2),
-        known_clients: known(layout.nodes(), workload),
-        read_scheme: parts::ReadScheme::Timed,
-        limits: parts::Limits {
-            batch_commands: deployed.batching.commands,
-            batch_bytes: usize::MAX,
-            ..parts::Limits::default()
-        },
-        timing,
-        bounds: parts::Bounds::default(),
-        faults: Correct,
-    });
+    let config = deployed.config(workload.clients);
     let node = |id| {
         let (role, index) = layout.role(Id::from(id));
         parts::Node::of(role, Part { index, lost_storage: false, config: config.clone() })
@@ -376,7 +382,11 @@ fn chain(nodes: usize, workload: &Workload, costs: Costs) -> Deployment<craq::No
 }
 
 pub(super) fn known(nodes: usize, workload: &Workload) -> Vec<u64> {
-    (nodes..nodes + workload.clients).map(|id| id as u64).collect()
+    known_clients(nodes, workload.clients)
+}
+
+pub(super) fn known_clients(nodes: usize, clients: usize) -> Vec<u64> {
+    (nodes..nodes + clients).map(|id| id as u64).collect()
 }
 
 pub(super) fn writer<C>(contacts: std::ops::Range<usize>, script: Vec<C>) -> Client<C> {
