@@ -18,6 +18,7 @@ mod figures;
 mod harness;
 mod manifest;
 mod matchmaker_caspaxos;
+mod matchmaker_epochs;
 mod matchmaker_multipaxos;
 mod matchmaker_paxos;
 mod memory;

@@ -1,11 +1,11 @@
 //! Matchmaker `MultiPaxos`: storms in which the acceptors are exchanged all the time, and a cluster of processes whose
 //! acceptors come and go under load.
 
-use crate::harness::{Server, cluster_of, free_ports, parthood};
+use crate::harness::{Server, cluster_of, free_ports, hosts, parthood};
 use crate::scenario::with_last_reads;
 use parthood::bench::{self, HistoryVerdict, Load};
 use parthood::deploy::{self, Cluster};
-use parthood::protocols::matchmaker_multipaxos::{Progress, Refusal};
+use parthood::protocols::matchmaker_multipaxos::{Progress, Refusal, Wanted};
 use parthood::retrace::{self, Properties};
 use parthood::simulate::{self, Storm};
 use std::path::Path;
@@ -15,20 +15,32 @@ const PROTOCOL: &str = "matchmaker_multipaxos";
 
 #[test]
 fn nothing_is_lost_in_a_storm_while_acceptors_are_exchanged() {
-    for seed in 0..6 {
-        let storm = Storm { protocol: PROTOCOL.into(), commands: 40, ..Storm::default() };
-        let outcome = simulate::run(&storm, seed, None).unwrap();
-        assert_eq!(outcome.failure, None, "seed {seed}");
-        assert!(outcome.crashes > 0 && outcome.lost > 0, "seed {seed}: that was no storm");
-    }
+    (0..6).for_each(|seed| storm(3, seed));
 }
 
-/// A cluster with five acceptors, of which two have hosts of their own.
+/// With a fourth matchmaker somebody exchanges these as well.
+#[test]
+fn nor_while_matchmakers_are_exchanged_as_well() {
+    (0..6).for_each(|seed| storm(4, seed));
+}
+
+fn storm(servers: u16, seed: u64) {
+    let storm = Storm { protocol: PROTOCOL.into(), servers, commands: 40, ..Storm::default() };
+    let outcome = simulate::run(&storm, seed, None).unwrap();
+    assert_eq!(outcome.failure, None, "seed {seed}");
+    assert!(outcome.crashes > 0 && outcome.lost > 0, "seed {seed}: that was no storm");
+}
+
+/// A cluster with five acceptors and five matchmakers, of which two each have hosts of their own.
 fn with_spares(folder: &Path) -> Cluster {
-    let spare = |(name, port): (&str, u16)| {
-        format!("\n[[node]]\nname = \"{name}\"\nrole = \"acceptor\"\naddress = \"127.0.0.1:{port}\"\n")
+    let spare = |(letter, port): (char, u16)| {
+        ["acceptor", "matchmaker"].map(|role| {
+            format!(
+                "\n[[node]]\nname = \"{role}-{letter}\"\nrole = \"{role}\"\naddress = \"127.0.0.1:{port}\"\n"
+            )
+        })
     };
-    let spares: String = ["acceptor-d", "acceptor-e"].into_iter().zip(free_ports(2)).map(spare).collect();
+    let spares: String = "de".chars().zip(free_ports(2)).flat_map(spare).collect();
     Cluster::load(&cluster_of(folder, PROTOCOL, 3, &spares)).unwrap()
 }
 
@@ -36,11 +48,20 @@ fn with_spares(folder: &Path) -> Cluster {
 fn reconfigure(cluster: &Cluster, letters: &str) {
     let names: Vec<String> = letters.chars().map(|letter| format!("acceptor-{letter}")).collect();
     let unanimous = names.len() == 2;
-    let wanted = deploy::configuration(cluster, &names, unanimous).unwrap();
+    let wanted = deploy::acceptors(cluster, &names, unanimous).unwrap();
+    ask(cluster, letters, &wanted);
+}
+
+/// Has these matchmakers serve, and waits until the others may be shut down.
+fn replace_matchmakers(cluster: &Cluster, letters: &str) {
+    let names: Vec<String> = letters.chars().map(|letter| format!("matchmaker-{letter}")).collect();
+    ask(cluster, letters, &deploy::matchmakers(cluster, &names).unwrap());
+}
+
+fn ask(cluster: &Cluster, letters: &str, wanted: &Wanted) {
     let mut told = vec![];
     let timeout = Duration::from_secs(30);
-    let last =
-        deploy::reconfigure(cluster, &wanted, timeout, |progress| told.push(progress.clone())).unwrap();
+    let last = deploy::reconfigure(cluster, wanted, timeout, |progress| told.push(progress.clone())).unwrap();
     let Some(Progress::Retired(_)) = last else { panic!("{letters}: {told:?}") };
 }
 
@@ -65,23 +86,29 @@ fn acceptors_come_and_go_under_load_with_kills_in_between_and_nothing_is_lost() 
     // A machine joins with an empty disk; the one that it replaces is killed, and with it the leader.
     let fourth = host(3, 1);
     reconfigure(&cluster, "bcd");
+    replace_matchmakers(&cluster, "bcd");
     first.kill();
     let fifth = host(4, 1);
     reconfigure(&cluster, "cde");
+    replace_matchmakers(&cluster, "cde");
     let first = host(0, 2);
+    replace_matchmakers(&cluster, "ace");
     for letters in ["de", "abc", "ade", "be", "acd", "bce"] {
         reconfigure(&cluster, letters);
     }
     second.kill();
     reconfigure(&cluster, "ade");
     let second = host(1, 2);
+    for letters in ["abe", "bce", "abc"] {
+        replace_matchmakers(&cluster, letters);
+    }
     for letters in ["cd", "abe"] {
         reconfigure(&cluster, letters);
     }
     let measured = loading.join().unwrap().unwrap();
     assert_eq!(measured.unknown, 0, "every command is answered in the end");
     assert!(measured.answered > 100, "{} commands are no load", measured.answered);
-    // Acceptors that were said to be retired are gone for good.
+    // Acceptors and matchmakers that were said to be retired are gone for good.
     fourth.kill();
     let history = with_last_reads(&cluster, measured);
     assert_eq!(bench::judge(&history), HistoryVerdict::Right);
@@ -104,7 +131,7 @@ fn a_wrong_reconfiguration_is_refused_with_the_reason() {
     let cluster = with_spares(folder);
     let mut traces = Vec::new();
     let hosts: Vec<_> = (0..3).map(|host| Server::of_host(folder, &cluster, host, 1, &mut traces)).collect();
-    let fragile = deploy::configuration(&cluster, &["acceptor-a".into()], false).unwrap();
+    let fragile = deploy::acceptors(&cluster, &["acceptor-a".into()], false).unwrap();
     let refused = deploy::reconfigure(&cluster, &fragile, Duration::from_secs(20), |_| {}).unwrap();
     assert_eq!(refused, Some(Progress::Refused(Refusal::TooFragile(1))));
     let ask = |names: &str| {
@@ -119,10 +146,106 @@ fn a_wrong_reconfiguration_is_refused_with_the_reason() {
     let ended = ask("acceptor-a,acceptor-x,acceptor-c");
     assert_eq!(ended.status, 2, "{ended:?}");
     assert!(ended.err.contains("unknown node `acceptor-x`"), "{ended:?}");
+    let two = deploy::matchmakers(&cluster, &["matchmaker-a".into(), "matchmaker-d".into()]).unwrap();
+    let refused = deploy::reconfigure(&cluster, &two, Duration::from_secs(20), |_| {}).unwrap();
+    assert_eq!(refused, Some(Progress::Refused(Refusal::NotAsMany(3))));
+    // Nobody runs matchmaker-d: an old one serves in its place.
+    let silent = ["reconfigure", "--config", "cluster.toml", "--timeout", "30", "--matchmakers"];
+    let ended = parthood(folder, &[&silent[..], &["matchmaker-a,matchmaker-b,matchmaker-d"]].concat());
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(ended.err.contains("matchmaker-d did not answer"), "{ended:?}");
+    let ended = parthood(folder, &[&silent[..], &["matchmaker-a,matchmaker-b,matchmaker-c"]].concat());
+    assert!(ended.status == 0 && ended.out.contains("every matchmaker other than"), "{ended:?}");
     let ended = ask("server-a,acceptor-b,acceptor-c");
     assert!(ended.status == 2 && ended.err.contains("server-a is a server and no acceptor"), "{ended:?}");
     // What is in use already is retired at once; nobody's acceptor goes.
     let ended = ask("acceptor-a,acceptor-b,acceptor-c");
     assert!(ended.status == 0 && ended.out.contains("retired: every acceptor other than"), "{ended:?}");
     drop(hosts);
+}
+
+/// So many reconfigurations under load, one of eight of the matchmakers, with a host killed every so often and started again
+/// from its disk some reconfigurations later; whatever was said to be retired is not needed, since the next one may be killed.
+fn many_reconfigurations(reconfigurations: usize) {
+    const HOSTS: usize = 5;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let cluster = with_spares(folder);
+    let start = |host: usize| {
+        let mut arguments = vec!["run", "--config", "cluster.toml"];
+        for node in &hosts(&cluster)[host] {
+            arguments.extend(["--node", &cluster.members[*node].name]);
+        }
+        Server::start(folder, &arguments)
+    };
+    let mut running: Vec<Option<Server>> = (0..HOSTS).map(|host| Some(start(host))).collect();
+    let load = Load {
+        outstanding: 4,
+        duration: Duration::from_millis(100) * u32::try_from(reconfigurations).unwrap(),
+        patience: Duration::from_secs(60),
+        keys: 50,
+        check: true,
+        seed: 5,
+        ..Load::default()
+    };
+    let loaded = cluster.clone();
+    let loading = std::thread::spawn(move || bench::run(&loaded, &load));
+    let (mut acceptors, mut matchmakers) = ("abc".to_owned(), "abc".to_owned());
+    let mut under_load = 0;
+    for turn in 0..reconfigurations {
+        // Ten reconfigurations with everybody, two without one host: in turn the leader's, one that votes, one that matches.
+        let down = (turn % 12 >= 10).then_some(turn / 12 % HOSTS);
+        for (host, server) in running.iter_mut().enumerate() {
+            let is_down = down == Some(host);
+            if !is_down && server.is_none() {
+                *server = Some(start(host));
+            }
+            if let Some(server) = server.take_if(|_| is_down) {
+                server.kill();
+            }
+        }
+        let up: Vec<char> = ('a'..='e')
+            .enumerate()
+            .filter(|(host, _)| down != Some(*host))
+            .map(|(_, letter)| letter)
+            .collect();
+        let some = |count: usize| -> String {
+            (0..count).map(|at| up[(turn * 7 + at * (1 + turn / 5 % 2 * 2)) % up.len()]).collect()
+        };
+        if turn % 8 == 7 {
+            matchmakers = some(3);
+            replace_matchmakers(&cluster, &matchmakers);
+        } else {
+            acceptors = some(2 + turn % 2);
+            reconfigure(&cluster, &acceptors);
+        }
+        under_load += usize::from(!loading.is_finished());
+    }
+    let measured = loading.join().unwrap().unwrap();
+    assert_eq!(measured.unknown, 0, "every command is answered in the end");
+    assert!(
+        under_load > reconfigurations / 2,
+        "{under_load} of {reconfigurations} reconfigurations were under load"
+    );
+    // Whoever neither votes nor matches, and is no server, is gone for good.
+    for (host, letter) in ('a'..='e').enumerate().skip(3) {
+        if !acceptors.contains(letter) && !matchmakers.contains(letter) {
+            running[host].take().unwrap().kill();
+        }
+    }
+    let history = with_last_reads(&cluster, measured);
+    assert_eq!(bench::judge(&history), HistoryVerdict::Right);
+    eprintln!("{reconfigurations} reconfigurations, {under_load} under load, {} commands", history.len());
+}
+
+#[test]
+fn a_hundred_reconfigurations_under_load_with_kills_in_between_lose_nothing() {
+    many_reconfigurations(100);
+}
+
+/// As above, for minutes: `cargo test -p parthood-tests a_thousand -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes minutes"]
+fn a_thousand_reconfigurations_under_load_with_kills_in_between_lose_nothing() {
+    many_reconfigurations(1_000);
 }

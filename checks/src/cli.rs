@@ -272,12 +272,15 @@ pub struct ReconfigureArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The acceptors that vote from now on; majorities of them decide.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required_unless_present = "matchmakers")]
     pub acceptors: Vec<String>,
+    /// The matchmakers that serve from now on, as many as before.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["acceptors", "unanimous_writes"])]
+    pub matchmakers: Vec<String>,
     /// All of them must vote, and any one that is left can say what was chosen: one more than may fail are enough.
     #[arg(long)]
     pub unanimous_writes: bool,
-    /// How long to wait until the old acceptors may be shut down, in seconds.
+    /// How long to wait until the old ones may be shut down, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub timeout: f64,
     /// How results are written.

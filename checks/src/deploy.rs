@@ -24,7 +24,7 @@ pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use compartmentalized::{Compartmentalized, Mencius};
 pub use craq::Craq;
 pub use journal::DurableJournal;
-pub use matchmaker_multipaxos::{MatchmakerMultiPaxos, configuration, reconfigure};
+pub use matchmaker_multipaxos::{MatchmakerMultiPaxos, acceptors, matchmaker_name, matchmakers, reconfigure};
 pub use matchmaker_paxos::MatchmakerPaxos;
 pub use multipaxos::MultiPaxos;
 pub use paxos::{Decides, Paxos, propose};

@@ -32,6 +32,7 @@ pub mod history;
 pub mod linearizability;
 mod liveness;
 pub mod matchmaker_caspaxos;
+pub mod matchmaker_epochs;
 pub mod matchmaker_multipaxos;
 pub mod matchmaker_paxos;
 pub mod mencius;

@@ -22,10 +22,11 @@ use crate::{Budget, Class, Hashed, Parts, Property, Protocol, Step, index};
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::faults::{Faults, Mutated};
 use parthood_protocols::matchmaker_multipaxos::{
-    Acceptor, Config, Leading, Matching, Matchmaker, Msg, Mutant, Node, Operator, Role, Server, ServerState,
-    Stage, State, Timer,
+    Acceptor, Announced, Config, Handover, Leading, Matching, Matchmaker, Msg, Mutant, Node, Operator, Role,
+    Server, ServerState, Stage, State, Timer,
 };
 use parthood_protocols::matchmaker_paxos::Garbage;
+use parthood_protocols::matchmaking::{Ask, Changing, Round, Said};
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use parthood_quorums::NodeSet;
 use stateright::actor::Id;
@@ -41,6 +42,8 @@ pub struct MatchmakerMultipaxos<M: StateMachine = AppendLog, F: Faults<Mutant> =
     operators: Vec<Operator>,
     /// Acceptors that no configuration tells apart.
     alike: Vec<Vec<usize>>,
+    /// Matchmakers that are in the same sets.
+    matchmakers_alike: Vec<Vec<usize>>,
     answers: bool,
     /// May a restart undo steps that nobody has heard of, as where a save takes its time?
     undone_steps: bool,
@@ -55,6 +58,7 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
             clients: vec![],
             operators: vec![],
             alike: vec![],
+            matchmakers_alike: vec![],
             answers: false,
             undone_steps: true,
             properties: properties::of_any_machine,
@@ -126,6 +130,31 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
             }
             idle_or_done => parts.rest(&idle_or_done),
         }
+        if let Some(handover) = &leading.handover {
+            self.split_handover(handover, parts);
+        }
+        if let Some(settling) = &leading.settling {
+            parts.rest(&("settling", settling.operator, settling.servers));
+            self.split_set("serves", settling.matchmakers, Role::Matchmaker, parts);
+        }
+    }
+
+    fn split_handover(&self, handover: &Handover, parts: &mut Parts<'_>) {
+        parts.rest(&("handover", handover.operator, handover.wanted, handover.attempts));
+        let Some(change) = &handover.change else { return };
+        parts.rest(&(change.epoch, change.ballot, change.wanted));
+        self.split_set("stopped", change.stopped, Role::Matchmaker, parts);
+        match &change.stage {
+            Changing::Stopping { merged, vote } => parts.rest(&("stopping", merged, vote)),
+            Changing::Bootstrapping { merged, have } => {
+                parts.rest(&("bootstrapping", merged));
+                self.split_set("have", *have, Role::Matchmaker, parts);
+            }
+            Changing::Choosing { merged, members, voted } => {
+                parts.rest(&("choosing", merged, members));
+                self.split_set("voted", *voted, Role::Matchmaker, parts);
+            }
+        }
     }
 }
 
@@ -136,8 +165,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for MatchmakerMultipaxos<M, F>
     fn actors(&self) -> Vec<Self::Actor> {
         let config = || self.config.clone();
         let servers = (0..self.config.servers).map(|index| Node::Server(Server { index, config: config() }));
-        let matchmakers =
-            (0..self.config.matchmakers).map(|_| Node::Matchmaker(Matchmaker { config: config() }));
+        let matchmakers = (0..self.config.matchmakers)
+            .map(|index| Node::Matchmaker(Matchmaker { index, config: config() }));
         let acceptors = (0..self.config.acceptors).map(|_| Node::Acceptor(Acceptor { config: config() }));
         let clients = self.clients.iter().cloned().map(Node::Client);
         let operators = self.operators.iter().cloned().map(Node::Operator);
@@ -161,11 +190,17 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for MatchmakerMultipaxos<M, F>
         match (state, msg) {
             (State::Acceptor(node), Msg::Phase1a { round, .. }) => silent && *round < node.acceptor.round,
             (State::Acceptor(node), Msg::Phase2a { round, slot, .. }) => {
-                silent && *round < node.acceptor.round && *slot >= node.persisted
+                // Where votes are dropped somebody who is stale may still be told so.
+                silent
+                    && *round < node.acceptor.round
+                    && *slot >= node.persisted
+                    && !self.config.bounds.collect
             }
-            (State::Matchmaker(matchmaker), Msg::MatchA { round, .. }) => {
-                let larger = matchmaker.log.get_max().is_some_and(|(largest, _)| largest > round);
-                silent && (larger || *round < matchmaker.watermark)
+            (State::Matchmaker(node), Msg::Ask(Ask::MatchA { epoch, round, .. })) => {
+                // A stopped matchmaker does answer.
+                let Some(state) = node.log.as_ref().filter(|_| self.matchmakers_stay()) else { return false };
+                let larger = state.log.get_max().is_some_and(|(largest, _)| largest > round);
+                silent && *epoch == node.newest && (larger || *round < state.watermark)
             }
             (State::Server(server), msg) => self.dead_to_server(server, src, msg),
             (State::Client(client), Msg::Client(msg)) => match self.client(index(dst) as u64) {
@@ -177,7 +212,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for MatchmakerMultipaxos<M, F>
     }
 
     fn eager(&self, _: Id, _: Id, msg: &Msg<M>) -> bool {
-        matches!(msg, Msg::GarbageB { .. }) && self.operators.is_empty()
+        matches!(msg, Msg::Said(Said::GarbageB { .. })) && self.operators.is_empty()
     }
 
     /// A client or operator that restarts is another one.
@@ -201,14 +236,16 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for MatchmakerMultipaxos<M, F>
         let id = |role: Role| vec![self.config.id(role)];
         let alike = |numbers: &Vec<usize>| numbers.iter().map(|number| id(Role::Acceptor(*number))).collect();
         let mut classes: Vec<Class> = self.alike.iter().map(alike).collect();
-        classes.push((0..self.config.matchmakers).map(|number| id(Role::Matchmaker(number))).collect());
+        let alike =
+            |numbers: &Vec<usize>| numbers.iter().map(|number| id(Role::Matchmaker(*number))).collect();
+        classes.extend(self.matchmakers_alike.iter().map(alike));
         classes
     }
 
     fn split_state(&self, _: Id, state: &Hashed<State<M>>, parts: &mut Parts<'_>) {
         let State::Server(server) = &**state else { return parts.own(state) };
-        let ServerState { used, heard, known, store_below, leading, replica } = &**server;
-        parts.rest(&(used, heard, known, store_below, replica));
+        let ServerState { used, heard, known, epoch, ballot, store_below, leading, replica } = &**server;
+        parts.rest(&(used, heard, known, epoch, ballot, store_below, replica));
         match leading {
             Some(leading) => self.split_leading(leading, parts),
             None => parts.rest("follows"),
@@ -253,9 +290,38 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
             leading.previous.as_ref().map_or(leading.round, |(previous, _)| *previous)
         });
         match msg {
-            Msg::MatchB { round, .. } => {
+            Msg::Said(said) => self.dead_answer(server, leading, used, src, said),
+            Msg::Phase1b { round, .. } => {
+                *round < used || *round == used && leading.is_none_or(Leading::is_steady)
+            }
+            Msg::Phase2b { round, .. } => *round < first || leading.is_none() && *round <= used,
+            Msg::Nack { round } => Some(*round) <= server.heard,
+            Msg::Chosen { from, values } => from.plus(values.len() as u64) <= server.replica.executed,
+            Msg::SnapshotPart(part) => part.slot <= server.replica.executed,
+            _ => false,
+        }
+    }
+
+    /// Does every matchmaker serve for ever?
+    fn matchmakers_stay(&self) -> bool {
+        self.config.matchmakers == self.config.serving
+    }
+
+    /// Will a server ignore this answer of a matchmaker for ever?
+    fn dead_answer(
+        &self,
+        server: &ServerState<M>,
+        leading: Option<&Leading<M::Command>>,
+        used: Round,
+        src: Id,
+        said: &Said<Announced>,
+    ) -> bool {
+        match said {
+            Said::MatchB { epoch, round, .. } => {
                 let replied = |answers: &Matching| match self.config.role(src) {
-                    Some(Role::Matchmaker(number)) => answers.replied.contains(number),
+                    Some(Role::Matchmaker(number)) => {
+                        *epoch == server.epoch.number && answers.replied.contains(number)
+                    }
                     _ => false,
                 };
                 let waits = leading.is_some_and(|leading| match (&leading.stage, &leading.next) {
@@ -263,19 +329,13 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
                     (_, Some(next)) if next.round == *round => !replied(&next.answers),
                     _ => false,
                 });
-                *round <= used && !waits
+                *round <= used && !waits && self.matchmakers_stay()
             }
-            Msg::Phase1b { round, .. } => {
-                *round < used || *round == used && leading.is_none_or(Leading::is_steady)
-            }
-            Msg::Phase2b { round, .. } => *round < first || leading.is_none() && *round <= used,
-            Msg::GarbageB { watermark } => leading.map_or(*watermark <= used, |leading| {
+            Said::GarbageB { watermark, .. } => leading.map_or(*watermark <= used, |leading| {
                 let is_done = leading.garbage == Garbage::Done && leading.round == used;
                 *watermark < leading.round || is_done && *watermark <= used
             }),
-            Msg::Nack { round } => Some(*round) <= server.heard,
-            Msg::Chosen { from, values } => from.plus(values.len() as u64) <= server.replica.executed,
-            Msg::SnapshotPart(part) => part.slot <= server.replica.executed,
+            Said::Nack { round } => Some(*round) <= server.heard,
             _ => false,
         }
     }

@@ -128,7 +128,7 @@ impl<P: Protocol> System<P> {
     /// How many actors a system may have.
     pub const ACTORS_MAX: usize = 128;
     /// How many properties a system may have, the one that guards collection included.
-    pub const PROPERTIES_MAX: usize = 32;
+    pub const PROPERTIES_MAX: usize = 40;
 
     /// The system of a protocol in a world.
     ///

@@ -1,7 +1,7 @@
-//! [`parthood_protocols::matchmaker_multipaxos`], deployed: servers and matchmakers that stay, acceptors that can be exchanged.
+//! [`parthood_protocols::matchmaker_multipaxos`], deployed: servers that stay, acceptors and matchmakers that can be exchanged.
 //!
-//! The first configuration is majorities of the first as many acceptors as there are matchmakers; the others are spares until
-//! somebody asks for them with `parthood reconfigure`.
+//! As many matchmakers serve as there are servers, the first ones at first; the first configuration is majorities of as many
+//! acceptors. The others are spares until somebody asks for them with `parthood reconfigure`.
 
 use super::{
     ClientRole, Cluster, Deployable, DurableJournal, KvClientMsg, MsgOf, Reads, Replicates, StateOf,
@@ -12,7 +12,7 @@ use parthood_models as models;
 use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_multipaxos::{
-    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Operator, Progress, Role, Server, State,
+    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Operator, Progress, Role, Server, State, Wanted,
 };
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
@@ -40,13 +40,17 @@ const ORDERS_MAX: usize = 4;
 const SIMULATED_RECONFIGURATIONS: usize = 12;
 
 fn config(cluster: &Cluster) -> Arc<Config> {
-    let (matchmakers, acceptors) = (cluster.count("matchmaker"), cluster.count("acceptor"));
+    let (servers, acceptors) = (cluster.count("server"), cluster.count("acceptor"));
+    let matchmakers = cluster.count("matchmaker");
+    // The largest 2f + 1 that there are as many of.
+    let serving = (servers.min(matchmakers).max(1) - 1) / 2 * 2 + 1;
     Arc::new(Config {
-        servers: cluster.count("server"),
+        servers,
         matchmakers,
+        serving,
         acceptors,
-        initial: Configuration::Majority(NodeSet::first(acceptors.min(matchmakers))),
-        acceptor_failures: matchmakers.saturating_sub(1) / 2,
+        initial: Configuration::Majority(NodeSet::first(acceptors.min(serving))),
+        acceptor_failures: serving / 2,
         known_clients: Vec::new(),
         limits: cluster.sizes.limits(),
         timing: cluster.times.timing(),
@@ -73,7 +77,7 @@ impl Deployable for MatchmakerMultiPaxos {
         let config = config(cluster);
         match config.role(Id::from(index)) {
             Some(Role::Server(index)) => Node::Server(Server { index, config }),
-            Some(Role::Matchmaker(_)) => Node::Matchmaker(Matchmaker { config }),
+            Some(Role::Matchmaker(index)) => Node::Matchmaker(Matchmaker { index, config }),
             Some(Role::Acceptor(_)) | None => Node::Acceptor(Acceptor { config }),
         }
     }
@@ -93,19 +97,27 @@ impl Deployable for MatchmakerMultiPaxos {
         Self::client(cluster, scripted::<Self>(seed, number, commands))
     }
 
-    /// One who goes through all pairs of acceptors, and waits each time until the others are retired.
+    /// One who goes through all pairs of acceptors, and waits each time until the others are retired; and one who does so with
+    /// matchmakers, if there are spares.
     fn operators(cluster: &Cluster, seed: u64) -> Vec<Self::Actor> {
-        let acceptors = cluster.count("acceptor");
+        let Config { acceptors, matchmakers, serving, .. } = *config(cluster);
+        let start = usize::try_from(seed % 64).unwrap_or_default();
+        let turns = start..start + SIMULATED_RECONFIGURATIONS;
         let pair = |turn: usize| {
             let first = turn % acceptors;
             let pair = [first, (first + 1 + turn / acceptors % 2) % acceptors].into_iter().collect();
-            Configuration::UnanimousWrites(pair)
+            Wanted::Acceptors(Configuration::UnanimousWrites(pair))
         };
-        let start = usize::try_from(seed % acceptors as u64).unwrap_or_default();
-        let everybody = Configuration::Majority(NodeSet::first(acceptors));
-        let pairs = (start..start + SIMULATED_RECONFIGURATIONS).map(pair);
-        let script = if acceptors < 3 { vec![] } else { pairs.chain([everybody]).collect() };
-        vec![Node::Operator(Operator { script, ..operator(cluster, None) })]
+        let everybody = Wanted::Acceptors(Configuration::Majority(NodeSet::first(acceptors)));
+        let pairs = turns.clone().map(pair).chain([everybody]);
+        let some = |turn: usize| {
+            let members = (turn..turn + serving).map(|number| number % matchmakers).collect();
+            Wanted::Matchmakers(members)
+        };
+        let of_acceptors = if acceptors < 3 { vec![] } else { pairs.collect() };
+        let of_matchmakers = if matchmakers == serving { vec![] } else { turns.map(some).collect() };
+        let scripts = [of_acceptors, of_matchmakers].into_iter();
+        scripts.map(|script| Node::Operator(Operator { script, ..operator(cluster, None) })).collect()
     }
 
     fn is_done(state: &StateOf<Self>) -> bool {
@@ -169,43 +181,72 @@ fn operator(cluster: &Cluster, application: Option<Id>) -> Operator {
     }
 }
 
-/// The configuration with these acceptors: majorities of them; or any one reads and all must write.
+/// That these acceptors vote: majorities of them decide; or any one reads and all must write.
 ///
 /// # Errors
 /// When a name is none of an acceptor.
-pub fn configuration(
+pub fn acceptors(cluster: &Cluster, names: &[String], unanimous_writes: bool) -> Result<Wanted, Error> {
+    let number = |role| match role {
+        Role::Acceptor(number) => Some(number),
+        _ => None,
+    };
+    let acceptors = numbers(cluster, names, "acceptor", number)?;
+    let all_write = Configuration::UnanimousWrites(acceptors);
+    Ok(Wanted::Acceptors(if unanimous_writes { all_write } else { Configuration::Majority(acceptors) }))
+}
+
+/// That these matchmakers serve.
+///
+/// # Errors
+/// When a name is none of a matchmaker.
+pub fn matchmakers(cluster: &Cluster, names: &[String]) -> Result<Wanted, Error> {
+    let number = |role| match role {
+        Role::Matchmaker(number) => Some(number),
+        _ => None,
+    };
+    Ok(Wanted::Matchmakers(numbers(cluster, names, "matchmaker", number)?))
+}
+
+/// The numbers of nodes of one role.
+fn numbers(
     cluster: &Cluster,
-    acceptors: &[String],
-    unanimous_writes: bool,
-) -> Result<Configuration, Error> {
+    names: &[String],
+    role: &str,
+    number: fn(Role) -> Option<usize>,
+) -> Result<NodeSet, Error> {
     let config = config(cluster);
     let mut numbers = NodeSet::EMPTY;
-    for name in acceptors {
+    for name in names {
         let index = cluster.index(name)?;
-        let Some(Role::Acceptor(number)) = config.role(Id::from(index)) else {
-            let role = cluster.members[index].role;
-            return Err(Error::Usage(format!("{name} is a {role} and no acceptor")));
+        let Some(number) = config.role(Id::from(index)).and_then(number) else {
+            let other = cluster.members[index].role;
+            return Err(Error::Usage(format!("{name} is a {other} and no {role}")));
         };
         numbers.insert(number);
     }
-    let all_write = Configuration::UnanimousWrites(numbers);
-    Ok(if unanimous_writes { all_write } else { Configuration::Majority(numbers) })
+    Ok(numbers)
 }
 
-/// Has a running cluster use another configuration. `told` hears how far it is; the last it hears, if there is time, is that
-/// the old acceptors are retired or that the request is refused, which is returned.
+/// The name of a matchmaker.
+pub fn matchmaker_name(cluster: &Cluster, number: usize) -> String {
+    let index = usize::from(config(cluster).id(Role::Matchmaker(number)));
+    cluster.members.get(index).map_or_else(|| format!("matchmaker {number}"), |member| member.name.clone())
+}
+
+/// Has a running cluster use other acceptors or matchmakers. `told` hears how far it is; the last it hears, if there is time,
+/// is that the old ones are not needed any more or that the request is refused, which is returned.
 ///
 /// # Errors
 /// When the cluster runs another protocol, or a socket cannot be used.
 pub fn reconfigure(
     cluster: &Cluster,
-    wanted: &Configuration,
+    wanted: &Wanted,
     timeout: Duration,
     mut told: impl FnMut(&Progress),
 ) -> Result<Option<Progress>, Error> {
     if cluster.protocol != MatchmakerMultiPaxos::NAME {
         return Err(Error::Usage(format!(
-            "the cluster runs {}, whose acceptors are fixed: only {} can change them",
+            "the cluster runs {}, whose nodes are fixed: only {} can change them",
             cluster.protocol,
             MatchmakerMultiPaxos::NAME
         )));
@@ -215,7 +256,7 @@ pub fn reconfigure(
     let builder =
         Driver::<Node<KeyValue>, DurableJournal>::builder(cluster.id, cluster.key()?, cluster.book());
     let mut driver = builder.host(id, Node::Operator(operator)).build()?;
-    driver.inject(id, Msg::Reconfigure(wanted.clone()));
+    driver.inject(id, Msg::Reconfigure { wanted: wanted.clone(), active: None });
     let end = Instant::now() + timeout;
     let mut furthest = None;
     loop {
@@ -230,7 +271,8 @@ pub fn reconfigure(
             }
         }
         driver.complaints().for_each(|complaint| eprintln!("parthood: {complaint}"));
-        let is_over = matches!(furthest, Some(Progress::Refused(_) | Progress::Retired(_)));
+        let is_over =
+            matches!(furthest, Some(Progress::Refused(_) | Progress::Retired(_) | Progress::Superseded(_)));
         if is_over || left.is_zero() {
             return Ok(furthest);
         }

@@ -6,6 +6,7 @@ use parthood_models::bpaxos::Bpaxos;
 use parthood_models::compartmentalized::Compartmentalized;
 use parthood_models::craq::Craq;
 use parthood_models::matchmaker_caspaxos::MatchmakerCaspaxos;
+use parthood_models::matchmaker_epochs::MatchmakerEpochs;
 use parthood_models::matchmaker_multipaxos::MatchmakerMultipaxos;
 use parthood_models::matchmaker_paxos::MatchmakerPaxos;
 use parthood_models::mencius;
@@ -89,6 +90,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, and CASPaxos: Replicated State Machines without logs",
         manifest: include_str!("../../manifest/matchmaker_caspaxos.toml"),
         model: |row| model(row, MatchmakerCaspaxos::new),
+    },
+    Protocol {
+        name: "matchmaker_epochs",
+        title: "the matchmakers alone, and how others take their place",
+        paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, section 6",
+        manifest: include_str!("../../manifest/matchmaker_epochs.toml"),
+        model: |row| model(row, MatchmakerEpochs::new),
     },
     Protocol {
         name: "matchmaker_multipaxos",

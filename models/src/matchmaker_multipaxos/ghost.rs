@@ -11,9 +11,10 @@ use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Slot;
 use parthood_protocols::log::AcceptorState;
 use parthood_protocols::matchmaker_multipaxos::{
-    AcceptorNode, Announced, MatchmakerState, Msg, Mutant, Node, Progress, Role, ServerState, Stage, State,
+    AcceptorNode, Announced, MatchmakerNode, Msg, Mutant, Node, Progress, Role, ServerState, Stage, State,
+    Wanted,
 };
-use parthood_protocols::matchmaking::{Configuration, Round};
+use parthood_protocols::matchmaking::{Ask, Configuration, Epoch, Round, Said};
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use parthood_quorums::{NodeSet, QuorumSystem};
 use stateright::actor::Command;
@@ -31,12 +32,16 @@ pub struct Ghost<M: StateMachine = AppendLog> {
     pub(super) clients: History<M::Command, M::Output>,
     /// Which configurations were announced for each round.
     pub(super) announced: BTreeSet<(Round, Announced)>,
-    /// The matchmakers that ever answered each round.
-    pub(super) answered: BTreeMap<Round, NodeSet>,
+    /// The matchmakers that ever answered each round, in each epoch.
+    pub(super) answered: BTreeMap<(Epoch, Round), NodeSet>,
     /// The rounds below which somebody wanted to retire everything.
     pub(super) collecting: BTreeSet<Round>,
-    /// The largest watermark of each matchmaker that a collecting leader has heard of.
-    pub(super) confirmed: BTreeMap<usize, Round>,
+    /// The largest watermark of each matchmaker in each epoch that a collecting leader has heard of.
+    pub(super) confirmed: BTreeMap<(u64, usize), Round>,
+    /// The newest epoch after the first that each server knows.
+    pub(super) known: BTreeMap<usize, u64>,
+    /// The newest epoch after the first that each matchmaker serves in.
+    pub(super) serving: BTreeMap<usize, u64>,
     /// For rounds of new leaders: below which round everything was retired when they began.
     pub(super) retired: BTreeMap<Round, Round>,
     /// All slots below were chosen before the record of the run begins, and their votes may be gone. Zero in a run that is
@@ -54,6 +59,8 @@ pub(super) mod moment {
     pub(crate) const RETIRED: &str = "what is retired is not returned";
     pub(crate) const TOLD_ACTIVE: &str = "what an operator is told to be active is matched";
     pub(crate) const TOLD_RETIRED: &str = "what an operator is told to be retired is retired";
+    pub(crate) const TOLD_HANDED_OVER: &str = "old matchmakers are not needed when an operator is told so";
+    pub(crate) const NEWEST: &str = "a leader uses the newest configuration that was matched";
 
     pub(crate) const CARRIED: &str = "a pending slot is carried to the next round";
     pub(crate) const OUTDATED: &str = "a new leader finds a newer configuration than it knew";
@@ -72,6 +79,8 @@ impl<M: StateMachine> Default for Ghost<M> {
             answered: BTreeMap::new(),
             collecting: BTreeSet::new(),
             confirmed: BTreeMap::new(),
+            known: BTreeMap::new(),
+            serving: BTreeMap::new(),
             retired: BTreeMap::new(),
             unrecorded_below: Slot::ZERO,
             moments: BTreeSet::new(),
@@ -80,11 +89,35 @@ impl<M: StateMachine> Default for Ghost<M> {
 }
 
 impl<M: StateMachine> Ghost<M> {
+    /// What was announced for a round.
+    fn announced(&self, round: Round) -> Option<&Announced> {
+        let configuration = Configuration::Majority(NodeSet::EMPTY);
+        let least = Announced { version: 0, since: Round::ZERO, configuration };
+        let announced = self.announced.range((round, least)..).next();
+        announced.filter(|(of, _)| *of == round).map(|(_, announced)| announced)
+    }
+
     /// The configuration that was announced for a round.
     pub(super) fn configuration(&self, round: Round) -> Option<&Configuration> {
-        let least = Announced { version: 0, configuration: Configuration::Majority(NodeSet::EMPTY) };
-        let announced = self.announced.range((round, least)..).next();
-        announced.filter(|(of, _)| *of == round).map(|(_, announced)| &announced.configuration)
+        self.announced(round).map(|announced| &announced.configuration)
+    }
+
+    /// Below which round everything is retired: as many matchmakers of one epoch as a quorum has have confirmed it.
+    pub(super) fn retired_below(&self, quorum: usize) -> Round {
+        let epochs: BTreeSet<u64> = self.confirmed.keys().map(|(epoch, _)| *epoch).collect();
+        let retired = epochs.into_iter().filter_map(|epoch| {
+            let of = self.confirmed.range((epoch, 0)..=(epoch, usize::MAX));
+            let mut confirmed: Vec<Round> = of.map(|(_, round)| *round).collect();
+            confirmed.sort_unstable_by(|a, b| b.cmp(a));
+            confirmed.get(quorum.saturating_sub(1)).copied()
+        });
+        retired.max().unwrap_or_default()
+    }
+
+    /// Was a round matched, in some epoch?
+    fn is_matched(&self, round: Round) -> bool {
+        let mut answered = self.answered.iter().filter(|((_, of), _)| *of == round);
+        answered.any(|((epoch, _), by)| epoch.is_quorum(*by))
     }
 
     /// Is this a write quorum of a round?
@@ -122,11 +155,14 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
                 observe_acceptor(ghost, number, before, after, restart && protocol.undone_steps);
             }
         }
-        (Some(State::Matchmaker(before)), State::Matchmaker(after))
-            if restart && protocol.undone_steps && before != after =>
-        {
+        (Some(State::Matchmaker(before)), State::Matchmaker(after)) if before != after => {
             if let Some(Role::Matchmaker(number)) = protocol.config.role(step.id) {
-                undo_answers(ghost, number, after);
+                if restart && protocol.undone_steps {
+                    undo_answers(ghost, number, after);
+                }
+                if after.newest.number > 0 && after.log.is_some() {
+                    ghost.to_mut().serving.insert(number, after.newest.number);
+                }
             }
         }
         (None, State::Server(after)) if after.replica.snapshot.slot > ghost.unrecorded_below => {
@@ -138,6 +174,11 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
                 && protocol.undone_steps
             {
                 undo_rounds(ghost, number, after.used);
+            }
+            if let Some(Role::Server(number)) = protocol.config.role(step.id)
+                && before.epoch != after.epoch
+            {
+                ghost.to_mut().known.insert(number, after.epoch.number);
             }
             observe_server(protocol, ghost, step, before, after);
         }
@@ -159,10 +200,16 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
 }
 
 /// A matchmaker's crash has undone answers that nobody has heard of.
-fn undo_answers<M: StateMachine>(ghost: Now<'_, '_, M>, number: usize, after: &MatchmakerState) {
+fn undo_answers<M: StateMachine>(ghost: Now<'_, '_, M>, number: usize, after: &MatchmakerNode) {
+    let is_undone = |(epoch, round): &&(Epoch, Round)| match &after.log {
+        _ if epoch.number != after.newest.number => epoch.number > after.newest.number,
+        Some(state) => *round >= state.watermark && !state.covers(*round, ghost.announced(*round)),
+        None => true,
+    };
+    let undone: Vec<_> = ghost.answered.keys().filter(is_undone).copied().collect();
     let answered = &mut ghost.to_mut().answered;
-    for (round, by) in answered.iter_mut() {
-        if *round >= after.watermark && !after.log.contains_key(round) {
+    for key in undone {
+        if let Some(by) = answered.get_mut(&key) {
             *by = by.without(number);
         }
     }
@@ -206,14 +253,14 @@ fn observe_server<M: StateMachine, F: Faults<Mutant>>(
     before: &ServerState<M>,
     after: &ServerState<M>,
 ) {
-    if let Cause::Deliver { src, msg: Msg::GarbageB { watermark } } = &step.cause
+    if let Cause::Deliver { src, msg: Msg::Said(Said::GarbageB { epoch, watermark }) } = &step.cause
         && let Some(Role::Matchmaker(number)) = protocol.config.role(*src)
         && before != after
-        && ghost.confirmed.get(&number).is_none_or(|confirmed| confirmed < watermark)
+        && ghost.confirmed.get(&(*epoch, number)).is_none_or(|confirmed| confirmed < watermark)
     {
-        ghost.to_mut().confirmed.insert(number, *watermark);
+        ghost.to_mut().confirmed.insert((*epoch, number), *watermark);
     }
-    if let Cause::Deliver { msg: Msg::MatchB { round, watermark, .. }, .. } = &step.cause
+    if let Cause::Deliver { msg: Msg::Said(Said::MatchB { round, watermark, .. }), .. } = &step.cause
         && watermark > round
         && before != after
     {
@@ -238,6 +285,7 @@ fn observe_server<M: StateMachine, F: Faults<Mutant>>(
             }
         }
         Stage::Steady => {
+            observe_newest(ghost, was.map(|was| (was.is_steady(), was.round)), leading.round);
             let activated = was.is_some_and(|was| was.is_steady() && was.round < leading.round);
             if activated && !leading.outstanding.is_empty() {
                 note(ghost, moment::CARRIED);
@@ -250,15 +298,25 @@ fn observe_server<M: StateMachine, F: Faults<Mutant>>(
     }
 }
 
+/// A leader begins to propose in a round: no configuration that was matched in a smaller one may be newer than its own.
+fn observe_newest<M: StateMachine>(ghost: Now<'_, '_, M>, was: Option<(bool, Round)>, round: Round) {
+    if was == Some((true, round)) {
+        return;
+    }
+    let Some(own) = ghost.announced(round) else { return };
+    let newer = |(below, announced): &&(Round, Announced)| *below < round && announced.age() > own.age();
+    if ghost.announced.iter().filter(newer).any(|(below, _)| ghost.is_matched(*below)) {
+        note(ghost, moment::NEWEST);
+    }
+}
+
 /// A new leader's round begins: notes below which one everything is retired by now.
 fn observe_begin<M: StateMachine, F: Faults<Mutant>>(
     protocol: &MatchmakerMultipaxos<M, F>,
     ghost: Now<'_, '_, M>,
     round: Round,
 ) {
-    let mut confirmed: Vec<Round> = ghost.confirmed.values().copied().collect();
-    confirmed.sort_unstable_by(|a, b| b.cmp(a));
-    let retired = confirmed.get(protocol.config.f()).copied().unwrap_or_default();
+    let retired = ghost.retired_below(protocol.config.f() + 1);
     if retired > Round::ZERO {
         ghost.to_mut().retired.insert(round, retired);
     }
@@ -275,8 +333,8 @@ fn observe_sent<M: StateMachine, F: Faults<Mutant>>(
             ghost.to_mut().clients.sent_by_client(msg);
         }
         (Msg::Client(msg), State::Server(_)) => ghost.to_mut().clients.sent_by_server(msg),
-        (Msg::MatchA { round, announced }, _) => {
-            let announced = (*round, announced.clone());
+        (Msg::Ask(Ask::MatchA { round, configuration, .. }), _) => {
+            let announced = (*round, configuration.clone());
             if !ghost.announced.contains(&announced) {
                 ghost.to_mut().announced.insert(announced);
             }
@@ -287,25 +345,34 @@ fn observe_sent<M: StateMachine, F: Faults<Mutant>>(
                 ghost.to_mut().proposed.insert(proposal);
             }
         }
-        (Msg::GarbageA { round }, _) if !ghost.collecting.contains(round) => {
+        (Msg::Ask(Ask::GarbageA { round, .. }), _) if !ghost.collecting.contains(round) => {
             ghost.to_mut().collecting.insert(*round);
         }
-        (Msg::MatchB { round, watermark, earlier }, _) => {
+        (Msg::Said(Said::MatchB { round, watermark, earlier, .. }), State::Matchmaker(node)) => {
             let Some(Role::Matchmaker(number)) = protocol.config.role(step.id) else { return };
-            let lists = |below: Round| earlier.iter().any(|(of, _)| *of == below) || *watermark > below;
-            let of_this = || ghost.answered.iter().filter(|(_, by)| by.contains(number)).map(|(of, _)| *of);
+            let epoch = node.newest;
+            // A larger round with the same configuration stands for a smaller one.
+            let stands_for = |below: Round, (of, listed): &(Round, Announced)| {
+                *of == below || *of > below && ghost.announced(below) == Some(listed)
+            };
+            let lists = |below: Round| earlier.iter().any(|one| stands_for(below, one)) || *watermark > below;
+            let of_this = || {
+                let mine = ghost.answered.iter().filter(|((of, _), by)| *of == epoch && by.contains(number));
+                mine.map(|((_, round), _)| *round)
+            };
             let known = of_this().any(|of| of == *round);
             let in_order = of_this().all(|of| if of < *round { lists(of) } else { known || of == *round });
             if !in_order {
                 note(ghost, moment::ORDER);
             }
             if !known {
-                ghost.to_mut().answered.entry(*round).or_default().insert(number);
+                ghost.to_mut().answered.entry((epoch, *round)).or_default().insert(number);
             }
         }
-        (Msg::Progress { wanted, progress }, State::Server(server)) => {
-            observe_progress(protocol, ghost, server, wanted, progress);
-        }
+        (Msg::Progress { wanted, progress }, State::Server(server)) => match wanted {
+            Wanted::Acceptors(wanted) => observe_progress(protocol, ghost, server, wanted, progress),
+            Wanted::Matchmakers(_) => observe_handover(protocol, ghost, server, progress),
+        },
         _ => {}
     }
 }
@@ -321,18 +388,33 @@ fn observe_progress<M: StateMachine, F: Faults<Mutant>>(
     let enough = protocol.config.f() + 1;
     let is_matched = |version: u64| {
         ghost.announced.iter().any(|(round, announced)| {
-            (announced.version, &announced.configuration) == (version, wanted)
-                && ghost.answered.get(round).is_some_and(|by| by.len() >= enough)
+            (announced.version, &announced.configuration) == (version, wanted) && ghost.is_matched(*round)
         })
     };
     let round = server.leading.as_ref().map(|leading| leading.round);
-    let confirmed = ghost.confirmed.values().filter(|confirmed| Some(**confirmed) >= round).count();
-    let is_retired = confirmed >= enough || round == Some(Round::ZERO);
+    let is_retired = Some(ghost.retired_below(enough)) >= round;
     match progress {
         Progress::Active(version) if !is_matched(*version) => note(ghost, moment::TOLD_ACTIVE),
         Progress::Retired(_) if !is_retired => note(ghost, moment::TOLD_RETIRED),
         Progress::Refused(_) => note(ghost, moment::REFUSED),
         _ => {}
+    }
+}
+
+/// An operator is told how far new matchmakers are. Could the old ones go?
+fn observe_handover<M: StateMachine, F: Faults<Mutant>>(
+    protocol: &MatchmakerMultipaxos<M, F>,
+    ghost: Now<'_, '_, M>,
+    server: &ServerState<M>,
+    progress: &Progress,
+) {
+    let Progress::Retired(number) = progress else { return };
+    let servers = ghost.known.values().filter(|known| *known >= number).count();
+    let serve = ghost.serving.iter().filter(|(_, epoch)| *epoch >= number).map(|(matchmaker, _)| *matchmaker);
+    let serve: NodeSet = serve.collect();
+    let is_settled = servers > protocol.config.f() && server.epoch.is_quorum(serve);
+    if *number > 0 && !is_settled {
+        note(ghost, moment::TOLD_HANDED_OVER);
     }
 }
 
@@ -343,8 +425,8 @@ pub(super) fn split<M: StateMachine, F: Faults<Mutant>>(
     parts: &mut Parts<'_>,
 ) {
     let Ghost { votes, proposed, clients, announced, answered, collecting, .. } = ghost;
-    let Ghost { confirmed, retired, unrecorded_below, moments, .. } = ghost;
-    parts.rest(&(proposed, clients, announced, collecting, retired, unrecorded_below, moments));
+    let Ghost { confirmed, known, serving, retired, unrecorded_below, moments, .. } = ghost;
+    parts.rest(&(proposed, clients, announced, collecting, known, retired, unrecorded_below, moments));
     let id = |role: Role| protocol.config.id(role);
     for (vote, voters) in votes.cast() {
         voters.iter().for_each(|number| parts.about(id(Role::Acceptor(number)), &("voted", vote)));
@@ -352,7 +434,10 @@ pub(super) fn split<M: StateMachine, F: Faults<Mutant>>(
     for (round, by) in answered {
         by.iter().for_each(|number| parts.about(id(Role::Matchmaker(number)), &("answered", round)));
     }
-    for (number, round) in confirmed {
-        parts.about(id(Role::Matchmaker(*number)), &("confirmed", round));
+    for ((epoch, number), round) in confirmed {
+        parts.about(id(Role::Matchmaker(*number)), &("confirmed", epoch, round));
+    }
+    for (number, epoch) in serving {
+        parts.about(id(Role::Matchmaker(*number)), &("serves", epoch));
     }
 }

@@ -4,11 +4,12 @@ use super::{MatchmakerMultipaxos, properties};
 use crate::client_params::{self, ClientParams};
 use crate::matchmaker_paxos::{ConfigurationParams, alike};
 use parthood_protocols::faults::Mutated;
-use parthood_protocols::matchmaker_multipaxos::{Bounds, Config, Mutant, Operator};
+use parthood_protocols::matchmaker_multipaxos::{Bounds, Config, Mutant, Operator, Wanted};
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::multipaxos::{Limits, Timing};
 use serde::Deserialize;
 use stateright::actor::Id;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ pub struct Params {
     /// The number of matchmakers, `2f + 1`.
     #[serde(default = "three")]
     pub matchmakers: usize,
+    /// How many more matchmakers there are.
+    #[serde(default)]
+    pub spare_matchmakers: usize,
     /// Configurations; the first is the initial one.
     pub configurations: Vec<ConfigurationParams>,
     /// The operators.
@@ -70,7 +74,11 @@ pub struct Params {
 #[serde(deny_unknown_fields)]
 pub struct OperatorParams {
     /// What it asks for, one after the other: numbers of configurations.
+    #[serde(default)]
     pub script: Vec<usize>,
+    /// After that, sets of matchmakers.
+    #[serde(default)]
+    pub matchmakers: Vec<Vec<usize>>,
     /// The server it asks first.
     #[serde(default)]
     pub first: usize,
@@ -118,7 +126,8 @@ impl MatchmakerMultipaxos {
         check(params)?;
         let all: Vec<&Configuration> = configurations.iter().collect();
         let acceptors = all.iter().flat_map(|one| one.acceptors().iter()).max().map_or(0, |last| last + 1);
-        let nodes = params.servers + params.matchmakers + acceptors;
+        let matchmakers = params.matchmakers + params.spare_matchmakers;
+        let nodes = params.servers + matchmakers + acceptors;
         let limits = Limits {
             window_slots: params.window_slots,
             batch_commands: 1,
@@ -137,7 +146,8 @@ impl MatchmakerMultipaxos {
         };
         let config = Arc::new(Config {
             servers: params.servers,
-            matchmakers: params.matchmakers,
+            matchmakers,
+            serving: params.matchmakers,
             acceptors,
             initial: configurations[0].clone(),
             acceptor_failures: params.acceptor_failures,
@@ -153,7 +163,7 @@ impl MatchmakerMultipaxos {
         let operators = params.operators.iter().map(|operator| Operator {
             contacts: (0..params.servers).map(Id::from).collect(),
             first_contact: operator.first,
-            script: operator.script.iter().map(|number| configurations[*number].clone()).collect(),
+            script: script(operator, &configurations),
             until_retired: operator.until_retired,
             application: None,
             retries_max: operator.retries,
@@ -162,6 +172,7 @@ impl MatchmakerMultipaxos {
         });
         Ok(Self {
             alike: alike(&all, acceptors),
+            matchmakers_alike: matchmakers_alike(params),
             clients: client_params::clients(&params.clients, params.servers)?,
             operators: operators.collect(),
             answers: params.answers,
@@ -170,6 +181,25 @@ impl MatchmakerMultipaxos {
             config,
         })
     }
+}
+
+/// What an operator asks for, one after the other.
+fn script(operator: &OperatorParams, configurations: &[Configuration]) -> Vec<Wanted> {
+    let acceptors = operator.script.iter().map(|number| Wanted::Acceptors(configurations[*number].clone()));
+    let members = |set: &Vec<usize>| Wanted::Matchmakers(set.iter().copied().collect());
+    acceptors.chain(operator.matchmakers.iter().map(members)).collect()
+}
+
+/// Groups matchmakers that are in the same sets.
+fn matchmakers_alike(params: &Params) -> Vec<Vec<usize>> {
+    let wanted = || params.operators.iter().flat_map(|operator| &operator.matchmakers);
+    let mut groups: BTreeMap<Vec<bool>, Vec<usize>> = BTreeMap::new();
+    for number in 0..params.matchmakers + params.spare_matchmakers {
+        let sets = wanted().map(|set| set.contains(&number));
+        let member = std::iter::once(number < params.matchmakers).chain(sets).collect();
+        groups.entry(member).or_default().push(number);
+    }
+    groups.into_values().collect()
 }
 
 /// What makes no sense, in words.
@@ -187,6 +217,11 @@ fn check(params: &Params) -> Result<(), String> {
     let wanted = operators.iter().flat_map(|operator| &operator.script);
     if let Some(wrong) = wanted.into_iter().find(|number| **number >= configurations.len()) {
         return Err(format!("there is no configuration {wrong}; there are {}", configurations.len()));
+    }
+    let members = operators.iter().flat_map(|operator| &operator.matchmakers);
+    let all = matchmakers + params.spare_matchmakers;
+    if let Some(wrong) = members.flatten().find(|number| **number >= all) {
+        return Err(format!("there is no matchmaker {wrong}; there are {all}"));
     }
     match operators.iter().find(|operator| operator.first >= *servers) {
         Some(wrong) => Err(format!("there is no server {}; there are {servers}", wrong.first)),

@@ -9,7 +9,7 @@ use parthood_protocols::command::{Value, ValueOf};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Slot;
 use parthood_protocols::log::ReplicaState;
-use parthood_protocols::matchmaker_multipaxos::{AcceptorNode, Mutant, ServerState, State};
+use parthood_protocols::matchmaker_multipaxos::{AcceptorNode, Mutant, OperatorState, ServerState, State};
 use parthood_protocols::matchmaking::Round;
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use parthood_quorums::{NodeSet, QuorumSystem};
@@ -40,12 +40,16 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
         Property::always(moment::RETIRED, |view| !view.ghost.moments.contains(moment::RETIRED)),
         Property::always(moment::TOLD_ACTIVE, |view| !view.ghost.moments.contains(moment::TOLD_ACTIVE)),
         Property::always(moment::TOLD_RETIRED, |view| !view.ghost.moments.contains(moment::TOLD_RETIRED)),
+        Property::always(moment::TOLD_HANDED_OVER, |view| {
+            !view.ghost.moments.contains(moment::TOLD_HANDED_OVER)
+        }),
+        Property::always(moment::NEWEST, |view| !view.ghost.moments.contains(moment::NEWEST)),
     ]
 }
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerMultipaxos<AppendLog, F>>> {
-    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 16] = [
+    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 18] = [
         Property::always("what is proposed excludes other choices below", proposals_exclude),
         Property::always("garbage collection is justified", collection_is_justified),
         Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
@@ -66,8 +70,18 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
             configurations.len() > 1
         }),
         Property::sometimes("old acceptors are retired", |view| {
-            let enough = view.protocol.config().f() + 1;
-            view.ghost.confirmed.values().filter(|watermark| **watermark > Round::ZERO).count() >= enough
+            view.ghost.retired_below(view.protocol.config().f() + 1) > Round::ZERO
+        }),
+        Property::sometimes("new matchmakers match a round", |view| {
+            view.ghost.answered.iter().any(|((epoch, _), by)| epoch.number > 0 && epoch.is_quorum(*by))
+        }),
+        Property::sometimes("old matchmakers are not needed any more", |view| {
+            let operators = view.states.iter().filter_map(|state| match state {
+                State::Operator(operator) => Some(operator),
+                _ => None,
+            });
+            let done = |operator: &OperatorState| operator.wanted.is_none() && operator.done > 0;
+            view.ghost.serving.len() > view.protocol.config().f() && operators.into_iter().any(done)
         }),
         Property::sometimes("another server leads after a reconfiguration", |view| {
             servers(view).any(|server| {

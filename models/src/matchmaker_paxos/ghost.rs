@@ -6,7 +6,7 @@ use parthood_protocols::faults::Faults;
 use parthood_protocols::matchmaker_paxos::{
     AcceptorState, Garbage, Msg, Mutant, Node, Phase, ProposerState, Role, State,
 };
-use parthood_protocols::matchmaking::{MatchmakerState, Round, read_everywhere};
+use parthood_protocols::matchmaking::{Configuration, MatchmakerState, Round, read_everywhere};
 use parthood_protocols::state_machine::Data;
 use parthood_quorums::{NodeSet, QuorumSystem};
 use stateright::actor::Command;
@@ -93,7 +93,7 @@ pub(super) fn observe<V: Data, F: Faults<Mutant>>(
         (Some(Role::Matchmaker(number)), Some(State::Matchmaker(before)), State::Matchmaker(after))
             if restarted =>
         {
-            observe_restarted_matchmaker(ghost, number, before, after, undone);
+            observe_restarted_matchmaker(protocol, ghost, number, (before, after), undone);
         }
         (Some(Role::Replica(number)), _, State::Replica(value))
             if ghost.stored.contains(number) != value.is_some() =>
@@ -165,11 +165,11 @@ fn observe_acceptor<V: Data>(
 }
 
 /// A matchmaker may have lost what nobody has heard of, and nothing else.
-fn observe_restarted_matchmaker<V: Data>(
+fn observe_restarted_matchmaker<V: Data, F: Faults<Mutant>>(
+    protocol: &MatchmakerPaxos<V, F>,
     ghost: Now<'_, '_, V>,
     number: usize,
-    before: &MatchmakerState,
-    after: &MatchmakerState,
+    (before, after): (&MatchmakerState, &MatchmakerState),
     undone: bool,
 ) {
     if before == after {
@@ -180,7 +180,7 @@ fn observe_restarted_matchmaker<V: Data>(
     }
     let ghost = ghost.to_mut();
     for (round, by) in &mut ghost.answered {
-        if *round >= after.watermark && !after.log.contains_key(round) {
+        if *round >= after.watermark && !after.covers(*round, protocol.configuration(*round)) {
             *by = by.without(number);
         }
     }
@@ -203,7 +203,11 @@ fn observe_send<V: Data, F: Faults<Mutant>>(
             note(ghost, moment::PROMISES_BIND);
         }
         (Msg::MatchB { round, watermark, earlier }, Some(Role::Matchmaker(number)), _) => {
-            let lists = |below: Round| earlier.iter().any(|(round, _)| *round == below) || *watermark > below;
+            // A larger round with the same configuration stands for a smaller one.
+            let stands_for = |below: Round, (of, listed): &(Round, Configuration)| {
+                *of == below || *of > below && protocol.configuration(below) == Some(listed)
+            };
+            let lists = |below: Round| earlier.iter().any(|one| stands_for(below, one)) || *watermark > below;
             let of_this = || ghost.answered.iter().filter(|(_, by)| by.contains(number)).map(|(of, _)| *of);
             let known = of_this().any(|of| of == *round);
             let in_order = of_this().all(|of| if of < *round { lists(of) } else { known || of == *round });

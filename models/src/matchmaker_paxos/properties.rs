@@ -151,7 +151,9 @@ fn one_value_per_round<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerPax
 
 /// I10.
 fn watermarks_are_anchored<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerPaxos<V, F>>) -> bool {
-    let hold = |round: &Round| matchmakers(view).filter(|other| other.log.contains_key(round)).count();
+    let configuration = |round: &Round| view.protocol.configuration(*round);
+    let hold =
+        |round: &Round| matchmakers(view).filter(|other| other.covers(*round, configuration(round))).count();
     let anchored = |watermark: Round| {
         let rounds = matchmakers(view).flat_map(|matchmaker| matchmaker.log.range(watermark..));
         rounds.into_iter().any(|(round, _)| hold(round) >= view.protocol.config.f_plus_1())

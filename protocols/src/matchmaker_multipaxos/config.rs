@@ -2,7 +2,7 @@
 
 use super::Mutant;
 use crate::faults::{Correct, Faults};
-use crate::matchmaking::{Configuration, Rule};
+use crate::matchmaking::{Broken, Configuration, Epoch, EpochRule, Rule};
 use crate::multipaxos::{Limits, Timing};
 use itertools::Itertools;
 use parthood_quorums::{NodeSet, QuorumSystem};
@@ -25,8 +25,10 @@ pub enum Role {
 pub struct Config<F = Correct> {
     /// The number of servers, `2f + 1`: indices from 0.
     pub servers: usize,
-    /// The number of matchmakers, `2f + 1`: indices after the servers.
+    /// The number of matchmakers, those that no epoch uses yet included: indices after the servers.
     pub matchmakers: usize,
+    /// How many of them serve at a time, the first ones at first: `2f + 1`.
+    pub serving: usize,
     /// The number of acceptors, those that no configuration uses yet included: indices after the matchmakers.
     pub acceptors: usize,
     /// The first configuration.
@@ -87,6 +89,19 @@ pub enum Refusal {
     /// After so many failures nobody could say what was chosen.
     #[error("it does not survive {0} failures, as many as the matchmakers do: name more acceptors")]
     TooFragile(usize),
+    /// It names a matchmaker that the leader does not know.
+    #[error(
+        "there is no matchmaker number {0}: add it to the cluster file of all servers first, and restart them"
+    )]
+    UnknownMatchmaker(usize),
+    /// More or fewer matchmakers survive more or fewer failures.
+    #[error("{0} matchmakers must serve, as many as before: name so many")]
+    NotAsMany(usize),
+    /// A wanted matchmaker does not answer.
+    #[error(
+        "matchmaker number {0} did not answer, and another one serves in its place: start it and ask again, or name another"
+    )]
+    Silent(usize),
     /// As many as may wait are waiting.
     #[error("a reconfiguration is under way and {0} more are waiting: ask again when one of them is active")]
     UnderWay(usize),
@@ -121,7 +136,20 @@ impl<F> Config<F> {
 
     /// How many failures the matchmakers survive.
     pub fn f(&self) -> usize {
-        self.matchmakers.saturating_sub(1) / 2
+        self.serving.saturating_sub(1) / 2
+    }
+
+    /// The first matchmakers that serve.
+    pub fn first_epoch(&self) -> Epoch {
+        Epoch::first(NodeSet::first(self.serving))
+    }
+
+    /// Why these matchmakers cannot serve, if they cannot.
+    pub fn refusal_of_matchmakers(&self, members: NodeSet) -> Option<Refusal> {
+        if let Some(unknown) = members.iter().find(|number| *number >= self.matchmakers) {
+            return Some(Refusal::UnknownMatchmaker(unknown));
+        }
+        (members.len() != self.serving).then_some(Refusal::NotAsMany(self.serving))
     }
 
     /// Why this configuration cannot be used, if it cannot. Whatever acceptors fail, as many as are
@@ -135,35 +163,50 @@ impl<F> Config<F> {
         if let Some(unknown) = acceptors.iter().find(|acceptor| *acceptor >= self.acceptors) {
             return Some(Refusal::UnknownAcceptor(unknown));
         }
+        let f = self.acceptor_failures;
         let survives = |lost: Vec<usize>| {
             let lost: NodeSet = lost.into_iter().collect();
             configuration.is_read_quorum(acceptors.difference(lost))
         };
-        let f = self.acceptor_failures;
-        let is_robust = f < acceptors.len() && acceptors.iter().combinations(f).all(survives);
+        let is_robust = match configuration {
+            Configuration::Majority(_) => 2 * f < acceptors.len(),
+            Configuration::UnanimousWrites(_) => f < acceptors.len(),
+            Configuration::Explicit { .. } => {
+                f < acceptors.len() && acceptors.iter().combinations(f).all(survives)
+            }
+        };
         (!is_robust).then_some(Refusal::TooFragile(f))
     }
-
-    /// Have so many answered that one more than may fail has?
-    pub(super) fn is_enough(&self, answered: NodeSet, one_short: bool) -> bool {
-        answered.len() + usize::from(one_short) > self.f()
-    }
 }
+
+/// The rules of matchmakers that are broken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<F>(F);
 
 impl<F: Faults<Mutant>> Config<F> {
     pub(super) fn breaks(&self, rule: Mutant) -> bool {
         self.faults.breaks(rule)
     }
 
-    /// Is a rule of matchmakers broken?
-    pub(super) fn breaks_rule(&self, rule: Rule) -> bool {
-        self.faults.breaks(match rule {
+    pub(super) fn rules(&self) -> Rules<F> {
+        Rules(self.faults)
+    }
+}
+
+impl<F: Faults<Mutant>> Broken for Rules<F> {
+    fn rule(&self, rule: Rule) -> bool {
+        self.0.breaks(match rule {
             Rule::RefuseBelowLog => Mutant::AcceptBelowLog,
             Rule::NoteBeforeAnswer => Mutant::AnswerWithoutNoting,
             Rule::RefuseBelowWatermark => Mutant::AnswerBelowWatermark,
             Rule::KeepCollector => Mutant::CollectTooMuch,
             Rule::RaiseWatermark => Mutant::KeepWatermark,
         })
+    }
+
+    /// What may be wrong with epochs is checked in [`crate::matchmaker_epochs`].
+    fn epoch_rule(&self, _: EpochRule) -> bool {
+        false
     }
 }
 
@@ -176,6 +219,7 @@ mod tests {
         Config {
             servers: 3,
             matchmakers: 3,
+            serving: 3,
             acceptors: 5,
             initial: Configuration::Majority(NodeSet::first(3)),
             known_clients: vec![],

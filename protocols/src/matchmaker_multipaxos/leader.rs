@@ -1,6 +1,7 @@
 //! The leader in a server: numbers commands, proposes them, counts votes. How it came to lead is in [`super::round`], how it
 //! changes its acceptors in [`super::reconfiguration`].
 
+use super::handover::{Handover, Settling};
 use super::reconfiguration::{Next, Order};
 use super::server::Turn;
 use super::{Announced, Matched, Matching, Msg, Mutant, Role, Timer};
@@ -10,7 +11,7 @@ use crate::faults::{Faults, is_enough};
 use crate::ids::Slot;
 use crate::log::Recovery;
 use crate::matchmaker_paxos::Garbage;
-use crate::matchmaking::{Configuration, Round};
+use crate::matchmaking::{Configuration, Epoch, Round};
 use crate::sessions::{Answer, LaneKey};
 use crate::state_machine::StateMachine;
 use im::{OrdMap, Vector};
@@ -40,6 +41,10 @@ pub struct Leading<C: Clone> {
     pub orders: Vector<Order>,
     /// Who asked for its configuration.
     pub operator: Option<usize>,
+    /// The change of matchmakers under way.
+    pub handover: Option<Handover>,
+    /// The matchmakers that serve, while not enough participants know of them.
+    pub settling: Option<Settling>,
     /// How far each server has saved what the log amounts to.
     pub stored: OrdMap<usize, Slot>,
     /// How far acceptors have been told that everything is stored.
@@ -97,6 +102,8 @@ impl<C: Clone> Leading<C> {
             next: None,
             orders: Vector::new(),
             operator: None,
+            handover: None,
+            settling: None,
             stored: OrdMap::new(),
             persisted: Slot::ZERO,
             noted: OrdMap::new(),
@@ -291,24 +298,32 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
 
     /// Tells the others that this server leads, how far everything is chosen, and with which acceptors.
     pub(super) fn ping(&mut self) {
-        let chosen_below = self.state.replica.executed;
+        let (chosen_below, epoch) = (self.state.replica.executed, self.state.epoch);
         if self.server.config.bounds.ping
             && let Some(leading) = self.steady()
         {
             let (round, announced) = (leading.round, leading.announced.clone());
-            self.send_to_others(&Msg::Ping { round, chosen_below, announced });
+            self.send_to_others(&Msg::Ping { round, chosen_below, announced, epoch });
             self.set_timer(Timer::Ping);
         }
     }
 
     /// Follows the leader of a round that is not too small.
-    pub(super) fn on_ping(&mut self, leader: Id, round: Round, chosen_below: Slot, announced: Announced) {
+    pub(super) fn on_ping(
+        &mut self,
+        leader: Id,
+        round: Round,
+        chosen_below: Slot,
+        announced: Announced,
+        epoch: Epoch,
+    ) {
+        self.learn_epoch(epoch);
         if let Some(heard) = self.state.heard.filter(|heard| round < *heard) {
             self.send(leader, Msg::Nack { round: heard });
             return;
         }
         self.raise_round(round);
-        if announced.version > self.state.known.version {
+        if announced.age() > self.state.known.age() {
             self.state.known = announced;
             self.save();
         }
@@ -336,6 +351,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             let msg = Msg::Phase2a { round, slot: *slot, value: proposal.value.clone() };
             self.send_to_all(acceptors.difference(proposal.voted), Role::Acceptor, &msg);
         }
+        self.resend_change();
+        self.settle();
         self.ask_matchmakers();
         self.ask_for_reports();
         self.ask_to_store();

@@ -46,10 +46,13 @@
 //!
 //! Sessions, batching, catch-up and snapshots in parts are those of [`crate::multipaxos`]. A round above one's own ends
 //! one's leadership. Whoever waits for acceptors that were retired after it had matched gives up and matches again.
-//! Matchmakers are fixed: their own reconfiguration is not part of this.
+//!
+//! Matchmakers are replaced as in [`crate::matchmaker_epochs`], by the leader, while everything else goes on: `handover.rs`.
+//! Servers save which ones serve, and tell each other.
 
 mod acceptor;
 mod config;
+mod handover;
 mod leader;
 mod matchmaker;
 mod mutant;
@@ -62,20 +65,21 @@ mod storage;
 
 pub use acceptor::{Acceptor, AcceptorNode};
 pub use config::{Bounds, Config, Refusal, Role};
+pub use handover::{Handover, Settling};
 pub use leader::{Leading, Proposal, Stage};
 pub use matchmaker::Matchmaker;
 pub use mutant::Mutant;
-pub use operator::{Operator, OperatorState};
+pub use operator::{Operator, OperatorState, Wanted};
 pub use reconfiguration::{Next, Order, Progress};
 pub use server::{Server, ServerState};
-pub use storage::{Storage, StorageDelta};
+pub use storage::{Kept, Storage, StorageDelta};
 
 use crate::client::{Client, ClientMsg, ClientState, RetryTimer};
 use crate::command::ValueOf;
 use crate::faults::{Correct, Faults};
 use crate::ids::Slot;
 use crate::log::{Report, SnapshotCursor, SnapshotPart};
-use crate::matchmaking::{self, Configuration, Round};
+use crate::matchmaking::{self, Ask, Configuration, Epoch, Round, Said};
 use crate::state_machine::StateMachine;
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Id, Out};
@@ -86,8 +90,18 @@ use std::borrow::Cow;
 pub struct Announced {
     /// How many reconfigurations led to it.
     pub version: u64,
+    /// The round that it was first announced for. Leaders that follow each other may give two configurations one version,
+    /// where the first of them is cut off; the one of the larger round is the newer one.
+    pub since: Round,
     /// The acceptors and their quorums.
     pub configuration: Configuration,
+}
+
+impl Announced {
+    /// How new it is.
+    pub const fn age(&self) -> (u64, Round) {
+        (self.version, self.since)
+    }
 }
 
 /// An announced configuration and the round that it was announced for.
@@ -95,7 +109,7 @@ pub type Matched = matchmaking::Matched<Announced>;
 /// The answers so far to the announcement of a round.
 pub type Matching = matchmaking::Matching<Announced>;
 /// A matchmaker's state, all of which it saves.
-pub type MatchmakerState = matchmaking::MatchmakerState<Announced>;
+pub type MatchmakerNode = matchmaking::MatchmakerNode<Announced>;
 
 /// What is said.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,31 +117,28 @@ pub type MatchmakerState = matchmaking::MatchmakerState<Announced>;
 pub enum Msg<M: StateMachine> {
     /// Between a client and a server.
     Client(ClientMsg<M::Command, M::Output>),
-    /// Application to operator, and operator to server: use this configuration; or, if it was asked for before: how far is it?
-    Reconfigure(Configuration),
+    /// Application to operator, and operator to server: use these; or, if they were asked for before: how far is it?
+    Reconfigure {
+        /// What is asked for.
+        wanted: Wanted,
+        /// Under which number it has become active, if the operator was told so. It may have been replaced since.
+        active: Option<u64>,
+    },
     /// Server to operator, and operator to application: so far is the reconfiguration.
     Progress {
         /// What was asked for.
-        wanted: Configuration,
+        wanted: Wanted,
         /// What became of it.
         progress: Progress,
     },
-    /// Leader to matchmaker: I shall use this configuration in this round.
-    MatchA {
-        /// The leader's round.
-        round: Round,
-        /// The acceptors and quorums of this round.
-        announced: Announced,
-    },
-    /// Matchmaker to leader: noted; these came before.
-    MatchB {
-        /// The leader's round.
-        round: Round,
-        /// What is below is retired.
-        watermark: Round,
-        /// The configurations of smaller rounds, in ascending order.
-        earlier: Vec<Matched>,
-    },
+    /// Leader to matchmaker.
+    Ask(Ask<Announced>),
+    /// Matchmaker to leader.
+    Said(Said<Announced>),
+    /// Leader to server: these matchmakers serve; save that.
+    Serve(Epoch),
+    /// Server to leader: saved that epoch number so and so serves.
+    Serves(u64),
     /// New leader to acceptor: promise to ignore smaller rounds, and report your votes.
     Phase1a {
         /// The leader's round.
@@ -160,7 +171,7 @@ pub enum Msg<M: StateMachine> {
         /// The slot voted for.
         slot: Slot,
     },
-    /// Matchmaker, acceptor or server to leader: your round is too small.
+    /// Acceptor or server to leader: your round is too small.
     Nack {
         /// A round that it must go beyond.
         round: Round,
@@ -173,6 +184,8 @@ pub enum Msg<M: StateMachine> {
         chosen_below: Slot,
         /// The configuration of the round.
         announced: Announced,
+        /// The matchmakers that serve.
+        epoch: Epoch,
     },
     /// Leader to servers: see to it that what the slots below amount to is saved.
     Store(Slot),
@@ -182,16 +195,6 @@ pub enum Msg<M: StateMachine> {
     Persisted(Slot),
     /// Acceptor to leader: I know that of the slots below, and have dropped their votes.
     PersistedAck(Slot),
-    /// Leader to matchmaker: retire what is below this round.
-    GarbageA {
-        /// The leader's round.
-        round: Round,
-    },
-    /// Matchmaker to leader: what is below the watermark is retired.
-    GarbageB {
-        /// The matchmaker's watermark.
-        watermark: Round,
-    },
     /// Server to server: send me what is chosen.
     CatchUp {
         /// From this slot on.
@@ -265,7 +268,7 @@ pub enum State<M: StateMachine> {
     /// A server's.
     Server(Box<ServerState<M>>),
     /// A matchmaker's.
-    Matchmaker(MatchmakerState),
+    Matchmaker(MatchmakerNode),
     /// An acceptor's.
     Acceptor(AcceptorNode<M::Command>),
     /// A client's.
@@ -285,9 +288,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
         let storage = storage.as_ref();
         match self {
             Self::Server(server) => State::Server(Box::new(server.start(storage, out))),
-            Self::Matchmaker(_) => State::Matchmaker(match storage {
+            Self::Matchmaker(matchmaker) => State::Matchmaker(match storage {
                 Some(Storage::Matchmaker(saved)) => saved.clone(),
-                _ => MatchmakerState::default(),
+                _ => MatchmakerNode::new(matchmaker.config.first_epoch(), matchmaker.index),
             }),
             Self::Acceptor(_) => State::Acceptor(AcceptorNode::after(storage)),
             Self::Client(client) => State::Client(client.start(id, out)),
@@ -299,11 +302,14 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
         if self.ignores(state, src, &msg) {
             return;
         }
+        if let (Self::Matchmaker(matchmaker), State::Matchmaker(now)) = (self, &**state) {
+            if let Some(after) = matchmaker.on_msg(now, src, msg, out) {
+                *state = Cow::Owned(State::Matchmaker(after));
+            }
+            return;
+        }
         match (self, state.to_mut()) {
             (Self::Server(server), State::Server(state)) => server.on_msg(state, src, msg, out),
-            (Self::Matchmaker(matchmaker), State::Matchmaker(state)) => {
-                matchmaker.on_msg(state, src, msg, out);
-            }
             (Self::Acceptor(acceptor), State::Acceptor(state)) => acceptor.on_msg(state, src, msg, out),
             (Self::Client(client), State::Client(state)) => {
                 if let Msg::Client(msg) = msg {
@@ -329,7 +335,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
     fn name(&self) -> String {
         match self {
             Self::Server(server) => format!("server {}", server.index),
-            Self::Matchmaker(_) => "matchmaker".into(),
+            Self::Matchmaker(matchmaker) => format!("matchmaker {}", matchmaker.index),
             Self::Acceptor(_) => "acceptor".into(),
             Self::Client(_) => "client".into(),
             Self::Operator(_) => "operator".into(),
@@ -342,7 +348,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Node<M, F> {
     fn ignores(&self, state: &State<M>, src: Id, msg: &Msg<M>) -> bool {
         match (self, state) {
             (Self::Server(server), State::Server(state)) => server.ignores(state, src, msg),
-            (Self::Matchmaker(matchmaker), State::Matchmaker(state)) => matchmaker.ignores(state, src, msg),
+            (Self::Matchmaker(matchmaker), State::Matchmaker(_)) => matchmaker.ignores(src, msg),
             (Self::Acceptor(acceptor), State::Acceptor(state)) => acceptor.ignores(state, src, msg),
             (Self::Client(client), State::Client(state)) => match msg {
                 Msg::Client(msg) => client.ignores(state, src, msg),

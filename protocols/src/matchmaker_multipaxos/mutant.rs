@@ -60,6 +60,12 @@ pub enum Mutant {
     RetiredTooEarly,
     /// A leader says that a configuration is active while it is still matching.
     ActiveTooEarly,
+    /// A leader adds answers of two epochs of matchmakers up.
+    CombineEpochs,
+    /// A leader says that the old matchmakers may go before enough others know who follows.
+    HandedOverTooEarly,
+    /// A new leader uses the configuration that it knew although a newer one was matched.
+    KeepOutdated,
     /// A replica executes past a slot that it lacks.
     ExecutePastHole,
     /// A replica executes what it has executed before.

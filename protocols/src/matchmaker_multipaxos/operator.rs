@@ -8,9 +8,20 @@ use super::{Msg, Mutant, Node, Progress, Timer};
 use crate::faults::Faults;
 use crate::matchmaking::Configuration;
 use crate::state_machine::StateMachine;
+use parthood_quorums::NodeSet;
+use serde::{Deserialize, Serialize};
 use stateright::actor::{Id, Out};
 use std::ops::Range;
 use std::time::Duration;
+
+/// What an operator may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Wanted {
+    /// That these acceptors vote.
+    Acceptors(Configuration),
+    /// That these matchmakers serve.
+    Matchmakers(NodeSet),
+}
 
 /// An operator, as configured.
 #[derive(Clone, Debug)]
@@ -20,7 +31,7 @@ pub struct Operator {
     /// Which of the contacts it asks first.
     pub first_contact: usize,
     /// What it asks for, one after the other.
-    pub script: Vec<Configuration>,
+    pub script: Vec<Wanted>,
     /// Whether it waits until the old acceptors are retired before it asks for the next, or only until the new ones are active.
     pub until_retired: bool,
     /// Who is told how far it is.
@@ -37,7 +48,9 @@ pub struct OperatorState {
     /// Which of the contacts is asked next.
     pub contact: usize,
     /// What it wants at present.
-    pub wanted: Option<Configuration>,
+    pub wanted: Option<Wanted>,
+    /// Under which number it has become active, as far as it was told.
+    pub active: Option<u64>,
     /// What it was told of that, after what it was told before.
     pub progress: Option<Progress>,
     /// How much of its script is done or refused.
@@ -52,7 +65,8 @@ impl Operator {
         out: &mut Out<Node<M, F>>,
     ) -> OperatorState {
         let contact = self.first_contact;
-        let mut state = OperatorState { contact, wanted: None, progress: None, done: 0, retries: 0 };
+        let mut state =
+            OperatorState { contact, wanted: None, active: None, progress: None, done: 0, retries: 0 };
         self.want(&mut state, self.script.first().cloned(), out);
         state
     }
@@ -60,16 +74,17 @@ impl Operator {
     fn want<M: StateMachine, F: Faults<Mutant>>(
         &self,
         state: &mut OperatorState,
-        wanted: Option<Configuration>,
+        wanted: Option<Wanted>,
         out: &mut Out<Node<M, F>>,
     ) {
-        (state.wanted, state.progress) = (wanted, None);
+        (state.wanted, state.active, state.progress) = (wanted, None, None);
         self.ask(state, out);
     }
 
     fn ask<M: StateMachine, F: Faults<Mutant>>(&self, state: &OperatorState, out: &mut Out<Node<M, F>>) {
         if let Some(wanted) = &state.wanted {
-            out.send(self.contacts[state.contact], Msg::Reconfigure(wanted.clone()));
+            let (wanted, active) = (wanted.clone(), state.active);
+            out.send(self.contacts[state.contact], Msg::Reconfigure { wanted, active });
             if state.retries < self.retries_max {
                 out.set_timer(Timer::Ask, self.ask_after.clone());
             }
@@ -78,7 +93,7 @@ impl Operator {
 
     pub(super) fn ignores<M: StateMachine>(&self, state: &OperatorState, src: Id, msg: &Msg<M>) -> bool {
         match msg {
-            Msg::Reconfigure(_) => self.application != Some(src),
+            Msg::Reconfigure { .. } => self.application != Some(src),
             Msg::Progress { wanted, progress } => {
                 // An answer that was under way when a later one was sent says less than is known.
                 state.wanted.as_ref() != Some(wanted) || Some(progress) <= state.progress.as_ref()
@@ -95,7 +110,7 @@ impl Operator {
         out: &mut Out<Node<M, F>>,
     ) {
         match msg {
-            Msg::Reconfigure(wanted) => self.want(state, Some(wanted), out),
+            Msg::Reconfigure { wanted, .. } => self.want(state, Some(wanted), out),
             Msg::Progress { progress: Progress::Elsewhere(leader), .. } => {
                 let leader = self.contacts.iter().position(|contact| usize::from(*contact) as u64 == leader);
                 if let Some(leader) = leader.filter(|leader| self.contacts[*leader] != src) {
@@ -108,8 +123,11 @@ impl Operator {
                 if let Some(application) = self.application {
                     out.send(application, Msg::Progress { wanted, progress: progress.clone() });
                 }
+                if let Progress::Active(number) = &progress {
+                    state.active = Some(*number);
+                }
                 let is_done = match &progress {
-                    Progress::Refused(_) | Progress::Retired(_) => true,
+                    Progress::Refused(_) | Progress::Retired(_) | Progress::Superseded(_) => true,
                     Progress::Active(_) => !self.until_retired,
                     Progress::Elsewhere(_) | Progress::Waiting => false,
                 };

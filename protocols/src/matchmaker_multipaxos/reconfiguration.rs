@@ -1,11 +1,11 @@
 //! What a leader does to use other acceptors, and to retire the old ones.
 
 use super::server::Turn;
-use super::{Announced, Matching, Msg, Mutant, Refusal, Role, Stage};
+use super::{Announced, Matching, Msg, Mutant, Refusal, Role, Stage, Wanted};
 use crate::faults::Faults;
 use crate::ids::Slot;
 use crate::matchmaker_paxos::Garbage;
-use crate::matchmaking::{Configuration, Round};
+use crate::matchmaking::{Ask, Configuration, Round};
 use crate::state_machine::StateMachine;
 use parthood_quorums::{NodeSet, QuorumSystem};
 use serde::{Deserialize, Serialize};
@@ -16,14 +16,17 @@ use stateright::actor::Id;
 pub enum Progress {
     /// Another server probably leads.
     Elsewhere(u64),
+    /// It waits, or is being done.
+    Waiting,
+    /// New commands go to the new acceptors, or the new matchmakers serve; the old ones are still needed. This is
+    /// configuration, or epoch, number so and so.
+    Active(u64),
     /// It will not be done.
     Refused(Refusal),
-    /// It waits, or its configuration is being matched.
-    Waiting,
-    /// New commands go to the new acceptors; the old ones are still needed. This is configuration number so and so.
-    Active(u64),
-    /// The acceptors of all configurations before are not needed any more.
+    /// Those before are not needed any more.
     Retired(u64),
+    /// It was active, and somebody asked for another one since: number so and so.
+    Superseded(u64),
 }
 
 /// A reconfiguration that waits.
@@ -57,13 +60,16 @@ impl Next {
 
 impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// Does what an operator asks for, or says how far it is. To ask again is harmless.
-    pub(super) fn on_reconfigure(&mut self, operator: Id, wanted: Configuration) {
-        let progress = self.order(usize::from(operator), &wanted);
+    pub(super) fn on_reconfigure(&mut self, operator: Id, wanted: Wanted, active: Option<u64>) {
+        let progress = match &wanted {
+            Wanted::Acceptors(configuration) => self.order(usize::from(operator), configuration, active),
+            Wanted::Matchmakers(members) => self.order_matchmakers(usize::from(operator), *members, active),
+        };
         self.send(operator, Msg::Progress { wanted, progress });
         self.begin_next();
     }
 
-    fn order(&mut self, operator: usize, wanted: &Configuration) -> Progress {
+    fn order(&mut self, operator: usize, wanted: &Configuration, active: Option<u64>) -> Progress {
         let config = &self.server.config;
         let present = self.present();
         let Some(leading) = &mut self.state.leading else {
@@ -72,6 +78,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let is_next = leading.next.as_ref().is_some_and(|next| next.announced.configuration == *wanted);
         if is_next || leading.orders.iter().any(|order| order.wanted == *wanted) {
             return Progress::Waiting;
+        }
+        // What was active is not made active again because its operator has not heard that another one followed.
+        let version = leading.announced.version;
+        if active.is_some_and(|active| active < version) {
+            return Progress::Superseded(version);
         }
         let is_last = leading.next.is_none() && leading.orders.is_empty();
         if let Some(present) = present.filter(|_| is_last && leading.announced.configuration == *wanted) {
@@ -105,7 +116,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let Some(progress) = self.present() else { return };
         let Some(leading) = self.leading() else { return };
         if let Some(operator) = leading.operator {
-            let wanted = leading.announced.configuration.clone();
+            let wanted = Wanted::Acceptors(leading.announced.configuration.clone());
             self.send(Id::from(operator), Msg::Progress { wanted, progress });
         }
     }
@@ -128,9 +139,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             return;
         }
         let Some(order) = leading.orders.pop_front() else { return };
-        let announced = Announced { version: leading.announced.version + 1, configuration: order.wanted };
+        let version = leading.announced.version + 1;
+        let announced = Announced { version, since: round, configuration: order.wanted };
         if early {
-            let (wanted, progress) = (announced.configuration.clone(), Progress::Active(announced.version));
+            let wanted = Wanted::Acceptors(announced.configuration.clone());
+            let progress = Progress::Active(announced.version);
             self.send(Id::from(order.operator), Msg::Progress { wanted, progress });
         }
         if let Some(leading) = self.leading() {
@@ -283,20 +296,20 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
 
     /// Tells, or tells again, the matchmakers that have not confirmed.
     pub(super) fn ask_to_retire(&mut self) {
-        let all = NodeSet::first(self.server.config.matchmakers);
+        let epoch = self.state.epoch;
         let Some(leading) = self.leading() else { return };
         if let Garbage::Asked(confirmed) = leading.garbage {
-            let round = leading.round;
-            self.send_to_all(all.difference(confirmed), Role::Matchmaker, &Msg::GarbageA { round });
+            let ask = Ask::GarbageA { epoch, round: leading.round };
+            self.send_to_all(epoch.members.difference(confirmed), Role::Matchmaker, &Msg::Ask(ask));
         }
     }
 
     pub(super) fn on_garbage_b(&mut self, matchmaker: usize) {
-        let config = &self.server.config;
+        let epoch = self.state.epoch;
         let Some(leading) = &mut self.state.leading else { return };
         let Garbage::Asked(confirmed) = &mut leading.garbage else { return };
         confirmed.insert(matchmaker);
-        if config.is_enough(*confirmed, false) {
+        if epoch.is_quorum(*confirmed) {
             leading.garbage = Garbage::Done;
             self.tell_operator();
         }

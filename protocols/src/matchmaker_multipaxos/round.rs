@@ -2,11 +2,11 @@
 
 use super::leader::{Leading, Stage};
 use super::server::Turn;
-use super::{Announced, Matched, Matching, Msg, Mutant, Role, Timer};
+use super::{Announced, Matched, Matching, Msg, Mutant, Role, Settling, Timer};
 use crate::faults::Faults;
 use crate::ids::{Slot, SlotClass};
 use crate::log::{Recovery, RecoveryRules, Report};
-use crate::matchmaking::{Round, read_everywhere};
+use crate::matchmaking::{Ask, Round, read_everywhere};
 use crate::state_machine::StateMachine;
 use parthood_quorums::{NodeSet, QuorumSystem};
 
@@ -73,12 +73,16 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let Some(round) = self.next_round() else { return };
         self.use_round(round);
         let mut begun = Leading::new(round, announced, self.state.replica.executed);
+        if self.state.epoch.number > 0 {
+            begun.settling = Some(Settling::default());
+        }
         if let Some(old) = self.state.leading.take() {
             let pending = old.outstanding.values().flat_map(|proposal| proposal.value.commands().to_vec());
             begun.queue = pending.collect();
             begun.queue.append(old.queue);
             begun.waiting = old.waiting;
             begun.orders = old.orders;
+            begun.handover = old.handover;
             if let Some(next) = old.next {
                 begun.orders.push_front(next.order());
             }
@@ -96,8 +100,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let mut announced = leading.announced.clone();
         let order = leading.orders.pop_front();
         let version = announced.version.max(self.state.known.version);
-        if let Some(order) = &order {
-            announced = Announced { version: version + 1, configuration: order.wanted.clone() };
+        if let (Some(order), Some(since)) = (&order, self.next_round()) {
+            announced = Announced { version: version + 1, since, configuration: order.wanted.clone() };
         }
         self.begin_round(announced);
         if let (Some(order), Some(leading)) = (order, self.leading()) {
@@ -107,15 +111,16 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
 
     /// Announces, or announces again, the configuration of the round that is being matched.
     pub(super) fn ask_matchmakers(&mut self) {
-        let all = NodeSet::first(self.server.config.matchmakers);
+        let epoch = self.state.epoch;
         let Some(leading) = self.leading() else { return };
         let (round, announced, answers) = match (&leading.stage, &leading.next) {
             (Stage::Matching(answers), _) => (leading.round, &leading.announced, answers),
             (_, Some(next)) => (next.round, &next.announced, &next.answers),
             _ => return,
         };
-        let (missing, announced) = (all.difference(answers.replied), announced.clone());
-        self.send_to_all(missing, Role::Matchmaker, &Msg::MatchA { round, announced });
+        let (missing, configuration) = (epoch.members.difference(answers.replied), announced.clone());
+        let ask = Ask::MatchA { epoch, round, configuration };
+        self.send_to_all(missing, Role::Matchmaker, &Msg::Ask(ask));
     }
 
     pub(super) fn on_match_b(
@@ -125,13 +130,16 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         watermark: Round,
         earlier: Vec<Matched>,
     ) {
-        let config = &self.server.config;
+        let epoch = self.state.epoch;
         let one_short = self.breaks(Mutant::MatchQuorumShort);
+        let combine = self.breaks(Mutant::CombineEpochs);
         let Some(leading) = self.state.leading.as_mut() else { return };
         let is_next = leading.round != round;
         let Some(answers) = leading.matching(round) else { return };
         answers.add(matchmaker, watermark, earlier);
-        if config.is_enough(answers.replied, one_short) {
+        let replied = answers.replied;
+        let combined = combine && 2 * replied.len() > epoch.members.len();
+        if epoch.is_quorum(replied) || combined || one_short {
             if is_next {
                 self.activate();
             } else {
@@ -146,10 +154,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             return;
         };
         let earlier = self.returned(answers);
-        let newest = answers.earlier.iter().map(|(_, announced)| announced).max_by_key(|one| one.version);
-        let outdated = newest.filter(|newest| newest.version > announced.version).cloned();
-        if let Some(newest) = outdated {
-            if newest.version > self.state.known.version {
+        let newest = answers.earlier.iter().map(|(_, announced)| announced);
+        let newest = newest.max_by_key(|announced| announced.age()).cloned();
+        let keep = self.breaks(Mutant::KeepOutdated);
+        if let Some(newest) = newest.filter(|newest| newest.age() > announced.age() && !keep) {
+            if newest.age() > self.state.known.age() {
                 self.state.known = newest.clone();
             }
             self.begin_round(newest);
@@ -273,7 +282,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     fn become_steady(&mut self) {
         let Some(leading) = self.leading() else { return };
         let announced = leading.announced.clone();
-        if announced.version > self.state.known.version {
+        if announced.age() > self.state.known.age() {
             self.state.known = announced;
             self.save();
         }

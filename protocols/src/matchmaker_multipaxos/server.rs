@@ -1,12 +1,13 @@
 //! A server: its two roles in one state, and the dispatch of what happens to it.
 
+use super::storage::Kept;
 use super::{Announced, Config, Leading, Msg, Mutant, Node, Role, Storage, Timer};
 use crate::client::ClientMsg;
 use crate::faults::Faults;
 use crate::ids::Slot;
 use crate::log::ReplicaState;
 use crate::matchmaker_paxos::Garbage;
-use crate::matchmaking::Round;
+use crate::matchmaking::{Epoch, Round, Said};
 use crate::sessions::{Sessions, Standing};
 use crate::state_machine::StateMachine;
 use parthood_quorums::NodeSet;
@@ -31,6 +32,10 @@ pub struct ServerState<M: StateMachine> {
     pub heard: Option<Round>,
     /// The newest configuration that it knows; saved.
     pub known: Announced,
+    /// The newest epoch of matchmakers that it knows to be chosen; saved.
+    pub epoch: Epoch,
+    /// The largest ballot on who follows that it has used or heard of; saved before it is used.
+    pub ballot: Option<Round>,
     /// A leader wants the slots below to be saved.
     pub store_below: Slot,
     /// As a proposer that leads, or tries to.
@@ -54,16 +59,18 @@ impl<F: Faults<Mutant>> Server<F> {
         storage: Option<&Storage<M>>,
         out: &mut Out<Node<M, F>>,
     ) -> ServerState<M> {
-        let initial = || Announced { version: 0, configuration: self.config.initial.clone() };
-        let known_clients = || Sessions::with_clients(self.config.known_clients.iter().copied());
-        let (used, known, replica) = match storage {
-            Some(Storage::Server { used, known, snapshot }) => {
-                (*used, known.clone(), ReplicaState::at(snapshot.clone()))
-            }
-            _ => (None, initial(), ReplicaState::new(known_clients())),
+        let (kept, replica) = if let Some(Storage::Server { kept, snapshot }) = storage {
+            (kept.clone(), ReplicaState::at(snapshot.clone()))
+        } else {
+            let configuration = self.config.initial.clone();
+            let known = Announced { version: 0, since: Round::ZERO, configuration };
+            let sessions = Sessions::with_clients(self.config.known_clients.iter().copied());
+            let kept = Kept { used: None, ballot: None, known, epoch: self.config.first_epoch() };
+            (kept, ReplicaState::new(sessions))
         };
-        let store_below = Slot::ZERO;
-        let mut state = ServerState { used, heard: used, known, store_below, leading: None, replica };
+        let Kept { used, ballot, known, epoch } = kept;
+        let (heard, store_below, leading) = (used, Slot::ZERO, None);
+        let mut state = ServerState { used, heard, known, epoch, ballot, store_below, leading, replica };
         self.turn(&mut state, out, |turn| {
             if turn.server.index == 0 && used.is_none() {
                 let known = turn.state.known.clone();
@@ -81,19 +88,12 @@ impl<F: Faults<Mutant>> Server<F> {
             (Msg::Client(ClientMsg::Request(command)), None) => {
                 command.id.client_id() != src || state.replica.sessions.standing(&command.id) == Standing::Old
             }
-            (Msg::Reconfigure(_), None) => false,
+            (Msg::Reconfigure { .. }, None) => false,
             (Msg::Nack { round }, Some(_)) => Some(*round) <= state.heard,
             (msg, Some(Role::Server(number))) if number != self.index => {
                 self.ignores_server(state, number, msg)
             }
-            (msg, Some(Role::Matchmaker(number))) => state.leading.as_ref().is_none_or(|leading| match msg {
-                Msg::MatchB { round, .. } => !leading.awaits_match(*round, number),
-                Msg::GarbageB { watermark } => match leading.garbage {
-                    Garbage::Asked(confirmed) => *watermark < leading.round || confirmed.contains(number),
-                    Garbage::Idle | Garbage::Done => true,
-                },
-                _ => true,
-            }),
+            (Msg::Said(said), Some(Role::Matchmaker(number))) => self.ignores_matchmaker(state, number, said),
             (msg, Some(Role::Acceptor(number))) => state.leading.as_ref().is_none_or(|leading| match msg {
                 Msg::Phase1b { round, from, .. } => !leading.awaits_report(*round, *from, number),
                 Msg::Phase2b { round, slot } => !leading.awaits_vote(*round, *slot, number),
@@ -104,12 +104,59 @@ impl<F: Faults<Mutant>> Server<F> {
         }
     }
 
+    /// Answers count within one epoch.
+    fn ignores_matchmaker<M: StateMachine>(
+        &self,
+        state: &ServerState<M>,
+        number: usize,
+        said: &Said<Announced>,
+    ) -> bool {
+        if let Said::Nack { round } = said {
+            return Some(*round) <= state.heard;
+        }
+        if let Said::Over { newest, .. } = said
+            && newest.number > state.epoch.number
+        {
+            return false;
+        }
+        let Some(leading) = &state.leading else { return true };
+        let present = |epoch: &u64| *epoch == state.epoch.number;
+        match said {
+            Said::MatchB { epoch, round, .. } => {
+                !present(epoch) && !self.config.breaks(Mutant::CombineEpochs)
+                    || !leading.awaits_match(*round, number)
+            }
+            Said::GarbageB { epoch, watermark } => match leading.garbage {
+                Garbage::Asked(confirmed) => {
+                    !present(epoch) || *watermark < leading.round || confirmed.contains(number)
+                }
+                Garbage::Idle | Garbage::Done => true,
+            },
+            Said::Over { newest, stopped } => {
+                *newest != state.epoch || !stopped || leading.handover.is_some()
+            }
+            Said::Learned(of) => {
+                !present(of)
+                    || leading.settling.as_ref().is_none_or(|settling| settling.matchmakers.contains(number))
+            }
+            said => {
+                let change = leading.handover.as_ref().and_then(|handover| handover.change.as_ref());
+                change.is_none_or(|change| change.ignores(number, said))
+            }
+        }
+    }
+
     fn ignores_server<M: StateMachine>(&self, state: &ServerState<M>, server: usize, msg: &Msg<M>) -> bool {
         let replica = &state.replica;
         let executed = replica.executed;
         match msg {
             Msg::Ping { round, .. } => Some(*round) < state.heard && !self.config.bounds.nack,
-            Msg::Store(_) => false,
+            Msg::Store(_) | Msg::Serve(_) => false,
+            Msg::Serves(number) => {
+                let settling = state.leading.as_ref().and_then(|leading| leading.settling.as_ref());
+                *number != state.epoch.number
+                    || settling.is_none_or(|settling| settling.servers.contains(server))
+            }
             Msg::Stored(slot) => {
                 state.leading.as_ref().is_none_or(|leading| leading.stored.get(&server) >= Some(slot))
             }
@@ -137,16 +184,19 @@ impl<F: Faults<Mutant>> Server<F> {
         };
         self.turn(state, out, |turn| match msg {
             Msg::Client(ClientMsg::Request(command)) => turn.on_request(src, command),
-            Msg::Reconfigure(wanted) => turn.on_reconfigure(src, wanted),
-            Msg::MatchB { round, watermark, earlier } => turn.on_match_b(number, round, watermark, earlier),
+            Msg::Reconfigure { wanted, active } => turn.on_reconfigure(src, wanted, active),
+            Msg::Said(said) => turn.on_said(number, said),
+            Msg::Serve(epoch) => turn.on_serve(src, epoch),
+            Msg::Serves(_) => turn.on_settled(Role::Server(number)),
             Msg::Phase1b { report, .. } => turn.on_phase1b(number, report),
             Msg::Phase2b { round, slot } => turn.on_phase2b(number, round, slot),
             Msg::Nack { round } => turn.raise_round(round),
-            Msg::Ping { round, chosen_below, announced } => turn.on_ping(src, round, chosen_below, announced),
+            Msg::Ping { round, chosen_below, announced, epoch } => {
+                turn.on_ping(src, round, chosen_below, announced, epoch);
+            }
             Msg::Store(below) => turn.on_store(src, below),
             Msg::Stored(slot) => turn.on_stored(number, slot),
             Msg::PersistedAck(below) => turn.on_persisted_ack(number, below),
-            Msg::GarbageB { .. } => turn.on_garbage_b(number),
             Msg::CatchUp { from } => turn.on_catch_up(src, from),
             Msg::Chosen { from, values } => turn.on_chosen(src, from, values),
             Msg::FetchSnapshot { slot, cursor } => turn.on_fetch_snapshot(src, slot, &cursor),
@@ -181,15 +231,33 @@ impl<F: Faults<Mutant>> Server<F> {
         handle(&mut turn);
         if turn.must_save {
             let forgets = turn.breaks(Mutant::ServerForgets);
-            let ServerState { used, known, replica, .. } = &*turn.state;
-            let used = used.filter(|_| !forgets);
+            let ServerState { used, ballot, known, epoch, replica, .. } = &*turn.state;
+            let kept = Kept {
+                used: used.filter(|_| !forgets),
+                ballot: *ballot,
+                known: known.clone(),
+                epoch: *epoch,
+            };
             let snapshot = replica.snapshot.clone();
-            turn.out.save(Storage::Server { used, known: known.clone(), snapshot });
+            turn.out.save(Storage::Server { kept, snapshot });
         }
     }
 }
 
 impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
+    fn on_said(&mut self, matchmaker: usize, said: Said<Announced>) {
+        match said {
+            Said::MatchB { round, watermark, earlier, .. } => {
+                self.on_match_b(matchmaker, round, watermark, earlier);
+            }
+            Said::GarbageB { .. } => self.on_garbage_b(matchmaker),
+            Said::Nack { round } => self.raise_round(round),
+            Said::Over { newest, stopped } => self.on_over(newest, stopped),
+            Said::Learned(_) => self.on_settled(Role::Matchmaker(matchmaker)),
+            said => self.on_change(matchmaker, said),
+        }
+    }
+
     /// What is saved has changed: save it with this turn.
     pub(super) fn save(&mut self) {
         self.must_save = true;

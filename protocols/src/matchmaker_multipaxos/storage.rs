@@ -1,10 +1,10 @@
 //! What participants save, and how that is written down as differences.
 
-use super::{AcceptorNode, Announced, MatchmakerState};
+use super::{AcceptorNode, Announced, MatchmakerNode};
 use crate::durable::{Durable, Mismatch};
 use crate::ids::Slot;
 use crate::log::{AcceptorState, Snapshot, SnapshotDelta, VotesDelta};
-use crate::matchmaking::{MatchmakerDelta, Round};
+use crate::matchmaking::{Epoch, NodeDelta, Round};
 use crate::state_machine::StateMachine;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,27 +14,38 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub enum Storage<M: StateMachine> {
     /// A server.
     Server {
-        /// The largest round that it has used.
-        used: Option<Round>,
-        /// The newest configuration that it knows.
-        known: Announced,
+        /// What it must know of rounds, acceptors and matchmakers.
+        kept: Kept,
         /// What the log amounted to.
         snapshot: Snapshot<M>,
     },
     /// All that a matchmaker knows.
-    Matchmaker(MatchmakerState),
+    Matchmaker(MatchmakerNode),
     /// All that an acceptor knows.
     Acceptor(AcceptorNode<M::Command>),
+}
+
+/// What a server must not forget besides the log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Kept {
+    /// The largest round that it has used.
+    pub used: Option<Round>,
+    /// The largest ballot that it has used, or heard of, on who follows the present matchmakers.
+    pub ballot: Option<Round>,
+    /// The newest configuration that it knows.
+    pub known: Announced,
+    /// The newest epoch that it knows to be chosen.
+    pub epoch: Epoch,
 }
 
 /// What changed between two saves of one participant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub enum StorageDelta<M: StateMachine> {
-    /// A server's round and configuration, and its newer snapshot if it has one.
-    Server(Option<Round>, Announced, Option<SnapshotDelta<M>>),
-    /// A matchmaker's log.
-    Matchmaker(MatchmakerDelta<Announced>),
+    /// What a server keeps, and its newer snapshot if it has one.
+    Server(Kept, Option<SnapshotDelta<M>>),
+    /// A matchmaker's epoch and log.
+    Matchmaker(NodeDelta<Announced>),
     /// An acceptor's new votes, and how far older ones are dropped.
     Acceptor(VotesDelta<M::Command, Round>, Slot),
 }
@@ -57,13 +68,12 @@ impl<M: StateMachine> Durable for Storage<M> {
 
     fn delta(&self, before: Option<&Self>) -> StorageDelta<M> {
         match (self, before) {
-            (Self::Server { used, known, snapshot }, Some(Self::Server { snapshot: before, .. })) => {
+            (Self::Server { kept, snapshot }, Some(Self::Server { snapshot: before, .. })) => {
                 let moved = snapshot.slot != before.slot;
-                StorageDelta::Server(*used, known.clone(), moved.then(|| snapshot.delta(before)))
+                StorageDelta::Server(kept.clone(), moved.then(|| snapshot.delta(before)))
             }
-            (Self::Server { used, known, snapshot }, _) => {
-                let all = snapshot.delta(&Snapshot::default());
-                StorageDelta::Server(*used, known.clone(), Some(all))
+            (Self::Server { kept, snapshot }, _) => {
+                StorageDelta::Server(kept.clone(), Some(snapshot.delta(&Snapshot::default())))
             }
             (Self::Matchmaker(after), Some(Self::Matchmaker(before))) => {
                 StorageDelta::Matchmaker(after.delta(Some(before)))
@@ -80,24 +90,24 @@ impl<M: StateMachine> Durable for Storage<M> {
 
     fn patched(before: Option<Self>, delta: StorageDelta<M>) -> Result<Self, Mismatch> {
         Ok(match (delta, before) {
-            (StorageDelta::Server(used, known, moved), before @ (None | Some(Self::Server { .. }))) => {
+            (StorageDelta::Server(kept, moved), before @ (None | Some(Self::Server { .. }))) => {
                 let (last, mut snapshot) = match before {
-                    Some(Self::Server { used, snapshot, .. }) => (used, snapshot),
+                    Some(Self::Server { kept, snapshot }) => (kept.used, snapshot),
                     _ => (None, Snapshot::default()),
                 };
-                if used < last {
+                if kept.used < last {
                     return Err(Mismatch);
                 }
                 if let Some(moved) = moved {
                     snapshot.patch(moved);
                 }
-                Self::Server { used, known, snapshot }
+                Self::Server { kept, snapshot }
             }
             (StorageDelta::Matchmaker(delta), None) => {
-                Self::Matchmaker(MatchmakerState::patched(None, delta)?)
+                Self::Matchmaker(MatchmakerNode::patched(None, delta)?)
             }
             (StorageDelta::Matchmaker(delta), Some(Self::Matchmaker(before))) => {
-                Self::Matchmaker(MatchmakerState::patched(Some(before), delta)?)
+                Self::Matchmaker(MatchmakerNode::patched(Some(before), delta)?)
             }
             (StorageDelta::Acceptor(votes, persisted), before @ (None | Some(Self::Acceptor(_)))) => {
                 let mut acceptor = match before {

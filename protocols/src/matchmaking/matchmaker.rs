@@ -2,6 +2,10 @@
 //!
 //! It accepts rounds in ascending order, and answers each with what it accepted before. So of any two rounds that `f + 1`
 //! matchmakers answered, the larger one learns of the smaller one, or the smaller one can no longer be answered.
+//!
+//! Of several rounds with one configuration the log keeps the largest, and besides it the largest round of all: who asks the
+//! acceptors of that configuration about all smaller rounds asks about each of them. (Ours. Without it, leaders that follow
+//! each other while no quorum of acceptors is there would fill every matchmaker's log, and nobody could ever lead again.)
 
 use super::{Configuration, Matched, Round};
 use crate::durable::{Change, Durable, Mismatch, map_changes, patch_map};
@@ -86,8 +90,39 @@ impl<C: Clone + PartialEq> MatchmakerState<C> {
         let earlier = below.map(|(round, configuration)| (*round, configuration.clone())).collect();
         if is_new {
             self.log.insert(round, configuration.clone());
+            self.drop_covered();
         }
         Answer::Matched { watermark: self.watermark, earlier, is_new }
+    }
+
+    /// Drops rounds below the largest for which a larger one below it has the same configuration.
+    fn drop_covered(&mut self) {
+        let Some((largest, _)) = self.log.get_max() else { return };
+        let mut kept: Vec<&C> = vec![];
+        let mut covered = vec![];
+        for (round, configuration) in self.log.range(..*largest).rev() {
+            if kept.contains(&configuration) {
+                covered.push(*round);
+            } else {
+                kept.push(configuration);
+            }
+        }
+        for round in covered {
+            self.log.remove(&round);
+        }
+    }
+
+    /// Does the log hold a round, or a larger one with its configuration, which stands for it?
+    pub fn covers(&self, round: Round, configuration: Option<&C>) -> bool {
+        self.log.range(round..).any(|(of, noted)| *of == round || Some(noted) == configuration)
+    }
+
+    /// Adds what another matchmaker, or several, had noted and retired.
+    pub(crate) fn unite(&mut self, other: Self) {
+        self.watermark = self.watermark.max(other.watermark);
+        let log = std::mem::take(&mut self.log).union(other.log);
+        self.log = log.into_iter().filter(|(round, _)| *round >= self.watermark).collect();
+        self.drop_covered();
     }
 
     /// What becomes of an announcement.
@@ -107,7 +142,7 @@ impl<C: Clone + PartialEq> MatchmakerState<C> {
             Standing::Refused(largest.max(self.watermark))
         } else if known {
             Standing::Known
-        } else if self.log.len() >= entries_max {
+        } else if self.log.len() >= entries_max && !self.log.values().any(|noted| noted == configuration) {
             Standing::Full
         } else {
             Standing::New
@@ -203,7 +238,10 @@ mod tests {
     #[test]
     fn what_is_below_the_collecting_round_is_gone_and_refused_and_the_round_itself_stays() {
         let mut matchmaker = MatchmakerState::default();
-        (1..4).for_each(|term| drop(announced(&mut matchmaker, term)));
+        for term in 1..4 {
+            let configuration = Configuration::single(usize::try_from(term % 3).unwrap());
+            matchmaker.announce(round(term), &configuration, 4, correct);
+        }
         assert!(matchmaker.retire(round(3), correct));
         assert!(!matchmaker.retire(round(2), correct), "a late order changes nothing");
         assert_eq!(matchmaker.watermark, round(3));
@@ -216,12 +254,36 @@ mod tests {
     }
 
     #[test]
-    fn a_full_log_takes_no_more_until_something_is_retired() {
+    fn a_full_log_takes_nothing_new_until_something_is_retired() {
         let mut matchmaker = MatchmakerState::default();
-        (1..5).for_each(|term| drop(announced(&mut matchmaker, term)));
-        assert_eq!(announced(&mut matchmaker, 5), Answer::Full);
+        let other = |matchmaker: &mut MatchmakerState, term| {
+            matchmaker.announce(
+                round(term),
+                &Configuration::single(usize::try_from(term).unwrap()),
+                4,
+                correct,
+            )
+        };
+        (1..5).for_each(|term| drop(other(&mut matchmaker, term)));
+        assert_eq!(other(&mut matchmaker, 5), Answer::Full);
+        let known = matchmaker.announce(round(5), &Configuration::single(2), 4, correct);
+        assert!(
+            matches!(known, Answer::Matched { is_new: true, .. }),
+            "who leads with a known one is never refused"
+        );
         matchmaker.retire(round(4), correct);
-        assert!(matches!(announced(&mut matchmaker, 5), Answer::Matched { is_new: true, .. }));
+        assert!(matches!(other(&mut matchmaker, 6), Answer::Matched { is_new: true, .. }));
+    }
+
+    #[test]
+    fn leaders_that_follow_each_other_with_one_configuration_do_not_fill_the_log() {
+        let mut matchmaker = MatchmakerState::default();
+        matchmaker.announce(round(1), &Configuration::single(1), 4, correct);
+        (2..1_000).for_each(|term| drop(announced(&mut matchmaker, term)));
+        assert_eq!(matchmaker.log.keys().copied().collect::<Vec<_>>(), [round(1), round(998), round(999)]);
+        let earlier = vec![(round(1), Configuration::single(1)), (round(998), Configuration::single(0))];
+        let answer = Answer::Matched { watermark: Round::ZERO, earlier, is_new: false };
+        assert_eq!(announced(&mut matchmaker, 999), answer, "a copy hears of the same configuration below");
     }
 
     #[test]

@@ -8,18 +8,26 @@
 //! - [`Configuration`]: acceptors and their quorums, as data in messages.
 //! - [`MatchmakerState`]: the log of a matchmaker, its watermark, and how they are saved.
 //! - [`Matching`]: what a proposer makes of the answers of `f + 1` matchmakers.
+//! - [`Epoch`]: which matchmakers serve, for as long as no others are chosen in their place; [`MatchmakerNode`] is a matchmaker
+//!   that may serve in many epochs, and [`Change`] is what replaces one epoch by the next.
 //!
 //! These are plain data with transitions; who sends what to whom is the business of each protocol.
 
+mod change;
 mod configuration;
+mod epoch;
 mod matching;
 mod matchmaker;
+mod node;
 mod round;
 
+pub use change::{Change, Changing, Outcome};
 pub use configuration::{Configuration, ConfigurationError, QUORUMS_MAX};
+pub use epoch::{Ask, Epoch, EpochRule, Said};
 pub use matching::{Matching, read_everywhere};
 pub(crate) use matchmaker::Standing;
 pub use matchmaker::{Answer, MatchmakerDelta, MatchmakerState, Rule};
+pub use node::{Broken, MatchmakerNode, NodeDelta, Successor};
 pub use round::Round;
 
 /// A configuration, or what a protocol announces with it, and the round that it was announced for.

@@ -1,0 +1,257 @@
+//! What a leader does to have other matchmakers serve.
+//!
+//! Commands go on meanwhile: a round that was matched needs matchmakers no more. A leader that finds its matchmakers stopped
+//! by somebody who is gone ends what that one has begun, and asks those that serve then.
+
+use super::server::Turn;
+use super::{Announced, Matching, Msg, Mutant, Progress, Refusal, Role, Stage, Wanted};
+use crate::faults::Faults;
+use crate::matchmaker_paxos::Garbage;
+use crate::matchmaking::{Ask, Change, Epoch, Outcome, Round, Said};
+use crate::state_machine::StateMachine;
+use parthood_quorums::NodeSet;
+use stateright::actor::Id;
+
+/// A change of matchmakers under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Handover {
+    /// Who asked for it; nobody, where a leader ends what another one has begun.
+    pub operator: Option<usize>,
+    /// What was asked for.
+    pub wanted: NodeSet,
+    /// How far it is; none while another one is ahead.
+    pub change: Option<Change<Announced>>,
+    /// How often it has asked again in vain.
+    pub attempts: u32,
+}
+
+/// An epoch that was chosen and that not enough participants know of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Settling {
+    /// Who asked for it.
+    pub operator: Option<usize>,
+    /// The servers that have saved it.
+    pub servers: NodeSet,
+    /// Its matchmakers that serve.
+    pub matchmakers: NodeSet,
+}
+
+impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
+    /// An operator wants these matchmakers, or asks how far that is.
+    pub(super) fn order_matchmakers(
+        &mut self,
+        operator: usize,
+        wanted: NodeSet,
+        active: Option<u64>,
+    ) -> Progress {
+        let (config, epoch) = (&self.server.config, self.state.epoch);
+        let Some(leading) = &self.state.leading else {
+            return Progress::Elsewhere(self.state.heard.map_or(0, |round| round.proposer));
+        };
+        match &leading.handover {
+            Some(handover) if handover.wanted == wanted => return Progress::Waiting,
+            _ if active.is_some_and(|active| active < epoch.number) => {
+                return Progress::Superseded(epoch.number);
+            }
+            Some(_) => return Progress::Refused(Refusal::UnderWay(0)),
+            None => {}
+        }
+        if epoch.members == wanted {
+            return match &leading.settling {
+                Some(_) if !self.breaks(Mutant::HandedOverTooEarly) => Progress::Active(epoch.number),
+                _ => Progress::Retired(epoch.number),
+            };
+        }
+        if let Some(refusal) = config.refusal_of_matchmakers(wanted) {
+            return Progress::Refused(refusal);
+        }
+        self.begin_handover(Some(operator), wanted);
+        Progress::Waiting
+    }
+
+    /// Begins, or begins again, to replace the matchmakers, in a ballot that it has not used.
+    fn begin_handover(&mut self, operator: Option<usize>, wanted: NodeSet) {
+        let ballot = Round::next_owned_by(self.server.index, self.state.ballot);
+        if ballot.age() >= self.server.config.bounds.rounds_max || self.state.leading.is_none() {
+            return;
+        }
+        self.state.ballot = Some(ballot);
+        self.save();
+        let change = Some(Change::new(self.state.epoch, ballot, wanted));
+        if let Some(leading) = self.leading() {
+            leading.handover = Some(Handover { operator, wanted, change, attempts: 0 });
+        }
+        self.ask_for_change();
+    }
+
+    fn ask_for_change(&mut self) {
+        let change =
+            self.state.leading.as_ref().and_then(|leading| leading.handover.as_ref()?.change.as_ref());
+        if let Some((whom, question)) = change.map(Change::questions) {
+            self.send_to_all(whom, Role::Matchmaker, &Msg::Ask(question));
+        }
+    }
+
+    /// Takes an answer in about who follows.
+    pub(super) fn on_change(&mut self, matchmaker: usize, said: Said<Announced>) {
+        let rules = self.server.config.rules();
+        let handover = self.leading().and_then(|leading| leading.handover.as_mut());
+        let Some(change) = handover.and_then(|handover| handover.change.as_mut()) else { return };
+        let outcome = change.on(matchmaker, said, rules);
+        self.act_on_change(outcome);
+    }
+
+    fn act_on_change(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Waits => {}
+            Outcome::Advances => {
+                if let Some(handover) = self.leading().and_then(|leading| leading.handover.as_mut()) {
+                    handover.attempts = 0;
+                }
+                self.ask_for_change();
+            }
+            Outcome::Overtaken(ballot) => {
+                self.state.ballot = self.state.ballot.max(Some(ballot));
+                if let Some(handover) = self.leading().and_then(|leading| leading.handover.as_mut()) {
+                    handover.change = None;
+                }
+            }
+            Outcome::Chosen(epoch) => self.learn_epoch(epoch),
+        }
+    }
+
+    /// Asks again about a change of matchmakers; takes other members for those that do not answer, or a higher ballot.
+    pub(super) fn resend_change(&mut self) {
+        let (patience, rules) = (self.server.config.patience, self.server.config.rules());
+        let Some(handover) = self.leading().and_then(|leading| leading.handover.as_mut()) else { return };
+        let (operator, wanted) = (handover.operator, handover.wanted);
+        handover.attempts = handover.attempts.saturating_add(1);
+        let impatient = handover.attempts > patience;
+        let Some(change) = &mut handover.change else { return self.begin_handover(operator, wanted) };
+        let outcome = if impatient { change.lose_patience(rules) } else { Outcome::Waits };
+        if outcome == Outcome::Waits {
+            self.ask_for_change();
+        } else {
+            self.act_on_change(outcome);
+        }
+    }
+
+    /// A matchmaker answers nobody in the epoch that it was asked about. Where no other one is chosen and nobody seems to be
+    /// about it, ends what somebody has begun, with the same matchmakers.
+    pub(super) fn on_over(&mut self, newest: Epoch, stopped: bool) {
+        let epoch = self.state.epoch;
+        if newest.number > epoch.number {
+            self.learn_epoch(newest);
+        } else if newest == epoch
+            && stopped
+            && self.leading().is_some_and(|leading| leading.handover.is_none())
+        {
+            self.begin_handover(None, epoch.members);
+        }
+    }
+
+    /// Others serve now. What was answered before does not count together with what they answer.
+    pub(super) fn learn_epoch(&mut self, newest: Epoch) {
+        if newest.number <= self.state.epoch.number {
+            return;
+        }
+        self.state.epoch = newest;
+        self.save();
+        let combine = self.breaks(Mutant::CombineEpochs);
+        let Some(leading) = self.leading() else { return };
+        if !combine {
+            if let Stage::Matching(answers) = &mut leading.stage {
+                *answers = Matching::default();
+            }
+            if let Some(next) = &mut leading.next {
+                next.answers = Matching::default();
+            }
+        }
+        if let Garbage::Asked(confirmed) = &mut leading.garbage {
+            *confirmed = NodeSet::EMPTY;
+        }
+        let handover = leading.handover.take();
+        let mut settling = Settling::default();
+        if let Some(handover) = handover {
+            let proposed = handover.change.as_ref().map(|change| change.wanted);
+            match handover.operator {
+                Some(operator) if handover.wanted == newest.members => settling.operator = Some(operator),
+                Some(operator) if proposed == Some(newest.members) => {
+                    self.tell_silent(operator, handover.wanted, newest);
+                }
+                Some(operator) => self.begin_handover(Some(operator), handover.wanted),
+                None => {}
+            }
+        }
+        if let Some(leading) = self.leading() {
+            leading.settling = Some(settling);
+        }
+        self.ask_matchmakers();
+        self.ask_to_retire();
+        self.tell_handover();
+        self.settle();
+    }
+
+    /// One of the wanted matchmakers did not answer, and another one serves in its place.
+    fn tell_silent(&mut self, operator: usize, wanted: NodeSet, newest: Epoch) {
+        let silent = wanted.difference(newest.members).iter().next().unwrap_or_default();
+        let progress = Progress::Refused(Refusal::Silent(silent));
+        self.send(Id::from(operator), Msg::Progress { wanted: Wanted::Matchmakers(wanted), progress });
+    }
+
+    /// Tells whoever asked for the present matchmakers how far they are.
+    fn tell_handover(&mut self) {
+        let early = self.breaks(Mutant::HandedOverTooEarly);
+        let epoch = self.state.epoch;
+        let Some(leading) = self.leading() else { return };
+        let Some(settling) = &leading.settling else { return };
+        if let Some(operator) = settling.operator {
+            let progress =
+                if early { Progress::Retired(epoch.number) } else { Progress::Active(epoch.number) };
+            let wanted = Wanted::Matchmakers(epoch.members);
+            self.send(Id::from(operator), Msg::Progress { wanted, progress });
+        }
+    }
+
+    /// Tells, or tells again, who serves, until the old matchmakers are not needed even to say so: one more server than may
+    /// fail has saved it, and as many of the new ones serve.
+    pub(super) fn settle(&mut self) {
+        let (index, epoch, f) = (self.server.index, self.state.epoch, self.server.config.f());
+        let others = NodeSet::first(self.server.config.servers).without(index);
+        let Some(leading) = self.leading() else { return };
+        let Some(settling) = &leading.settling else { return };
+        let (servers, matchmakers) = (settling.servers, settling.matchmakers);
+        if servers.with(index).len() <= f || !epoch.is_quorum(matchmakers) {
+            self.send_to_all(others.difference(servers), Role::Server, &Msg::Serve(epoch));
+            let missing = epoch.members.difference(matchmakers);
+            self.send_to_all(missing, Role::Matchmaker, &Msg::Ask(Ask::Learn(epoch)));
+            return;
+        }
+        let operator = settling.operator;
+        leading.settling = None;
+        if let Some(operator) = operator {
+            let (wanted, progress) = (Wanted::Matchmakers(epoch.members), Progress::Retired(epoch.number));
+            self.send(Id::from(operator), Msg::Progress { wanted, progress });
+        }
+    }
+
+    pub(super) fn on_serve(&mut self, leader: Id, epoch: Epoch) {
+        self.learn_epoch(epoch);
+        self.send(leader, Msg::Serves(self.state.epoch.number));
+    }
+
+    /// A server has saved who serves, or a matchmaker does.
+    pub(super) fn on_settled(&mut self, role: Role) {
+        let Some(settling) = self.leading().and_then(|leading| leading.settling.as_mut()) else { return };
+        match role {
+            Role::Server(number) => settling.servers.insert(number),
+            Role::Matchmaker(number) => settling.matchmakers.insert(number),
+            Role::Acceptor(_) => return,
+        };
+        let (servers, matchmakers) = (settling.servers, settling.matchmakers);
+        let enough = servers.with(self.server.index).len() > self.server.config.f();
+        if enough && self.state.epoch.is_quorum(matchmakers) {
+            self.settle();
+        }
+    }
+}
