@@ -18,7 +18,9 @@ fn tomo(folder: &Path, arguments: &[&str]) -> Ended {
 /// What a verb says, which must succeed.
 fn done(folder: &Path, arguments: &[&str]) -> String {
     let ended = tomo(folder, arguments);
-    assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{arguments:?}: {ended:?}");
+    // A slow machine is told how iterations come along.
+    let is_progress = |line: &str| line.contains("iteration ") && line.contains(", loss ");
+    assert!(ended.status == 0 && ended.err.lines().all(is_progress), "{arguments:?}: {ended:?}");
     ended.out
 }
 
