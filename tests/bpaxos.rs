@@ -2,6 +2,7 @@
 //! commands, and loads over UDP at several rates of conflict.
 
 mod holes;
+mod room;
 
 use crate::harness::cluster_of;
 use crate::scenario::with_last_reads;
@@ -212,7 +213,7 @@ fn clients_see_one_store_with_tiny_windows_pages_generations_and_snapshots() {
         let sim = storm(seed, config, |number| simulate::script(seed, number, COMMANDS));
         let sim = sim.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let collected = |id| match sim.state(id) {
-            Some(State::Acceptor(acceptor)) => !acceptor.collected.is_empty(),
+            Some(State::Acceptor(acceptor)) => !acceptor.collection.vertices.is_empty(),
             _ => false,
         };
         assert!(layout.ids(Role::Acceptor).any(collected), "seed {seed}: no votes were dropped");

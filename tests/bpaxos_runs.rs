@@ -24,7 +24,8 @@ struct Run {
 
 impl Run {
     /// Begins in a configuration; each kind of timer may ring four times, and one node may restart.
-    fn new(params: Value, mutant: Option<Mutant>) -> Self {
+    fn new(mut params: Value, mutant: Option<Mutant>) -> Self {
+        params["restartable"] = json!(["leader", "proposer", "dependency_node", "acceptor", "replica"]);
         let params: Params = serde_json::from_value(params).unwrap();
         let setup =
             Setup { network: Network::Unordered, restarts: 1, timers: vec![4; 6], ..Setup::default() };
@@ -428,4 +429,51 @@ fn an_owner_that_forgot_its_noop_does_not_use_round_zero_again() {
     assert!(wrong.violated().contains(&learned), "{:?}", wrong.violated());
     let title = "Round zero used twice (R13, with a restart)";
     wrong.is_drawn_as("round_zero_twice", title, &format!("violated: {learned}"), true);
+}
+
+/// A proposer has a vertex chosen in a later round, restarts, and is asked for the vertex again. From its first attempt an
+/// acceptor's promise from before the vote is still on its way.
+fn asked_again_after_a_restart(mutant: Option<Mutant>) -> Run {
+    let params = json!({
+        "dependency_nodes": 1, "replicas": 1, "contact_all": true, "round_max": 3,
+        "clients": [
+            { "script": [increment("a", 1)] },
+            { "script": [increment("a", 2)], "first": 1 },
+            { "script": [increment("b", 1)], "first": 1 },
+        ],
+    });
+    Run::new(params, mutant)
+        .follow(&["l0 hears c0 Request", "d0 hears l0 v0.0", "l0 hears d0 v0.0", "a2 hears l0 Phase2a v0.0"])
+        .follow(&["l1 hears c1 Request", "d0 hears l1 v1.0", "l1 hears d0 v1.0"])
+        .follow(&["a0 hears l1 Phase2a v1.0", "a1 hears l1 Phase2a v1.0"])
+        .follow(&["l1 hears a0 Phase2b v1.0", "l1 hears a1 Phase2b v1.0", "r0 hears l1 v1.0"])
+        .follow(&["r0 waits v0.0", "r0 waits v0.0", "l1 hears r0 Recover v0.0"])
+        .follow(&["a0 hears l1 Phase1a v0.0", "a1 hears l1 Phase1a v0.0", "a2 hears l1 Phase1a v0.0"])
+        .follow(&["l1 hears a0 Phase1b v0.0", "l1 hears a2 Phase1b v0.0"])
+        .follow(&["a1 hears l1 Phase2a v0.0", "a2 hears l1 Phase2a v0.0"])
+        .follow(&["l1 hears a1 Phase2b v0.0", "l1 hears a2 Phase2b v0.0"])
+        .follow(&["l1 hears c2 Request", "l1 restarts"])
+        .follow(&["r0 waits v0.0", "r0 waits v0.0", "l1 hears r0 Recover v0.0"])
+        .follow(&["a0 hears l1 Phase1a v0.0", "l1 hears a0 Phase1b v0.0"])
+}
+
+#[test]
+fn a_proposer_that_forgot_the_round_of_a_chosen_vertex_does_not_use_it_again() {
+    let wrong = asked_again_after_a_restart(Some(Mutant::ForgetUsedRounds))
+        .follow(&["l1 hears a1 Phase1b v0.0", "a0 hears l1 Phase2a v0.0 noop"]);
+    assert_eq!(wrong.violated(), ["one proposal per round and vertex"]);
+    let wrong = wrong
+        .follow(&["a1 hears l1 Phase2a v0.0 noop", "l1 hears a0 Phase2b v0.0", "l1 hears a1 Phase2b v0.0"])
+        .follow(&["r0 hears l1 v0.0 noop"]);
+    let learned = "learned implies chosen";
+    assert!(wrong.violated().contains(&learned), "{:?}", wrong.violated());
+    let title = "A round used again after a restart";
+    wrong.is_drawn_as("later_round_twice", title, &format!("violated: {learned}"), true);
+
+    let right = asked_again_after_a_restart(None);
+    assert!(right.refuses("l1 hears a1 Phase1b v0.0"), "that promise is for an earlier round");
+    let right = right
+        .follow(&["a2 hears l1 Phase1a v0.0", "l1 hears a2 Phase1b v0.0 r3"])
+        .follow(&["a0 hears l1 Phase2a v0.0 r3 incr", "a2 hears l1 Phase2a v0.0 r3 incr"]);
+    assert_eq!(right.violated(), Vec::<&str>::new());
 }

@@ -112,7 +112,7 @@ pub struct Params {
     #[serde(default = "one_id")]
     pub reserved_ids: u64,
     /// Who may crash and restart.
-    #[serde(default = "durable")]
+    #[serde(default)]
     pub restartable: Vec<Role>,
     /// Whether every client must have its answers when nothing more can happen.
     #[serde(default)]
@@ -154,10 +154,6 @@ fn three() -> usize {
 
 fn plenty() -> usize {
     64
-}
-
-fn durable() -> Vec<Role> {
-    vec![Role::Leader, Role::Proposer, Role::DependencyNode, Role::Acceptor, Role::Replica]
 }
 
 /// Simple `BPaxos` in one configuration.
@@ -349,9 +345,16 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Bpaxos<M, F> {
     }
 
     /// Rounds, numbers and what is known only grow, so what is behind them stays behind; but who cannot answer now may be able
-    /// to later.
+    /// to later, who restarts may know less, and an acceptor that has collected a vertex has an answer of its own.
     fn dead(&self, dst: Id, state: &State<M>, src: Id, msg: &Msg<M>) -> bool {
+        if self.may_restart(dst) {
+            return false;
+        }
         match msg {
+            Msg::Phase1a { .. } | Msg::Phase2a { .. } => {
+                let collects = self.config.limits.snapshot_vertices != u64::MAX;
+                !collects && self.actors[usize::from(dst)].ignores(state, src, msg)
+            }
             Msg::Recover(_)
             | Msg::CatchUp { .. }
             | Msg::FetchSnapshot { .. }

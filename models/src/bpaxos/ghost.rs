@@ -31,6 +31,8 @@ pub struct Ghost<M: StateMachine = KeyValue> {
     pub(super) orders: BTreeMap<usize, Vec<VertexId>>,
     /// The first snapshot of each number.
     pub(super) snapshots: BTreeMap<u64, Snapshot<M>>,
+    /// Whether a replica took over another one's snapshot.
+    pub(super) taken_over: bool,
     /// What clients asked and were told.
     pub(super) clients: History<M::Command, M::Output>,
     /// What went wrong in some step.
@@ -64,6 +66,7 @@ impl<M: StateMachine> Default for Ghost<M> {
             answers: BTreeMap::new(),
             orders: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            taken_over: false,
             clients: History::default(),
             wrong: Wrong::default(),
         }
@@ -197,7 +200,7 @@ fn observe_acceptor<M: StateMachine>(
         let (Change::Put(vertex, _) | Change::Remove(vertex)) = &change;
         let old = ballots.get(vertex);
         let new = after.ballots.get(vertex);
-        let gone = new.is_none() && !after.collected.contains(*vertex);
+        let gone = new.is_none() && !after.collection.contains(*vertex);
         let lower = old.zip(new).is_some_and(|(old, new)| new.round < old.round);
         if !undone && (gone || lower) {
             ghost.to_mut().wrong.went_back = true;
@@ -205,9 +208,9 @@ fn observe_acceptor<M: StateMachine>(
         let cast =
             |vote: &parthood_protocols::bpaxos::Vote<_>| (*vertex, vote.vote_round, vote.vote_value.clone());
         let (old, new) = (old.and_then(|b| b.vote.as_ref()), new.and_then(|b| b.vote.as_ref()));
-        if let Some(vote) = old
-            .filter(|vote| undone && after.voting && new != Some(*vote) && !after.collected.contains(*vertex))
-        {
+        if let Some(vote) = old.filter(|vote| {
+            undone && after.voting && new != Some(*vote) && !after.collection.contains(*vertex)
+        }) {
             let key = cast(vote);
             let Ghost { votes, .. } = ghost.to_mut();
             if let Some(voters) = votes.get_mut(&key) {
@@ -235,7 +238,7 @@ fn observe_answers<M: StateMachine, F: Faults<Mutant>>(
     };
     for command in step.out {
         if let Command::Send(_, Msg::Phase1b { vertex, .. } | Msg::Phase2b { vertex, .. }) = command
-            && before.collected.contains(*vertex)
+            && before.collection.contains(*vertex)
         {
             ghost.to_mut().wrong.answered_collected = true;
         }
@@ -266,12 +269,13 @@ fn observe_replica<M: StateMachine, F: Faults<Mutant>>(
             Some(_) => ghost.to_mut().wrong.snapshots_differ = true,
         }
     }
-    if let (Cause::Deliver { msg: Msg::SnapshotPart(part), .. }, Some(before)) = (&step.cause, before)
-        && part.next.is_none()
-        && before.transfer.is_some()
-        && after.transfer.is_none()
-        && after.snapshots < part.number
-    {
-        ghost.to_mut().wrong.snapshot_refused = true;
+    if let (Cause::Deliver { msg: Msg::SnapshotPart(part), .. }, Some(before)) = (&step.cause, before) {
+        if after.snapshots > before.snapshots && !ghost.taken_over {
+            ghost.to_mut().taken_over = true;
+        }
+        let complete = part.next.is_none() && before.transfer.is_some() && after.transfer.is_none();
+        if complete && after.snapshots < part.number {
+            ghost.to_mut().wrong.snapshot_refused = true;
+        }
     }
 }

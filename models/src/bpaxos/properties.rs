@@ -2,6 +2,7 @@
 
 use super::{Bpaxos, Ghost};
 use crate::{Property, View};
+use itertools::Itertools as _;
 use parthood_protocols::bpaxos::{AcceptorState, Action, Footprint, Mutant, Proposal, ReplicaState, State};
 use parthood_protocols::command::{CommandId, Operation};
 use parthood_protocols::faults::Faults;
@@ -36,7 +37,7 @@ pub(super) fn of_a_deployment<M: StateMachine, F: Faults<Mutant>>() -> Vec<Prope
 
 /// What is claimed of a model: that, and what takes every pair of vertices and the clients' scripts to say.
 pub(super) fn of_a_model<F: Faults<Mutant>>() -> Vec<Property<Bpaxos<KeyValue, F>>> {
-    let more: [Property<Bpaxos<KeyValue, F>>; 15] = [
+    let more: [Property<Bpaxos<KeyValue, F>>; 17] = [
         Property::always("the dependency service", dependency_service),
         Property::always("dependencies were given out, to others", dependencies_were_given_out),
         Property::always("validity", validity),
@@ -54,6 +55,14 @@ pub(super) fn of_a_model<F: Faults<Mutant>>() -> Vec<Property<Bpaxos<KeyValue, F
             };
             chosen.keys().any(|a| chosen.keys().any(|b| a != b && depend(a, b) && depend(b, a)))
         }),
+        Property::sometimes("three vertices depend on each other in a ring", |view| {
+            let chosen = chosen(view);
+            let first = |a: &VertexId, b: &VertexId| {
+                a != b && chosen[a].deps.contains(*b) && !chosen[b].deps.contains(*a)
+            };
+            let ring = |(a, b, c)| first(a, b) && first(b, c) && first(c, a);
+            chosen.keys().array_combinations().any(|[a, b, c]| ring((a, b, c)) || ring((a, c, b)))
+        }),
         Property::sometimes("a noop is chosen", |view| {
             chosen(view).values().any(|proposal| proposal.action == Action::Noop)
         }),
@@ -69,10 +78,17 @@ pub(super) fn of_a_model<F: Faults<Mutant>>() -> Vec<Property<Bpaxos<KeyValue, F
             view.ghost.numbered.values().any(|action| action.commands().len() > 1)
         }),
         Property::sometimes("vertices are collected", |view| {
-            acceptors(view).any(|acceptor| !acceptor.collected.is_empty())
+            acceptors(view).any(|acceptor| !acceptor.collection.vertices.is_empty())
         }),
-        Property::sometimes("a snapshot is taken over", |view| {
-            replicas(view).any(|(_, replica)| replica.snapshot.number > 0 && replica.history.is_empty())
+        Property::sometimes("a snapshot is taken over", |view| view.ghost.taken_over),
+        Property::sometimes("a snapshot stands for a component of several", |view| {
+            let chosen = chosen(view);
+            view.ghost.snapshots.values().any(|snapshot| {
+                let inside = |vertex: &&VertexId| snapshot.executed.contains(**vertex);
+                let inside: Vec<_> = chosen.keys().filter(inside).collect();
+                let names = |a: &VertexId, b: &VertexId| a != b && chosen[a].deps.contains(*b);
+                inside.iter().any(|a| inside.iter().any(|b| names(a, b) && names(b, a)))
+            })
         }),
     ];
     of_a_deployment().into_iter().chain(more).collect()
@@ -267,11 +283,24 @@ fn exactly_once<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
             let commands =
                 || order.iter().filter_map(|vertex| chosen.get(vertex)).flat_map(|p| p.action.commands());
             let opens = commands().any(|command| matches!(command.op, Operation::Open { .. }));
-            if opens || order.iter().copied().collect::<VertexSet>() != *replica.executed() {
+            let (mut machine, mut done) = (KeyValue::default(), BTreeSet::<CommandId>::new());
+            let mut seen: VertexSet = order.iter().copied().collect();
+            // What it took over it did not run: that comes first, and each snapshot is compared with the others of its number.
+            let mut base = VertexSet::EMPTY;
+            if let Some(snapshot) = view.ghost.snapshots.get(&replica.snapshot.number)
+                && seen != *replica.executed()
+            {
+                base = snapshot.executed.clone();
+                seen.add_all(&base);
+                machine = snapshot.machine.clone();
+                let inside = chosen.iter().filter(|(vertex, _)| base.contains(**vertex));
+                done = inside.flat_map(|(_, p)| p.action.commands()).map(|command| command.id).collect();
+            }
+            if opens || seen != *replica.executed() {
                 return true;
             }
-            let (mut machine, mut done) = (KeyValue::default(), BTreeSet::<CommandId>::new());
-            for command in commands() {
+            let after = order.iter().filter(|vertex| !base.contains(**vertex));
+            for command in after.filter_map(|vertex| chosen.get(vertex)).flat_map(|p| p.action.commands()) {
                 if let Operation::Apply(op) = &command.op
                     && done.insert(command.id)
                 {
@@ -298,19 +327,26 @@ fn snapshots_are_sound<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>
     })
 }
 
-/// S12: what acceptors have collected, enough replicas have saved.
+/// S12: what acceptors and proposers have collected, enough replicas have saved.
 fn collected_is_saved<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
     let needed = view.protocol.config().saves_needed;
-    let saved_by = |vertex: VertexId| {
-        replicas(view).filter(|(_, replica)| replica.snapshot.executed.contains(vertex)).count()
+    let saved_by = |below: &VertexSet| {
+        replicas(view).filter(|(_, replica)| below.is_subset(&replica.snapshot.executed)).count()
     };
-    acceptors(view).all(|acceptor| {
-        // For each leader, the last one: snapshots are closed towards smaller numbers where these were told of.
-        (0..acceptor.collected.leaders()).all(|leader| {
-            let end = acceptor.collected.frontier(leader);
-            end == 0 || saved_by(VertexId { leader, id: end - 1 }) >= needed
-        })
-    })
+    let proposers = view.states.iter().filter_map(|state| match state {
+        State::Leader(leader) => leader.proposer.as_ref(),
+        State::Proposer(proposer) => Some(proposer),
+        _ => None,
+    });
+    let collected = acceptors(view).map(|acceptor| &acceptor.collection.vertices);
+    let collected = collected.chain(proposers.map(|proposer| &proposer.collection.vertices));
+    // Everything of a leader up to the last is in one snapshot, or in none.
+    collected.flat_map(|set| (0..set.leaders()).map(move |leader| (leader, set.frontier(leader)))).all(
+        |(leader, end)| {
+            let below = VertexSet::below((0..=leader).map(|other| if other == leader { end } else { 0 }));
+            end == 0 || saved_by(&below) >= needed
+        },
+    )
 }
 
 /// L1.
@@ -361,7 +397,7 @@ pub(super) fn describe<M: StateMachine>(state: &State<M>) -> String {
             for (vertex, ballot) in &acceptor.ballots {
                 let _ = writeln!(text, "{vertex:?}: promised {:?}, voted {:?}", ballot.round, ballot.vote);
             }
-            let _ = write!(text, "collected {:?}", acceptor.collected);
+            let _ = write!(text, "collected {:?}", acceptor.collection.vertices);
         }
         State::Replica(replica) => {
             for (vertex, proposal) in &replica.log {

@@ -359,7 +359,11 @@ const DEPENDENCIES: &str = "the dependency invariant";
 fn explore<S: Space + Copy>(protocol: S) -> Result<usize, (&'static str, usize)> {
     let report = check(&protocol, &Limits::default(), &mut |_| ControlFlow::Continue(()));
     match report.verdict {
-        Verdict::Holds => Ok(report.unique),
+        Verdict::Holds => {
+            let missed = report.reached.iter().find(|reached| reached.path.is_none());
+            assert!(missed.is_none(), "vacuous: {missed:?}");
+            Ok(report.unique)
+        }
         Verdict::Violated { property, .. } => Err((property, report.depth)),
         Verdict::Inconclusive(why) => panic!("not finished: {why:?}"),
     }

@@ -1,12 +1,13 @@
 //! The acceptor: promises and votes, vertex by vertex, until enough replicas have saved what came of them.
 
+use super::collection::Collection;
 use super::config::Role;
 use super::mutant::Mutant;
 use super::node::{Part, Turn};
 use super::storage::Storage;
 use super::{Msg, ProposalOf, Vote};
 use crate::faults::Faults;
-use crate::graph::{VertexId, VertexSet, Vertices as _};
+use crate::graph::{VertexId, VertexSet};
 use crate::ids::Round;
 use crate::state_machine::StateMachine;
 use im::OrdMap;
@@ -18,10 +19,8 @@ use stateright::actor::Id;
 pub struct AcceptorState<C: Clone> {
     /// Promises and votes; saved.
     pub ballots: OrdMap<VertexId, Ballot<C>>,
-    /// These are chosen, saved by enough replicas, and forgotten: for each leader, all below a number. Saved.
-    pub collected: VertexSet,
-    /// How far each replica's snapshot stands for everything. Not saved: replicas tell again.
-    pub saves: OrdMap<usize, VertexSet>,
+    /// What is collected: saved.
+    pub collection: Collection,
     /// Whether it takes part. One that lost its disk may not: it has forgotten its promises.
     pub voting: bool,
 }
@@ -39,29 +38,6 @@ impl<C> Ballot<C> {
     const NONE: Self = Self { round: Round::ZERO, vote: None };
 }
 
-/// What so many of these have all: for each leader, everything below a number.
-pub(super) fn saved_by(saves: &OrdMap<usize, VertexSet>, needed: usize) -> VertexSet {
-    let leaders = saves.values().map(VertexSet::leaders).max().unwrap_or(0);
-    let end = |leader| {
-        let mut ends: Vec<u64> = saves.values().map(|set| set.frontier(leader)).collect();
-        ends.sort_unstable();
-        ends.len().checked_sub(needed.max(1)).map_or(0, |at| ends[at])
-    };
-    VertexSet::below((0..leaders).map(end))
-}
-
-/// Removes the entries of these vertices, which are for each leader all below a number.
-pub(super) fn remove_collected<V: Clone>(map: &mut OrdMap<VertexId, V>, collected: &VertexSet) {
-    for leader in 0..collected.leaders() {
-        let end = VertexId { leader, id: collected.frontier(leader) };
-        let from = VertexId { leader, id: 0 };
-        let gone: Vec<VertexId> = map.range(from..end).map(|(vertex, _)| *vertex).collect();
-        for vertex in gone {
-            map.remove(&vertex);
-        }
-    }
-}
-
 impl<F: Faults<Mutant>> Part<F> {
     pub(super) fn start_acceptor<M: StateMachine>(
         &self,
@@ -73,7 +49,8 @@ impl<F: Faults<Mutant>> Part<F> {
             }
             _ => (OrdMap::new(), VertexSet::EMPTY, true),
         };
-        AcceptorState { ballots, collected, saves: OrdMap::new(), voting: voting && !self.lost_storage }
+        let collection = Collection::of(collected);
+        AcceptorState { ballots, collection, voting: voting && !self.lost_storage }
     }
 
     pub(super) fn acceptor_ignores<M: StateMachine>(
@@ -97,9 +74,7 @@ impl<F: Faults<Mutant>> Part<F> {
                 let refused = is_over(vertex, *round) && !config.breaks(Mutant::AcceptLowerRound);
                 !state.voting || !from_proposer || !config.is_vertex(*vertex) || refused
             }
-            Msg::Saved(set) => {
-                role != Role::Replica || state.saves.get(&index).is_some_and(|known| set.is_subset(known))
-            }
+            Msg::Saved(set) => role != Role::Replica || state.collection.has_heard(index, set),
             _ => true,
         }
     }
@@ -120,24 +95,24 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorState<M::Command>, M, 
 
     fn save(&mut self) {
         if !self.breaks(Mutant::ForgetVotes) {
-            let AcceptorState { ballots, collected, voting, .. } = self.state.clone();
-            self.out.save(Storage::Acceptor { ballots, collected, voting });
+            let AcceptorState { ballots, collection, voting } = self.state.clone();
+            self.out.save(Storage::Acceptor { ballots, collected: collection.vertices, voting });
         }
     }
 
     /// What it knows of a vertex, unless it cannot take part in it: then the proposer learns why, if there is a reason
     /// that lasts.
     fn ballot(&mut self, proposer: Id, vertex: VertexId, round: Round) -> Option<Ballot<M::Command>> {
-        if self.state.collected.contains(vertex) && !self.breaks(Mutant::AnswerCollected) {
-            let collected = self.state.collected.clone();
+        let AcceptorState { ballots, collection, .. } = &*self.state;
+        if collection.contains(vertex) && !self.breaks(Mutant::AnswerCollected) {
+            let collected = collection.vertices.clone();
             self.send(proposer, Msg::Collected(collected));
             return None;
         }
-        let known = self.state.ballots.get(&vertex).cloned();
-        if known.is_none() && self.state.ballots.len() >= self.config.limits.vertices {
+        if !collection.is_near(vertex, self.config.limits.column_vertices) {
             return None;
         }
-        let ballot = known.unwrap_or(Ballot::NONE);
+        let ballot = ballots.get(&vertex).cloned().unwrap_or(Ballot::NONE);
         if round < ballot.round && !self.breaks(Mutant::AcceptLowerRound) {
             if self.config.bounds.nack {
                 self.send(proposer, Msg::Nack { vertex, round: ballot.round });
@@ -175,15 +150,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorState<M::Command>, M, 
 
     /// Forgets what enough replicas have saved the outcome of.
     fn on_saved(&mut self, replica: usize, set: &VertexSet) {
-        let needed = self.config.saves_needed;
-        let AcceptorState { ballots, collected, saves, .. } = self.state;
-        saves.insert(replica, set.prefix());
-        let saved = saved_by(saves, needed);
-        if saved.is_subset(collected) {
-            return;
+        let AcceptorState { ballots, collection, .. } = &mut *self.state;
+        if collection.hear(replica, set, self.config.saves_needed) {
+            collection.remove_from(ballots);
+            self.save();
         }
-        collected.add_all(&saved);
-        remove_collected(ballots, collected);
-        self.save();
     }
 }

@@ -148,8 +148,9 @@ pub struct Limits {
     pub waiting_commands: usize,
     /// How many numbers a leader or proposer sets aside with one save.
     pub reserved_ids: u64,
-    /// The most vertices that a proposer or acceptor remembers; it takes no further ones.
-    pub vertices: usize,
+    /// The most vertices of one leader that are not collected: it gives out no further numbers, and no proposer or acceptor
+    /// takes part in any. One in sixteen is kept for snapshots, without which nothing would be collected.
+    pub column_vertices: u64,
     /// A dependency node begins a new generation after this many vertices.
     pub generation_vertices: usize,
     /// The most vertices that are sent again at once.
@@ -178,7 +179,7 @@ impl Default for Limits {
             batch_bytes: 16 * 1024,
             waiting_commands: 65_536,
             reserved_ids: 1,
-            vertices: 4 * 1024 * 1024,
+            column_vertices: 1024 * 1024,
             generation_vertices: 8_192,
             resend_vertices: 64,
             recovering_vertices: 256,

@@ -1,5 +1,6 @@
 //! The leader: numbers commands and collects their dependencies. It forgets a vertex when it is proposed.
 
+use super::collection::Collection;
 use super::config::Role;
 use super::index::Footprint;
 use super::mutant::Mutant;
@@ -29,6 +30,14 @@ pub struct LeaderState<C: Clone> {
     pub queue: Vector<Command<C>>,
     /// What it does as a proposer, if there are no proposers.
     pub proposer: Option<ProposerState<C>>,
+    /// What is collected, if there are; else it knows that as a proposer.
+    pub collection: Collection,
+}
+
+impl<C: Clone> LeaderState<C> {
+    fn collection(&self) -> &Collection {
+        self.proposer.as_ref().map_or(&self.collection, |proposer| &proposer.collection)
+    }
 }
 
 /// A vertex that waits for its dependencies.
@@ -53,7 +62,15 @@ impl<F: Faults<Mutant>> Part<F> {
         };
         let merged = self.config.layout.proposers == 0;
         let proposer = merged.then(|| ProposerState::restored(saved, reserved));
-        LeaderState { next: reserved, reserved, waiting: OrdMap::new(), queue: Vector::new(), proposer }
+        let collection = Collection::of(VertexSet::EMPTY);
+        LeaderState {
+            next: reserved,
+            reserved,
+            waiting: OrdMap::new(),
+            queue: Vector::new(),
+            proposer,
+            collection,
+        }
     }
 
     pub(super) fn leader_ignores<M: StateMachine>(
@@ -76,6 +93,9 @@ impl<F: Faults<Mutant>> Part<F> {
             Msg::Recover(vertex) if self.awaits_dependencies(state, *vertex) => {
                 role != Role::Replica || !self.config.breaks(Mutant::RecoverCommand)
             }
+            Msg::Saved(set) if state.proposer.is_none() => {
+                role != Role::Replica || state.collection.has_heard(index, set)
+            }
             msg => state.proposer.as_ref().is_none_or(|proposer| self.proposer_ignores(proposer, src, msg)),
         }
     }
@@ -97,9 +117,18 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
             Msg::Recover(vertex) if self.part.awaits_dependencies(self.state, vertex) => {
                 self.propose(vertex);
             }
+            Msg::Saved(set) if self.state.proposer.is_none() => {
+                let (_, replica) = self.layout().role(src);
+                self.state.collection.hear(replica, &set, self.config.saves_needed);
+                self.number_queue();
+            }
             msg => {
+                let makes_room = matches!(msg, Msg::Saved(_) | Msg::Collected(_));
                 if let Some(mut proposer) = self.as_proposer() {
                     proposer.on_msg(src, msg);
+                }
+                if makes_room {
+                    self.number_queue();
                 }
             }
         }
@@ -135,9 +164,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
 
     /// One snapshot at a time is enough.
     fn on_snapshot_request(&mut self) {
-        let Self { state, config, .. } = self;
         let is_snapshot = |waiting: &Waiting<_>| waiting.action == Action::Snapshot;
-        if state.waiting.len() < config.limits.window_vertices && !state.waiting.values().any(is_snapshot) {
+        let on_its_way = self.state.waiting.values().any(is_snapshot);
+        if !on_its_way && self.has_room(self.config.limits.column_vertices) {
             self.number(Action::Snapshot);
         }
     }
@@ -145,15 +174,28 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
     /// Gives numbers to what waits, as far as the window has room; what piles up meanwhile shares a vertex.
     fn number_queue(&mut self) {
         let limits = self.config.limits;
-        while !self.state.queue.is_empty() && self.state.waiting.len() < limits.window_vertices {
+        let room = limits.column_vertices - limits.column_vertices / 16;
+        while !self.state.queue.is_empty() && self.has_room(room) {
             let batch = take_batch::<M>(&mut self.state.queue, limits.batch_commands, limits.batch_bytes);
             self.number(Action::Commands(batch.into()));
         }
     }
 
+    /// Is there room for another vertex, in the window and among so many that are not collected?
+    fn has_room(&self, count: u64) -> bool {
+        let next = self.vertex(self.state.next);
+        let near = self.state.collection().is_near(next, count);
+        near && self.state.waiting.len() < self.config.limits.window_vertices
+    }
+
+    /// This leader's vertex of this number.
+    fn vertex(&self, id: u64) -> VertexId {
+        VertexId { leader: u32::try_from(self.index).unwrap_or(u32::MAX), id }
+    }
+
     /// Gives a vertex its number, which is never given out again, and asks a quorum of dependency nodes.
     fn number(&mut self, action: Action<M::Command>) {
-        let vertex = VertexId { leader: u32::try_from(self.index).unwrap_or(u32::MAX), id: self.state.next };
+        let vertex = self.vertex(self.state.next);
         self.state.next += 1;
         if self.state.next > self.state.reserved {
             self.state.reserved = vertex.id + self.config.limits.reserved_ids.max(1);
@@ -161,8 +203,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
                 self.save();
             }
         }
-        let nodes =
-            self.config.dependencies.readers(vertex.id).union(self.config.dependencies.writers(vertex.id));
+        let turn = vertex.id.wrapping_add(u64::from(vertex.leader));
+        let nodes = self.config.dependencies.readers(turn).union(self.config.dependencies.writers(turn));
         self.ask(vertex, &action, nodes);
         if self.state.waiting.is_empty() {
             self.set_timer(Timer::Ask);
@@ -173,7 +215,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
 
     fn save(&mut self) {
         let LeaderState { reserved, proposer, .. } = self.state;
-        let proposer = proposer.as_ref().map(|proposer| proposer.saved.clone()).unwrap_or_default();
+        let proposer = proposer.as_ref().map(|proposer| proposer.saved).unwrap_or_default();
         self.out.save(Storage::Leader { reserved: *reserved, proposer });
     }
 
@@ -216,10 +258,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
     /// Asks again all dependency nodes that have not answered.
     fn on_ask_timeout(&mut self) {
         let everyone = NodeSet::first(self.layout().dependency_nodes);
-        let leader = u32::try_from(self.index).unwrap_or(u32::MAX);
         for (id, waiting) in self.state.waiting.clone().iter().take(self.config.limits.resend_vertices) {
             let silent = everyone.difference(waiting.answered);
-            self.ask(VertexId { leader, id: *id }, &waiting.action, silent);
+            self.ask(self.vertex(*id), &waiting.action, silent);
         }
         if !self.state.waiting.is_empty() {
             self.set_timer(Timer::Ask);

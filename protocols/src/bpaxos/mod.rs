@@ -38,11 +38,12 @@
 //! - **Exactly once, out of order.** A client's later command may run before an earlier one elsewhere, so the client table keeps
 //!   the set of numbers that have run, not the largest.
 //! - **Catch-up.** Replicas ask each other in turn for what they lack: vertices by pages, or a snapshot in parts.
-//! - **Restarts.** A leader saves how far it has given out numbers, a proposer how far it may have used round zero and in
-//!   which later rounds it is, an acceptor everything, a dependency node what it answered, a replica its snapshots.
+//! - **Restarts.** A leader saves how far it has given out numbers, a proposer how far it may have used round zero and
+//!   beyond which round it never went, an acceptor everything, a dependency node what it answered, a replica its snapshots.
 
 mod acceptor;
 mod clients;
+mod collection;
 mod config;
 mod dependencies;
 mod index;
@@ -57,6 +58,7 @@ mod transfer;
 
 pub use acceptor::{AcceptorState, Ballot};
 pub use clients::{ClientTable, Lane, LaneChange};
+pub use collection::Collection;
 pub use config::{Bounds, Config, Layout, Limits, Role, Timing};
 pub use dependencies::{DependencyState, Entry, Generation};
 pub use index::{Footprint, Index};

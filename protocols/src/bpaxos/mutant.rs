@@ -40,6 +40,8 @@ pub enum Mutant {
     WriteQuorumShort,
     /// A proposer does not save which rounds it has used.
     ReuseRounds,
+    /// A proposer that knows of everything what was chosen forgets which rounds it has used.
+    ForgetUsedRounds,
     /// A proposer that forgets what is collected stops sending again what is not.
     CollectStopsResend,
     /// An acceptor votes in a round below the one it promised.

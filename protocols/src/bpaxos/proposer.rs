@@ -1,17 +1,19 @@
 //! The proposer: single-decree Paxos for each vertex, on behalf of its leader or of a replica that waits.
 //!
 //! Nothing precedes round zero of a vertex, so its owner needs no phase 1 in it: once. A proposer that was restarted does
-//! not know what it proposed, so what it has saved tells it which numbers may have used up round zero and which later round
-//! each unfinished vertex is in. A vertex that is known to be chosen needs no such note: any round finds what was chosen.
+//! not know what it proposed, and answers to what it asked may still be on their way: so it must begin nothing again in a
+//! round that it has used. What it has saved tells it which numbers may have used up round zero, and a round that it never
+//! went beyond for any vertex. (That a vertex is known to be chosen is no reason to forget its round. Answers in that round
+//! from before the vote would hide what was chosen.)
 
-use super::acceptor::{remove_collected, saved_by};
+use super::collection::Collection;
 use super::config::Role;
 use super::mutant::Mutant;
 use super::node::{Part, Turn};
 use super::storage::{ProposerSaved, Storage};
 use super::{Committed, Msg, Proposal, ProposalOf, Timer, Vote};
 use crate::faults::Faults;
-use crate::graph::{VertexId, VertexSet, Vertices as _};
+use crate::graph::{VertexId, VertexSet};
 use crate::ids::Round;
 use crate::state_machine::StateMachine;
 use im::OrdMap;
@@ -25,14 +27,14 @@ pub struct ProposerState<C: Clone> {
     pub saved: ProposerSaved,
     /// Round zero was not used for its own leaders' numbers from here on, in any earlier life.
     pub fresh_from: u64,
+    /// No later round than this was used, in any earlier life.
+    pub used_before: Round,
     /// What is not known to be chosen.
     pub active: OrdMap<VertexId, Attempt<C>>,
     /// What is known to be chosen, until it is collected.
     pub chosen: OrdMap<VertexId, Proposal<C>>,
-    /// These are chosen and saved by enough replicas: for each leader, all below a number.
-    pub collected: VertexSet,
-    /// How far each replica's snapshot stands for everything.
-    pub saves: OrdMap<usize, VertexSet>,
+    /// What is collected.
+    pub collection: Collection,
 }
 
 /// An attempt to get a vertex chosen.
@@ -57,6 +59,11 @@ pub enum Stage<C: Clone> {
     Phase2(NodeSet),
 }
 
+/// Quorums take turns by vertices and rounds.
+fn turn_of(vertex: VertexId, round: Round) -> u64 {
+    vertex.id.wrapping_add(u64::from(vertex.leader)).wrapping_add(round.0)
+}
+
 impl<C: Clone> ProposerState<C> {
     /// A proposer that is no leader.
     pub(super) fn start<M: StateMachine<Command = C>>(storage: Option<&Storage<M>>) -> Self {
@@ -69,14 +76,14 @@ impl<C: Clone> ProposerState<C> {
 
     /// A proposer that has saved this; as a leader it has given out numbers below `numbers`.
     pub(super) fn restored(saved: Option<&ProposerSaved>, numbers: u64) -> Self {
-        let saved = saved.cloned().unwrap_or_default();
+        let saved = saved.copied().unwrap_or_default();
         Self {
             fresh_from: saved.reserved.max(numbers),
+            used_before: saved.used,
             saved,
             active: OrdMap::new(),
             chosen: OrdMap::new(),
-            collected: VertexSet::EMPTY,
-            saves: OrdMap::new(),
+            collection: Collection::of(VertexSet::EMPTY),
         }
     }
 }
@@ -93,7 +100,7 @@ impl<F: Faults<Mutant>> Part<F> {
         let acceptor = role == Role::Acceptor;
         let idle = |vertex: &VertexId| {
             let known = state.active.contains_key(vertex) || state.chosen.contains_key(vertex);
-            !known && !state.collected.contains(*vertex)
+            !known && !state.collection.contains(*vertex)
         };
         let attempt = |vertex: &VertexId, round: &Round| {
             state.active.get(vertex).filter(|attempt| attempt.round == *round).map(|attempt| &attempt.stage)
@@ -114,10 +121,8 @@ impl<F: Faults<Mutant>> Part<F> {
             Msg::Nack { vertex, round } => {
                 !acceptor || state.active.get(vertex).is_none_or(|attempt| attempt.round >= *round)
             }
-            Msg::Collected(set) => !acceptor || set.is_subset(&state.collected),
-            Msg::Saved(set) => {
-                role != Role::Replica || state.saves.get(&index).is_some_and(|known| set.is_subset(known))
-            }
+            Msg::Collected(set) => !acceptor || set.is_subset(&state.collection.vertices),
+            Msg::Saved(set) => role != Role::Replica || state.collection.has_heard(index, set),
             Msg::Recover(vertex) => {
                 role != Role::Replica
                     || !config.is_vertex(*vertex)
@@ -136,11 +141,13 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
             Msg::Phase1b { vertex, vote, .. } => self.on_phase1b(index, vertex, vote),
             Msg::Phase2b { vertex, .. } => self.on_phase2b(index, vertex),
             Msg::Nack { vertex, round } => self.on_nack(vertex, round),
-            Msg::Collected(set) => self.collect(&set.prefix()),
+            Msg::Collected(set) => {
+                let grows = self.state.collection.add(&set);
+                self.forget_collected(grows);
+            }
             Msg::Saved(set) => {
-                self.state.saves.insert(index, set.prefix());
-                let saved = saved_by(&self.state.saves, self.config.saves_needed);
-                self.collect(&saved);
+                let grows = self.state.collection.hear(index, &set, self.config.saves_needed);
+                self.forget_collected(grows);
             }
             Msg::Recover(vertex) => self.on_recover(src, vertex),
             _ => {}
@@ -166,7 +173,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
         if self.breaks(Mutant::ReuseRounds) {
             return;
         }
-        let saved = self.state.saved.clone();
+        let saved = self.state.saved;
         self.out.save(match self.numbers {
             Some(reserved) => Storage::Leader { reserved, proposer: saved },
             None => Storage::Proposer(saved),
@@ -175,20 +182,15 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
 
     /// Begins to get a value chosen for a vertex of which nothing is known.
     pub(super) fn propose(&mut self, vertex: VertexId, proposal: ProposalOf<M>) {
-        let ProposerState { saved, fresh_from, active, chosen, collected, .. } = &*self.state;
+        let ProposerState { fresh_from, used_before, active, chosen, collection, .. } = &*self.state;
         let known =
-            active.contains_key(&vertex) || chosen.contains_key(&vertex) || collected.contains(vertex);
-        if known || active.len() + chosen.len() >= self.config.limits.vertices {
+            active.contains_key(&vertex) || chosen.contains_key(&vertex) || collection.contains(vertex);
+        if known || !collection.is_near(vertex, self.config.limits.column_vertices) {
             return;
         }
         let own = self.config.proposer_of(vertex.leader as usize) == self.index;
-        let used = saved.rounds.get(&vertex).copied();
-        let round = match used {
-            None if own && vertex.id < *fresh_from => {
-                self.config.round_of(self.index, vertex, Some(Round::ZERO))
-            }
-            used => self.config.round_of(self.index, vertex, used),
-        };
+        let after = (!own || vertex.id < *fresh_from).then_some(*used_before);
+        let round = self.config.round_of(self.index, vertex, after);
         self.begin(vertex, round, proposal);
     }
 
@@ -200,17 +202,19 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
         if !self.state.active.iter().any(|(_, attempt)| !matches!(attempt.stage, Stage::Backoff)) {
             self.set_timer(Timer::Resend);
         }
-        if round > Round::ZERO {
-            self.state.saved.rounds.insert(vertex, round);
+        if round > self.state.saved.used {
+            self.state.saved.used = round;
             self.save();
-        } else if vertex.id >= self.state.saved.reserved.max(self.numbers.unwrap_or(0)) {
+        } else if round == Round::ZERO
+            && vertex.id >= self.state.saved.reserved.max(self.numbers.unwrap_or(0))
+        {
             self.state.saved.reserved = vertex.id + self.config.limits.reserved_ids.max(1);
             self.save();
         }
         if round == Round::ZERO || self.breaks(Mutant::SkipPhase1) {
             self.vote(vertex, round, proposal);
         } else {
-            let acceptors = self.config.acceptors.readers(vertex.id.wrapping_add(round.0));
+            let acceptors = self.config.acceptors.readers(turn_of(vertex, round));
             let stage = Stage::Phase1(OrdMap::new());
             self.state.active.insert(vertex, Attempt { round, proposal, stage });
             self.contact(vertex, acceptors);
@@ -221,7 +225,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
     fn vote(&mut self, vertex: VertexId, round: Round, proposal: ProposalOf<M>) {
         let stage = Stage::Phase2(NodeSet::EMPTY);
         self.state.active.insert(vertex, Attempt { round, proposal, stage });
-        self.contact(vertex, self.config.acceptors.writers(vertex.id.wrapping_add(round.0)));
+        self.contact(vertex, self.config.acceptors.writers(turn_of(vertex, round)));
     }
 
     /// Sends these acceptors what the attempt waits for.
@@ -271,7 +275,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
         }
         if let Some(Attempt { proposal, .. }) = self.state.active.remove(&vertex) {
             self.state.chosen.insert(vertex, proposal.clone());
-            self.state.saved.rounds.remove(&vertex);
+            if self.breaks(Mutant::ForgetUsedRounds) && self.state.active.is_empty() {
+                self.state.saved.used = Round::ZERO;
+            }
             let layout = self.layout();
             for replica in layout.ids(Role::Replica) {
                 self.send(replica, Msg::Commit(vec![Committed { vertex, proposal: proposal.clone() }]));
@@ -305,16 +311,14 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
         }
     }
 
-    /// Forgets what enough replicas have saved the outcome of.
-    fn collect(&mut self, saved: &VertexSet) {
-        let ProposerState { saved: own, active, chosen, collected, .. } = self.state;
-        if saved.is_subset(collected) {
+    /// Forgets what is collected, if that has become more.
+    fn forget_collected(&mut self, grows: bool) {
+        if !grows {
             return;
         }
-        collected.add_all(saved);
-        remove_collected(&mut own.rounds, collected);
-        remove_collected(chosen, collected);
-        remove_collected(active, collected);
+        let ProposerState { active, chosen, collection, .. } = &mut *self.state;
+        collection.remove_from(chosen);
+        collection.remove_from(active);
         if self.breaks(Mutant::CollectStopsResend) {
             self.cancel_timer(Timer::Resend);
         }

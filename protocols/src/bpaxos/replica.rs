@@ -119,6 +119,7 @@ impl<F: Faults<Mutant>> Part<F> {
 
 impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaState<M>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
+        self.drop_retained();
         match msg {
             Msg::Commit(committed) => self.on_commit(src, committed),
             Msg::Recover(vertex) => self.on_recover(src, vertex),
@@ -256,7 +257,6 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaState<M>, M, F> {
             let clients = if forget_clients { ClientTable::default() } else { clients.clone() };
             *snapshot = Snapshot { number: *snapshots, executed, machine: machine.clone(), clients };
             self.save();
-            self.drop_retained();
         }
         for hole in holes {
             self.recover_later(hole);
@@ -275,16 +275,21 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaState<M>, M, F> {
             saved = VertexSet::below((0..saved.leaders()).map(|leader| saved.frontier(leader) + 1));
         }
         let layout = self.layout();
-        for node in layout.ids(layout.proposing()).chain(layout.ids(Role::Acceptor)) {
-            self.send(node, Msg::Saved(saved.clone()));
+        for role in [Role::Leader, Role::Proposer, Role::Acceptor] {
+            for node in layout.ids(role) {
+                self.send(node, Msg::Saved(saved.clone()));
+            }
         }
     }
 
     /// Drops all but the last of what the snapshot stands for.
     fn drop_retained(&mut self) {
-        let ReplicaState { history, log, dropped, .. } = self.state;
-        while history.len() > self.config.limits.retained_vertices {
-            let Some(vertex) = history.pop_front() else { return };
+        let ReplicaState { history, log, dropped, snapshot, .. } = self.state;
+        while history.len() > self.config.limits.retained_vertices
+            && let Some(vertex) =
+                history.front().filter(|vertex| snapshot.executed.contains(**vertex)).copied()
+        {
+            history.pop_front();
             log.remove(&vertex);
             dropped.insert(vertex);
         }

@@ -50,30 +50,12 @@ pub enum Storage<M: StateMachine> {
 }
 
 /// What a proposer must not forget.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProposerSaved {
     /// Round zero may have been used for its own leaders' numbers below.
     pub reserved: u64,
-    /// The last later round that it used for a vertex of which it does not know what was chosen.
-    pub rounds: OrdMap<VertexId, Round>,
-}
-
-/// What changed between two saves of a proposer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProposerDelta {
-    reserved: u64,
-    rounds: Vec<Change<VertexId, Round>>,
-}
-
-impl ProposerSaved {
-    fn delta(&self, before: &Self) -> ProposerDelta {
-        ProposerDelta { reserved: self.reserved, rounds: map_changes(&before.rounds, &self.rounds) }
-    }
-
-    fn patch(&mut self, delta: ProposerDelta) {
-        self.reserved = delta.reserved;
-        patch_map(&mut self.rounds, delta.rounds);
-    }
+    /// No later round than this was used, for any vertex.
+    pub used: Round,
 }
 
 type Entries<K> = OrdMap<VertexId, Entry<K>>;
@@ -106,10 +88,10 @@ fn aged<K: Ord + Clone>(
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub enum StorageDelta<M: StateMachine> {
-    /// Of a leader: numbers given out, and its changes as a proposer.
-    Leader(u64, ProposerDelta),
+    /// Of a leader: numbers given out, and what it saves as a proposer.
+    Leader(u64, ProposerSaved),
     /// Of a proposer.
-    Proposer(ProposerDelta),
+    Proposer(ProposerSaved),
     /// Of a dependency node.
     DependencyNode(DependencyDelta<M::Key>),
     /// Of an acceptor: votes, what is collected, and whether it takes part.
@@ -136,22 +118,8 @@ impl<M: StateMachine> Durable for Storage<M> {
 
     fn delta(&self, before: Option<&Self>) -> StorageDelta<M> {
         match self {
-            Self::Leader { reserved, proposer } => {
-                let nothing = ProposerSaved::default();
-                let before = match before {
-                    Some(Self::Leader { proposer, .. }) => proposer,
-                    _ => &nothing,
-                };
-                StorageDelta::Leader(*reserved, proposer.delta(before))
-            }
-            Self::Proposer(proposer) => {
-                let nothing = ProposerSaved::default();
-                let before = match before {
-                    Some(Self::Proposer(before)) => before,
-                    _ => &nothing,
-                };
-                StorageDelta::Proposer(proposer.delta(before))
-            }
+            Self::Leader { reserved, proposer } => StorageDelta::Leader(*reserved, *proposer),
+            Self::Proposer(proposer) => StorageDelta::Proposer(*proposer),
             Self::DependencyNode { forgotten, collected, old, new, serving } => {
                 let before = match before {
                     Some(Self::DependencyNode { forgotten, old, new, .. }) => {
@@ -184,22 +152,10 @@ impl<M: StateMachine> Durable for Storage<M> {
 
     fn patched(before: Option<Self>, delta: StorageDelta<M>) -> Result<Self, Mismatch> {
         Ok(match (delta, before) {
-            (StorageDelta::Leader(reserved, delta), before @ (None | Some(Self::Leader { .. }))) => {
-                let mut proposer = match before {
-                    Some(Self::Leader { proposer, .. }) => proposer,
-                    _ => ProposerSaved::default(),
-                };
-                proposer.patch(delta);
+            (StorageDelta::Leader(reserved, proposer), None | Some(Self::Leader { .. })) => {
                 Self::Leader { reserved, proposer }
             }
-            (StorageDelta::Proposer(delta), before @ (None | Some(Self::Proposer(_)))) => {
-                let mut proposer = match before {
-                    Some(Self::Proposer(proposer)) => proposer,
-                    _ => ProposerSaved::default(),
-                };
-                proposer.patch(delta);
-                Self::Proposer(proposer)
-            }
+            (StorageDelta::Proposer(proposer), None | Some(Self::Proposer(_))) => Self::Proposer(proposer),
             (StorageDelta::DependencyNode(delta), before @ (None | Some(Self::DependencyNode { .. }))) => {
                 let before = match before {
                     Some(Self::DependencyNode { forgotten, old, new, .. }) => Some((forgotten, old, new)),

@@ -11,7 +11,7 @@
 //! rounds, runs phase 1 once for all slots with a read quorum of each, and proposes again what it finds. If matching shows a
 //! newer configuration than it knew, it goes on to its next round with that: configurations are numbered by *versions*,
 //! and only a reconfiguration, never a change of leader, makes a new one. So a server that slept through a
-//! reconfiguration does not bring back acceptors that were switched off.
+//! reconfiguration proposes nothing to acceptors that were switched off (though it may make later leaders ask them).
 //!
 //! # Reconfiguration without a pause
 //!

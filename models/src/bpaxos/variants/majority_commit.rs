@@ -1,5 +1,5 @@
 //! Majority Commit `BPaxos`, which chooses in one round trip with a fast quorum of `f + maj(f + 1)` and does not deadlock, and
-//! Deadlock `BPaxos` as what remains of it without one rule. (Journal version, section 6; a proof on paper, no specification.)
+//! Deadlock `BPaxos`, from which it was made. (Journal version, section 6; a proof on paper, no specification.)
 //!
 //! As in the other variants each server is dependency node and acceptor, messages are facts, and of two vertices with conflicting
 //! commands dependencies are one bit. Recovery is two steps: a quorum promises, and some time later, when what its value
@@ -11,6 +11,9 @@
 //! is proposed. Whoever has not heard of it says no, so safety cannot rest on the answer, and here nobody asks.) Two recoveries
 //! may wait for each other: each popular value then shows that the other had too few votes, so neither was chosen. And a value
 //! is chosen in round zero only if a quorum of the voters knew its dependencies to be chosen, so that nobody waits for these.
+//!
+//! Deadlock `BPaxos` has neither of the last two rules: equal votes choose, a popular value with the dependency is proposed
+//! whoever knew what, and recoveries that wait for each other do so for ever. Both invariants hold in it.
 
 use super::{AGREEMENT, DEPENDENCIES, Value, explore};
 use crate::{Kind, Space};
@@ -33,7 +36,7 @@ enum Broken {
     DependenciesUnknown,
     /// Recovery takes the popular value, whatever else its quorum names: Fast `BPaxos`.
     OthersIgnored,
-    /// A recovery that waits for one that waits for it goes on waiting: Deadlock `BPaxos`.
+    /// A recovery that waits for one that waits for it goes on waiting.
     WaitForEver,
 }
 
@@ -73,7 +76,13 @@ enum Step {
 #[derive(Clone, Copy, Debug)]
 struct Protocol {
     broken: Option<Broken>,
+    /// Is it Deadlock `BPaxos`?
+    deadlock: bool,
+    /// Is every recovery claimed to end?
+    ends: bool,
 }
+
+const MAJORITY_COMMIT: Protocol = Protocol { broken: None, deadlock: false, ends: true };
 
 impl State {
     fn seen(&self, at: usize) -> impl Iterator<Item = Seen> + '_ {
@@ -113,7 +122,8 @@ impl Protocol {
         for deps in [false, true] {
             let voters = || state.seen(at).filter(|seen| seen.voted && seen.answer == Some(deps));
             let knew = voters().filter(|seen| seen.known).count();
-            let enough = !deps || knew >= CLASSIC || self.breaks(Broken::DependenciesUnknown);
+            let any = self.deadlock || self.breaks(Broken::DependenciesUnknown);
+            let enough = !deps || knew >= CLASSIC || any;
             if voters().count() >= FAST && enough {
                 state.fast[at].insert(Value::Command(deps));
             }
@@ -126,7 +136,7 @@ impl Protocol {
         let free = vec![Value::Noop, Value::Command(state.quorum_names_other(at))];
         if state.voters(at, true) >= POPULAR {
             let known = state.quorum(at).any(|seen| seen.voted && seen.known);
-            return if known || self.breaks(Broken::OthersIgnored) {
+            return if known || self.deadlock || self.breaks(Broken::OthersIgnored) {
                 vec![Value::Command(true)]
             } else {
                 free
@@ -139,7 +149,7 @@ impl Protocol {
         if !state.depends(at) || harmless || self.breaks(Broken::OthersIgnored) {
             return vec![Value::Command(false)];
         }
-        let in_circle = state.depends(other) && !self.breaks(Broken::WaitForEver);
+        let in_circle = state.depends(other) && !self.deadlock && !self.breaks(Broken::WaitForEver);
         if state.is_chosen(other, |_| true) || in_circle { free } else { vec![] }
     }
 }
@@ -201,13 +211,14 @@ impl Space for Protocol {
     }
 
     fn properties(&self) -> Vec<(&'static str, Kind)> {
-        vec![
+        let mut properties = vec![
             (AGREEMENT, Kind::Always),
             (DEPENDENCIES, Kind::Always),
-            (END, Kind::AtTheEnd),
             ("the fast path after another vertex", Kind::Sometimes),
             ("a recovered command", Kind::Sometimes),
-        ]
+        ];
+        properties.extend(self.ends.then_some((END, Kind::AtTheEnd)));
+        properties
     }
 
     fn holds(&self, property: usize, state: &State) -> bool {
@@ -216,9 +227,9 @@ impl Space for Protocol {
         match property {
             0 => (0..2).all(|at| state.recovered[at].iter().chain(&state.fast[at]).all_equal()),
             1 => !(silent(0) && silent(1)),
-            2 => recovered(0) && recovered(1),
-            3 => state.fast.iter().any(|fast| fast.contains(&Value::Command(true))),
-            _ => state.recovered.iter().any(|value| matches!(value, Some(Value::Command(_)))),
+            2 => state.fast.iter().any(|fast| fast.contains(&Value::Command(true))),
+            3 => state.recovered.iter().any(|value| matches!(value, Some(Value::Command(_)))),
+            _ => recovered(0) && recovered(1),
         }
     }
 }
@@ -227,13 +238,41 @@ const END: &str = "no recovery waits for ever";
 
 #[test]
 fn majority_commit_bpaxos_keeps_both_invariants_and_does_not_deadlock() {
-    assert_eq!(explore(Protocol { broken: None }), Ok(279_026));
+    assert_eq!(explore(MAJORITY_COMMIT), Ok(279_026));
+}
+
+/// R10, which its author had taken for a bug: x is answered by four servers and chosen; then y, which comes after it, by all.
+#[test]
+fn a_run_that_was_taken_for_a_bug_is_none() {
+    let mut state = State::default();
+    let mut ask = |at, known, servers| {
+        for _ in 0..servers {
+            let mut next = State::default();
+            let asked = |server| MAJORITY_COMMIT.apply(&state, Step::Ask { at, server, known }, &mut next);
+            assert!((0..SERVERS).any(asked), "somebody has not answered");
+            state = next;
+        }
+    };
+    ask(0, false, FAST);
+    ask(1, true, FAST);
+    ask(1, false, SERVERS - FAST);
+    let chosen = [false, true].map(|deps| BTreeSet::from([Value::Command(deps)]));
+    assert_eq!(state.fast, chosen);
+    assert!((0..2).all(|invariant| MAJORITY_COMMIT.holds(invariant, &state)));
+}
+
+#[test]
+fn deadlock_bpaxos_keeps_both_invariants_and_two_recoveries_may_wait_for_each_other() {
+    let deadlock = Protocol { deadlock: true, ..MAJORITY_COMMIT };
+    assert_eq!(explore(Protocol { ends: false, ..deadlock }), Ok(261_115));
+    assert_eq!(explore(deadlock), Err((END, 10)));
 }
 
 /// For the circle two vertices are enough if their recoveries ask different quorums; see `deadlock.rs` for one quorum.
 #[test]
 fn every_broken_rule_of_majority_commit_is_noticed() {
-    let broken = |rule| explore(Protocol { broken: Some(rule) }).map_err(|(property, _)| property);
+    let broken =
+        |rule| explore(Protocol { broken: Some(rule), ..MAJORITY_COMMIT }).map_err(|(property, _)| property);
     assert_eq!(broken(Broken::DependenciesUnknown), Err(AGREEMENT));
     assert_eq!(broken(Broken::OthersIgnored), Err(DEPENDENCIES));
     assert_eq!(broken(Broken::WaitForEver), Err(END));
