@@ -6,7 +6,7 @@
 Waves: 64 slices of n x n, complex64, one focus. numpy + scipy.fft has an adjoint written by hand; abTEM has none; jax and
 torch differentiate. Rays: 61 tilts of n x n, per y-slice: the projectors and an iteration of SIRT; the matrix of scipy has
 sixteen y-slices at once, as ours. With --ours the Rust benches run before and after them and the lesser time counts;
-ratios are printed, beside what was aimed at. Only ratios of one run mean something. What is not installed is passed over.
+ratios are printed, beside what was aimed at; the status is 1 if an aim is missed. Only ratios of one run mean something. What is not installed is passed over.
 """
 import argparse
 import os
@@ -275,10 +275,13 @@ def main():
                 print(f"{program:20} {task:18} n = {n:4} {ms:10.2f} ms", flush=True)
     for key, ms in ours(benches).items():
         reference[key] = min(ms, reference[key])
+    missed = 0
     for program, task, n, ms in measured if reference else []:
         ratio, goal = ms / reference[task, n], GOALS.get((program, task))
+        missed += bool(goal and ratio < goal)
         verdict = f"   aim {goal}: {'met' if ratio >= goal else 'missed'}" if goal else ""
         print(f"{program:20} {task:18} n = {n:4} {ratio:10.2f} times ours{verdict}")
+    return int(missed > 0)
 
 
-main()
+sys.exit(main())
