@@ -1,7 +1,9 @@
-//! Files that are there whole or not at all: a name never holds the beginning of what was to be written.
+//! Files that are there whole or not at all: a name never holds the beginning of what was to be written, also after a crash of
+//! the machine.
 
 use crate::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Writes a file, creating its folder. What has this name is replaced when all is written; a failure leaves it as it was.
@@ -17,11 +19,21 @@ pub(crate) fn write(file: &Path, text: impl AsRef<[u8]>) -> Result<(), Error> {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let unfinished = target.with_file_name(name);
-    fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, &target)).map_err(|error| {
+    finish(&unfinished, &target, text.as_ref()).map_err(|error| {
         // It may not have been created; why it was not finished is what matters.
         let _ = fs::remove_file(&unfinished);
         Error::file("write", file)(error)
     })
+}
+
+/// Writes a file, renames it when all of it is on disk, and waits until the name is.
+fn finish(unfinished: &Path, target: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = File::create(unfinished)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(unfinished, target)?;
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
