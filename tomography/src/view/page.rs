@@ -90,6 +90,49 @@ mod tests {
         assert!(super::page(&volume, f64::NAN, Window::of(&volume), "", &[]).is_err());
     }
 
+    /// What a user does, in a browser: keys, the wheel, a slider; and what the page says of the voxel that they lead to.
+    const USER: &str = r#"<script>
+        setTimeout(() => {
+          const seen = [];
+          const see = () => seen.push(byId("here").textContent);
+          see();
+          window.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowUp" })); see();
+          views[0].over.dispatchEvent(new WheelEvent("wheel", { deltaY: 1 })); see();
+          views[1].over.dispatchEvent(new WheelEvent("wheel", { deltaY: -1 })); see();
+          views[2].slider.value = 0;
+          views[2].slider.dispatchEvent(new Event("input")); see();
+          document.title = seen.join(" ");
+        }, 500);
+        </script>"#;
+
+    #[test]
+    fn keys_wheel_and_sliders_lead_to_the_voxels_that_they_say() {
+        // Every voxel's value tells where it is, and is a grey value.
+        let volume = Stack::from_fn(Shape::new(5, 6, 7).unwrap(), |z, y, x| (z * 42 + y * 7 + x) as f32);
+        let text = page(&volume, 2.0, Window { low: 0.0, high: 255.0 }, "a volume", &[]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("page.html");
+        std::fs::write(&file, text + USER).unwrap();
+        let browse = |browser: &str| {
+            std::process::Command::new(browser)
+                .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"])
+                .args(["--dump-dom", &format!("file://{}", file.display())])
+                .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
+                .output()
+        };
+        let browsers = ["chromium", "chromium-browser", "google-chrome"];
+        let Some(seen) = browsers.into_iter().find_map(|browser| browse(browser).ok()) else {
+            println!("skipped: there is no browser of {browsers:?}");
+            return;
+        };
+        let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+        let title = seen.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next());
+        // The middle; a plane up by key; a plane down by wheel; a column right by wheel; the first row by slider.
+        let at = |z: usize, y: usize, x: usize| (z * 42 + y * 7 + x).to_string();
+        let expected = [at(2, 3, 3), at(3, 3, 3), at(2, 3, 3), at(2, 3, 4), at(2, 0, 4)].join(" ");
+        assert_eq!(title, Some(expected.as_str()), "{seen}");
+    }
+
     #[test]
     fn long_volumes_are_averaged() {
         let volume = Stack::from_fn(Shape::new(2, 3, 600).unwrap(), |_, _, x| x as f32);
