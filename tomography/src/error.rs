@@ -86,6 +86,12 @@ pub enum Error {
         /// How much is free, in MiB.
         free_mib: u64,
     },
+    /// Another process does the same.
+    #[error("{}: another process works there; wait until it ends, or write elsewhere", path.display())]
+    Busy {
+        /// Where it works.
+        path: PathBuf,
+    },
     /// A worker that others wait for is gone.
     #[error("worker {rank} is gone; start the run again, or with fewer workers")]
     Lost {

@@ -60,6 +60,17 @@ impl Shape {
         self.len() == 0
     }
 
+    /// Fails unless this is the shape that `what` must have.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn check(self, what: &'static str, expected: Self) -> Result<()> {
+        if self == expected {
+            return Ok(());
+        }
+        Err(Error::Shape { what, expected: expected.to_array(), found: self.to_array() })
+    }
+
     /// This shape with another number of rows.
     #[must_use]
     pub const fn with_rows(self, rows: usize) -> Self {
@@ -133,8 +144,12 @@ impl Tilt {
         if self.angle_deg.is_nan() || self.angle_deg.abs() > Self::MAX_DEG {
             return Err(Error::parameter("tilt angle", self.angle_deg, "within -90 to 90 degrees"));
         }
-        if !self.offset_px.is_finite() {
-            return Err(Error::parameter("image offset", self.offset_px, "finite"));
+        if self.offset_px.is_nan() || self.offset_px.abs() > Shape::MAX_EXTENT as f64 {
+            return Err(Error::parameter(
+                "image offset",
+                self.offset_px,
+                "within -1048576 to 1048576 pixels",
+            ));
         }
         Ok(())
     }
@@ -189,6 +204,9 @@ mod tests {
     fn senseless_tilts_are_refused() {
         for angles in [&[][..], &[0.0, f64::NAN], &[90.5], &[f64::INFINITY]] {
             assert!(matches!(Tilt::series(angles, TiltSign::Positive), Err(Error::Parameter { .. })));
+        }
+        for offset_px in [f64::NAN, f64::INFINITY, 1e300, -1_048_577.0] {
+            assert!(Tilt { angle_deg: 0.0, offset_px }.check().is_err(), "{offset_px}");
         }
         assert!(Shape::new(1, 0, 1).is_err());
         assert!(Shape::new(1, 1, (1 << 20) + 1).is_err());

@@ -225,10 +225,7 @@ impl Stack {
     /// # Errors
     /// [`Error::Shape`].
     pub fn check_shape(&self, what: &'static str, expected: Shape) -> Result<()> {
-        if self.shape == expected {
-            return Ok(());
-        }
-        Err(Error::Shape { what, expected: expected.to_array(), found: self.shape.to_array() })
+        self.shape.check(what, expected)
     }
 
     /// Sets every value to 0.
@@ -305,6 +302,12 @@ impl Stack {
             }
         }
         Ok(())
+    }
+
+    /// One plane, row by row.
+    pub fn plane(&self, plane: usize) -> Vec<f32> {
+        let Shape { rows, columns, .. } = self.shape;
+        (0..rows).flat_map(|row| (0..columns).map(move |column| self.at(plane, row, column))).collect()
     }
 
     /// Some planes, in the order given, as a stack of their own.

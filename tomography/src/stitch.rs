@@ -5,11 +5,11 @@
 //! is what they agree on, in every bit: stitching the blocks of a volume gives the volume back. Beyond the ramp, and
 //! everywhere if it is 0, a voxel is its core's own.
 //!
-//! Blocks are joined along x first and then along y. Where halos overlap, blocks that were reconstructed apart disagree,
-//! and how much they do is an estimate of their error that needs no whole to compare to ([`Disagreement`]).
+//! Blocks are joined along x first and then along y, line by line, so that a whole need never be in memory. Where halos
+//! overlap, blocks that were reconstructed apart disagree, and how much they do is an estimate of their error that needs no
+//! whole to compare to ([`Disagreement`]).
 
 use crate::plan::{Block, Mode, Plan};
-use crate::sum::tree_sum;
 use crate::{Error, Result, Stack, Volume};
 use std::f64::consts::FRAC_PI_2;
 use std::ops::Range;
@@ -39,58 +39,86 @@ pub struct Disagreement {
     pub max: f32,
 }
 
-/// An axis along which stacks are joined.
-#[derive(Clone, Copy)]
-enum Axis {
-    Rows,
-    Columns,
+/// What stands at an index along an axis: a block's own, or the first of two and then the second with its weight.
+type Share = (usize, Option<(usize, f32)>);
+
+/// Who has a share of an index along an axis whose cores are these, in order.
+fn share(cores: &[Range<usize>], ramp: usize, index: usize) -> Share {
+    let own = cores.partition_point(|core| core.end <= index);
+    let border = |left: usize| (left, Some((left + 1, weight_after(index, cores[left].end, ramp))));
+    if own > 0 && index < cores[own].start + ramp {
+        return border(own - 1);
+    }
+    if own + 1 < cores.len() && index + ramp >= cores[own].end {
+        return border(own);
+    }
+    (own, None)
 }
 
-impl Axis {
-    fn part(self, stack: &Stack, range: Range<usize>) -> Result<Stack> {
-        match self {
-            Self::Rows => stack.rows(range),
-            Self::Columns => stack.columns(range),
+/// Overwrites values with shares of two lines.
+fn blend(values: &mut [f32], right: &[f32], weight: f32) {
+    for (left, right) in values.iter_mut().zip(right) {
+        *left += weight * (right - *left);
+    }
+}
+
+/// How the blocks of a plan lie beside each other.
+pub struct Stitching<'a> {
+    blocks: &'a [Block],
+    ramp: [usize; 2],
+    /// Cores along y and x.
+    cores: [Vec<Range<usize>>; 2],
+    /// For each column who has a share of it.
+    columns: Vec<Share>,
+}
+
+impl<'a> Stitching<'a> {
+    /// Of a plan.
+    pub fn of(plan: &'a Plan) -> Self {
+        let ramp = match plan.spec.mode {
+            Mode::Patch { ramp, .. } => ramp,
+            Mode::Exact {} | Mode::Window { .. } => [0, 0],
+        };
+        let blocks = &plan.blocks[..];
+        let mut rows: Vec<Range<usize>> = blocks.iter().map(|block| block.core_rows.clone()).collect();
+        rows.dedup();
+        let across = blocks.len() / rows.len().max(1);
+        let columns: Vec<Range<usize>> =
+            blocks[..across].iter().map(|block| block.core_columns.clone()).collect();
+        let shares = (0..plan.spec.volume.columns).map(|column| share(&columns, ramp[1], column)).collect();
+        Self { blocks, ramp, cores: [rows, columns], columns: shares }
+    }
+
+    /// The blocks that have a share of a row.
+    pub fn blocks_of(&self, row: usize) -> Range<usize> {
+        let across = self.cores[1].len();
+        let (first, second) = share(&self.cores[0], self.ramp[0], row);
+        first * across..(second.map_or(first, |(second, _)| second) + 1) * across
+    }
+
+    /// A line of the whole: a row of a plane, from the lines that `line(block)` gives of each block that has a share of it.
+    pub fn line<'b>(&self, row: usize, line: impl Fn(usize) -> &'b [f32], values: &mut [f32]) {
+        let (first, second) = share(&self.cores[0], self.ramp[0], row);
+        self.across(first, &line, values);
+        if let Some((second, weight)) = second {
+            let mut right = vec![0.0; values.len()];
+            self.across(second, &line, &mut right);
+            blend(values, &right, weight);
         }
     }
 
-    fn set(self, stack: &mut Stack, first: usize, part: &Stack) -> Result<()> {
-        match self {
-            Self::Rows => stack.set_rows(first, part),
-            Self::Columns => stack.set_columns(first, part),
+    /// A line of a row of blocks.
+    fn across<'b>(&self, row_of_blocks: usize, line: &impl Fn(usize) -> &'b [f32], values: &mut [f32]) {
+        let first = row_of_blocks * self.cores[1].len();
+        let lines: Vec<&[f32]> = (0..self.cores[1].len()).map(|block| line(first + block)).collect();
+        let value = |block: usize, column: usize| lines[block][column - self.blocks[block].columns.start];
+        for (column, (to, (left, right))) in values.iter_mut().zip(&self.columns).enumerate() {
+            *to = value(*left, column);
+            if let Some((right, weight)) = right {
+                *to += weight * (value(*right, column) - *to);
+            }
         }
     }
-}
-
-/// A stack in its place along an axis: the range of its core, and where it begins, halo included.
-struct Piece {
-    core: Range<usize>,
-    first: usize,
-    stack: Stack,
-}
-
-/// Joins pieces, in their order, into a stack of `extent`.
-fn join(axis: Axis, pieces: &[Piece], ramp: usize, mut joined: Stack) -> Result<Stack> {
-    for (index, piece) in pieces.iter().enumerate() {
-        let own =
-            |range: Range<usize>| axis.part(&piece.stack, range.start - piece.first..range.end - piece.first);
-        // Its core, and what its right ramp needs; the left ramp is blended over what is there.
-        let is_last = index + 1 == pieces.len();
-        let end = if is_last { piece.core.end } else { piece.core.end + ramp };
-        let is_first = index == 0;
-        let start = if is_first { piece.core.start } else { piece.core.start + ramp };
-        axis.set(&mut joined, start, &own(start..end)?)?;
-        if is_first {
-            continue;
-        }
-        for place in piece.core.start - ramp..piece.core.start + ramp {
-            let weight = weight_after(place, piece.core.start, ramp);
-            let mut blend = axis.part(&joined, place..place + 1)?;
-            blend.update([&own(place..place + 1)?], |left, [right]| left + weight * (right - left));
-            axis.set(&mut joined, place, &blend)?;
-        }
-    }
-    Ok(joined)
 }
 
 /// Puts the blocks of a plan together, each with its halo, in the plan's order.
@@ -99,25 +127,25 @@ fn join(axis: Axis, pieces: &[Piece], ramp: usize, mut joined: Stack) -> Result<
 /// [`Error::Parameter`] unless there is a volume for each block; [`Error::Shape`] if one is not of its block's size.
 pub fn stitch(plan: &Plan, volumes: &[Volume]) -> Result<Volume> {
     check(plan, volumes)?;
-    let ramp = match plan.spec.mode {
-        Mode::Patch { ramp, .. } => ramp,
-        Mode::Exact {} => [0, 0],
-    };
-    let mut bands: Vec<Piece> = Vec::new();
-    let bands_of_blocks = plan.blocks.chunk_by(|left, right| left.core_rows == right.core_rows);
-    let mut volumes = volumes.iter();
-    for blocks in bands_of_blocks {
-        let piece = |(block, stack): (&Block, &Volume)| Piece {
-            core: block.core_columns.clone(),
-            first: block.columns.start,
-            stack: stack.clone(),
-        };
-        let pieces: Vec<Piece> = blocks.iter().zip(volumes.by_ref()).map(piece).collect();
-        let empty = Stack::zeros(plan.spec.volume.with_rows(blocks[0].rows.len()));
-        let stack = join(Axis::Columns, &pieces, ramp[1], empty)?;
-        bands.push(Piece { core: blocks[0].core_rows.clone(), first: blocks[0].rows.start, stack });
+    let (stitching, shape) = (Stitching::of(plan), plan.spec.volume);
+    let mut whole = Stack::zeros(shape);
+    let mut values = vec![0.0; shape.columns];
+    for plane in 0..shape.planes {
+        let planes: Vec<Vec<f32>> = volumes.iter().map(|volume| volume.plane(plane)).collect();
+        for row in 0..shape.rows {
+            stitching.line(row, |block| line_of(&plan.blocks[block], &planes[block], row), &mut values);
+            for (column, value) in values.iter().enumerate() {
+                *whole.at_mut(plane, row, column) = *value;
+            }
+        }
     }
-    join(Axis::Rows, &bands, ramp[0], Stack::zeros(plan.spec.volume))
+    Ok(whole)
+}
+
+/// A row of the whole in a plane of a block.
+pub fn line_of<'a>(block: &Block, plane: &'a [f32], row: usize) -> &'a [f32] {
+    let columns = block.columns.len();
+    &plane[(row - block.rows.start) * columns..][..columns]
 }
 
 fn check(plan: &Plan, volumes: &[Volume]) -> Result<()> {
@@ -135,38 +163,83 @@ fn check(plan: &Plan, volumes: &[Volume]) -> Result<()> {
     Ok(())
 }
 
+/// Two blocks that share voxels, and what they differed by so far.
+struct Overlap {
+    blocks: [usize; 2],
+    rows: Range<usize>,
+    columns: Range<usize>,
+    squares: f64,
+    max: f32,
+}
+
+/// How much neighbours differ where their halos overlap, plane by plane.
+pub struct Overlaps<'a> {
+    blocks: &'a [Block],
+    overlaps: Vec<Overlap>,
+    planes: usize,
+}
+
+impl<'a> Overlaps<'a> {
+    /// Of each pair of a plan's blocks that share voxels, once.
+    pub fn of(plan: &'a Plan) -> Self {
+        let common =
+            |left: &Range<usize>, right: &Range<usize>| left.start.max(right.start)..left.end.min(right.end);
+        let mut overlaps = Vec::new();
+        for left in &plan.blocks {
+            for right in &plan.blocks[left.id + 1..] {
+                let (rows, columns) =
+                    (common(&left.rows, &right.rows), common(&left.columns, &right.columns));
+                if !rows.is_empty() && !columns.is_empty() {
+                    let blocks = [left.id, right.id];
+                    overlaps.push(Overlap { blocks, rows, columns, squares: 0.0, max: 0.0 });
+                }
+            }
+        }
+        Self { blocks: &plan.blocks, overlaps, planes: 0 }
+    }
+
+    /// Looks at a plane of every block.
+    pub fn add(&mut self, planes: &[Vec<f32>]) {
+        self.planes += 1;
+        for Overlap { blocks, rows, columns, squares, max } in &mut self.overlaps {
+            for row in rows.clone() {
+                let [left, right] = blocks.map(|block| {
+                    let first = self.blocks[block].columns.start;
+                    &line_of(&self.blocks[block], &planes[block], row)
+                        [columns.start - first..columns.end - first]
+                });
+                for (left, right) in left.iter().zip(right) {
+                    let gap = left - right;
+                    *squares += f64::from(gap) * f64::from(gap);
+                    *max = max.max(gap.abs());
+                }
+            }
+        }
+    }
+
+    /// What was found.
+    pub fn found(&self) -> Vec<Disagreement> {
+        let found = |overlap: &Overlap| {
+            let count = self.planes * overlap.rows.len() * overlap.columns.len();
+            let rms = (overlap.squares / count.max(1) as f64).sqrt();
+            Disagreement { blocks: overlap.blocks, rms, max: overlap.max }
+        };
+        self.overlaps.iter().map(found).collect()
+    }
+}
+
 /// How much neighbours differ where their halos overlap: each pair that shares voxels, once.
 ///
 /// # Errors
 /// As [`stitch`].
 pub fn disagreements(plan: &Plan, volumes: &[Volume]) -> Result<Vec<Disagreement>> {
     check(plan, volumes)?;
-    let mut found = Vec::new();
-    for (left, left_volume) in plan.blocks.iter().zip(volumes) {
-        for (right, right_volume) in plan.blocks.iter().zip(volumes).skip(left.id + 1) {
-            let rows = left.rows.start.max(right.rows.start)..left.rows.end.min(right.rows.end);
-            let columns =
-                left.columns.start.max(right.columns.start)..left.columns.end.min(right.columns.end);
-            if rows.is_empty() || columns.is_empty() {
-                continue;
-            }
-            let common = |block: &Block, volume: &Volume| {
-                let rows = rows.start - block.rows.start..rows.end - block.rows.start;
-                let columns = columns.start - block.columns.start..columns.end - block.columns.start;
-                volume.rows(rows)?.columns(columns)
-            };
-            let mut gap = common(left, left_volume)?;
-            gap.update([&common(right, right_volume)?], |left, [right]| left - right);
-            let squares = tree_sum(&gap.row_dots(&gap));
-            let values = gap.slabs().iter().flat_map(|slab| &slab.data).flat_map(|lanes| lanes.0);
-            found.push(Disagreement {
-                blocks: [left.id, right.id],
-                rms: (squares / gap.shape().len() as f64).sqrt(),
-                max: values.fold(0.0, |max, value| max.max(value.abs())),
-            });
-        }
+    let mut overlaps = Overlaps::of(plan);
+    for plane in 0..plan.spec.volume.planes {
+        let planes: Vec<Vec<f32>> = volumes.iter().map(|volume| volume.plane(plane)).collect();
+        overlaps.add(&planes);
     }
-    Ok(found)
+    Ok(overlaps.found())
 }
 
 #[cfg(test)]

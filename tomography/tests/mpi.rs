@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what is not as expected fails its test")]
 
 use parthood_tomography::align::Alignment;
+use parthood_tomography::io::Survey;
 use parthood_tomography::io::mrc::{self, Content, Output};
 use parthood_tomography::job::Job;
 use parthood_tomography::phantom::clay;
@@ -73,7 +74,8 @@ fn any_number_of_ranks_writes_the_file_of_one_process() {
         mrc::write(&series, &images, &Output::new(Content::Images, 2.0)).unwrap();
         let plan = Plan::new(spec).unwrap();
         std::fs::write(folder.join("plan.json"), plan.to_json().unwrap()).unwrap();
-        let job = Job::new(&plan, 0, &series).unwrap();
+        let survey = Survey::of(&series).unwrap();
+        let job = Job::new(&plan, 0, &survey).unwrap();
         let alone = job.reconstruct(None, &mut |_| ControlFlow::Continue(())).unwrap();
         job.write(&alone, &folder.join("alone.mrc"), mrc::Order::Planes).unwrap();
         for count in [1, 2, 3] {
@@ -91,6 +93,7 @@ fn any_number_of_ranks_writes_the_file_of_one_process() {
         (["absent.json", "tilts.mrc", "rec.mrc"], 2, "absent.json: cannot read the plan"),
         (["plan.json", "tilts.mrc", "no/rec.mrc"], 3, "no/rec.mrc: cannot create"),
         (["plan.json", "tilts.mrc", "rec.mrc"], 7, "number of ranks is 7 for 83 rows"),
+        (["plan.json", "tilts.mrc", "tilts.mrc"], 2, "the name to write is that of an input"),
     ] {
         let ended = ranks(folder, count, arguments);
         let text = String::from_utf8_lossy(&ended.stderr);

@@ -46,7 +46,7 @@ pub(super) fn run() -> Result<Status, Error> {
     status = status.max(deployed(&console, &folder)?);
     status = status.max(tomogram::reconstructed(&console, &folder)?);
     console.line(format_args!(
-        "\n{} {:.0} s; see {}/: counterexample.svg, failover.svg, the traces, tomogram.png and tomogram.html",
+        "\n{} {:.0} s; see {}/: counterexample.svg, failover.svg, the traces, tomogram.png, parts.png and tomogram.html",
         if status == Status::Done { "done in" } else { "failed after" },
         started.elapsed().as_secs_f64(),
         folder.display()

@@ -21,10 +21,17 @@ pub fn read(path: &Path) -> Result<Vec<f64>> {
 /// # Errors
 /// [`crate::Error::Content`] for an angle that could not be read again; [`crate::Error::File`] if the system refuses.
 pub fn write(path: &Path, angles_deg: &[f64]) -> Result<()> {
-    for (index, angle) in angles_deg.iter().enumerate() {
-        check(path, format!("the angle of image {index}"), *angle)?;
-    }
+    check_all(path, angles_deg)?;
     write_lines(path, angles_deg.iter().map(f64::to_string))
+}
+
+/// Fails for angles that could not be read again.
+///
+/// # Errors
+/// [`crate::Error::Content`] names the image.
+pub fn check_all(path: &Path, angles_deg: &[f64]) -> Result<()> {
+    let mut angles = angles_deg.iter().enumerate();
+    angles.try_for_each(|(index, angle)| check(path, format!("the angle of image {index}"), *angle).map(drop))
 }
 
 fn parse(path: &Path, text: &str) -> Result<Vec<f64>> {

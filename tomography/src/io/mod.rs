@@ -14,12 +14,14 @@
 //! xf       one alignment of an image per line (.xf)
 //! foci     the defoci of one tilt per line (.foci)
 //! mdoc     what SerialEM notes of each image
+//! survey   one pass over all pixels of a series
 //! checkpoint  what a solver needs to go on after an interruption
 //! ```
 
 pub mod angles;
 pub mod checkpoint;
 pub mod foci;
+mod lock;
 pub mod mdoc;
 pub mod mrc;
 pub mod npy;
@@ -28,12 +30,15 @@ mod room;
 #[cfg(test)]
 mod round_trips;
 mod source;
+mod survey;
 pub mod tiff;
 pub mod xf;
 mod zarr;
 
+pub use lock::Lock;
 pub use room::{check_room, taken};
 pub use source::{Format, Order, Sections, Source, write, write_sections, writing_bytes};
+pub use survey::Survey;
 
 use crate::{Error, Result};
 use partial::Temporary;
@@ -92,6 +97,34 @@ pub fn check_writable(path: &Path) -> Result<()> {
         return Err(content(path, "the name", "that of a folder", "that of a file"));
     }
     Temporary::beside(path).map(drop)
+}
+
+/// Writes files that belong together: `fill` writes them into a folder that it is given, under the names that they will have
+/// beside `path`, and all of them are on disk before the first gets its name.
+///
+/// # Errors
+/// Those of `fill`; [`Error::File`] if the system refuses.
+pub fn together(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let folder = partial::Folder::beside(path)?;
+    fill(folder.path())?;
+    folder.spread(path)
+}
+
+/// Fails if something would be written in place of something that is read.
+///
+/// # Errors
+/// [`Error::Content`] names what would be.
+pub fn check_different<'a>(
+    inputs: impl IntoIterator<Item = &'a Path>,
+    outputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<()> {
+    let inputs: Vec<_> = inputs.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+    for output in outputs {
+        if output.canonicalize().is_ok_and(|output| inputs.contains(&output)) {
+            return Err(content(output, "the name to write", "that of an input", "another name"));
+        }
+    }
+    Ok(())
 }
 
 /// The BLAKE3 hash of a file.
@@ -182,13 +215,30 @@ mod tests {
     }
 
     #[test]
+    fn inputs_are_not_written_over_whatever_they_are_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|name| folder.path().join(name));
+        std::fs::write(&a, "a").unwrap();
+        std::fs::write(&b, "b").unwrap();
+        check_different([&*a], [&*b, &*c]).unwrap();
+        let same = folder.path().join("../").join(folder.path().file_name().unwrap()).join("a");
+        std::os::unix::fs::symlink(&a, &c).unwrap();
+        for output in [&a, &same, &c] {
+            let error = check_different([&*b, &*a], [&*folder.path().join("d"), output]).unwrap_err();
+            assert!(error.to_string().contains("the name to write is that of an input"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_name_that_is_taken_and_a_folder_that_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let left_by_another = format!(".a.{}-0.partial", std::process::id());
-        std::fs::write(folder.path().join(&left_by_another), "other").unwrap();
+        let others = folder.path().join(format!(".a.{}-0.partial", std::process::id()));
+        std::fs::write(&others, "other").unwrap();
+        let lock = File::open(&others).unwrap();
+        lock.try_lock().unwrap();
         write_lines(&path, ["mine".to_owned()]).unwrap();
-        assert_eq!(std::fs::read_to_string(folder.path().join(left_by_another)).unwrap(), "other");
+        assert_eq!(std::fs::read_to_string(others).unwrap(), "other");
         let error = write_lines(&folder.path().join("no/a"), ["mine".to_owned()]).unwrap_err();
         assert!(error.to_string().contains("no/a: cannot create"), "{error}");
         assert!(write_lines(folder.path(), ["mine".to_owned()]).is_err());

@@ -198,6 +198,10 @@ impl<R: Read + Seek + Send> Sections for Reader<R> {
         Ok(())
     }
 
+    fn held_bytes(&self) -> [u64; 2] {
+        [(self.header.size()[0] * self.header.kind.bytes) as u64, 0]
+    }
+
     fn identity(&self) -> String {
         format!("{:?}", self.header)
     }

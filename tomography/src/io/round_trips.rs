@@ -48,6 +48,21 @@ fn every_format_gives_back_what_it_was_given() {
     assert_eq!(names, NAMES, "nothing else is left");
 }
 
+/// IMOD leaves a reconstruction with sections of constant y, whose lines are z. `clip rotx` makes section k of its output from
+/// the lines `ny - 1 - k`, in the order of the sections: a rotation, which leaves no mirror image.
+#[test]
+fn the_order_of_imod_is_a_rotation_about_x() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mrc");
+    // As IMOD leaves it: 6 sections of 5 lines of 4 columns.
+    let left = noise(Shape::new(6, 5, 4).unwrap(), 1);
+    write(&path, &left, &output(Order::Planes)).unwrap();
+    let turned = Source::open(&path).unwrap().read(Order::Rows).unwrap();
+    assert_eq!(turned.shape(), Shape::new(5, 6, 4).unwrap());
+    let by_clip = Stack::from_fn(turned.shape(), |z, y, x| left.at(y, 4 - z, x));
+    assert_eq!(turned, by_clip);
+}
+
 #[test]
 fn values_that_are_no_numbers_are_named_in_every_format() {
     let folder = tempfile::tempdir().unwrap();
@@ -119,6 +134,36 @@ fn a_tiff_that_claims_more_than_it_can_hold_is_refused_before_memory_is_taken() 
     assert_eq!(changed, 6, "three pages");
     let error = tiff::Reader::new(Cursor::new(bytes), Path::new("a.tif")).err().unwrap().to_string();
     assert!(error.contains("a.tif: the number of bytes stored is"), "{error}");
+}
+
+/// `ImageJ` writes a stack beyond 4 GiB as one page, with the others' pixels behind it and their number in the description.
+#[test]
+fn a_stack_of_one_page_that_says_it_has_more_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tif");
+    write(&path, &noise(Shape::new(1, 4, 5).unwrap(), 1), &output(Order::Planes)).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(8).position(|text| text == b"images=1").unwrap();
+    tiff::Reader::new(Cursor::new(bytes.clone()), &path).unwrap();
+    bytes[at + 7] = b'3';
+    let error = tiff::Reader::new(Cursor::new(bytes), &path).err().unwrap().to_string();
+    assert!(
+        error.contains("a.tif: the number of pages is 1; it must be 3, as its description says"),
+        "{error}"
+    );
+}
+
+/// The last section is decoded before memory is taken for all of them, so what is wrong with it is found first.
+#[test]
+fn memory_is_taken_for_a_stack_only_if_its_last_section_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tif");
+    let mut first = noise(Shape::new(3, 4, 5).unwrap(), 1);
+    *first.at_mut(0, 1, 2) = f32::NAN;
+    *first.at_mut(2, 3, 4) = f32::INFINITY;
+    write(&path, &first, &output(Order::Planes)).unwrap();
+    let error = Source::open(&path).unwrap().read(Order::Planes).unwrap_err().to_string();
+    assert!(error.contains("section 2, row 3, column 4 is inf"), "{error}");
 }
 
 mod numpy {

@@ -15,8 +15,8 @@ pub enum Order {
     /// Sections are planes: images of a tilt series, z of a volume.
     #[default]
     Planes,
-    /// Sections are rows of constant y, and their lines z: reconstructions of IMOD before they are turned. The axes are
-    /// exchanged and none is reversed, so the hand changes as with `clip flipyz`; not compared with IMOD itself.
+    /// Sections are rows of constant y, and their lines z, the last line first: reconstructions of IMOD before they are
+    /// turned. This is the rotation by a right angle about x that `trimvol -rx` and `clip rotx` make, so the hand stays.
     Rows,
 }
 
@@ -29,11 +29,11 @@ impl Order {
         }
     }
 
-    /// Plane and row of a section's line.
-    pub(super) const fn place(self, section: usize, line: usize) -> (usize, usize) {
+    /// Plane and row of a section's line, of so many lines.
+    pub(crate) const fn place(self, section: usize, line: usize, lines: usize) -> (usize, usize) {
         match self {
             Self::Planes => (section, line),
-            Self::Rows => (line, section),
+            Self::Rows => (lines - 1 - line, section),
         }
     }
 }
@@ -99,6 +99,9 @@ pub trait Sections: Send {
         Ok(None)
     }
 
+    /// Bytes that are held while sections are read: for each line of a section that is read at a time, and besides.
+    fn held_bytes(&self) -> [u64; 2];
+
     /// What the file says of itself, as text: another text for another file, as far as its header goes.
     fn identity(&self) -> String;
 }
@@ -138,21 +141,24 @@ pub(super) fn rows(
     order: Order,
     rows: Range<usize>,
 ) -> Result<Stack> {
-    let whole = shape(sections, order)?;
+    let (whole, file_lines) = (shape(sections, order)?, sections.size()[1]);
     if rows.is_empty() || rows.end > whole.rows {
         let value = format!("{rows:?} of {}", whole.rows);
         return Err(Error::parameter("range of rows", value, "within the file, and not empty"));
     }
-    let mut stack = Stack::zeros(whole.with_rows(rows.len()));
     let (of_sections, lines) = match order {
         Order::Planes => (0..whole.planes, rows.clone()),
         Order::Rows => (rows.clone(), 0..whole.planes),
     };
     let mut values = vec![0.0; lines.len() * whole.columns];
+    // A compressed file of a few bytes may claim any number of sections. The last one first: what is not there is found
+    // before memory is taken for all of them.
+    finite_lines(sections, of_sections.end - 1, lines.clone(), &mut values)?;
+    let mut stack = Stack::zeros(whole.with_rows(rows.len()));
     for section in of_sections {
         finite_lines(sections, section, lines.clone(), &mut values)?;
         for (line, values) in lines.clone().zip(values.chunks_exact(whole.columns)) {
-            let (plane, row) = order.place(section, line);
+            let (plane, row) = order.place(section, line, file_lines);
             for (column, value) in values.iter().enumerate() {
                 *stack.at_mut(plane, row - rows.start, column) = *value;
             }
@@ -234,6 +240,19 @@ impl Source {
         self.0.angles()
     }
 
+    /// Bytes that are held while sections are read: for each line of a section that is read at a time, and besides.
+    pub fn held_bytes(&self) -> [u64; 2] {
+        self.0.held_bytes()
+    }
+
+    /// Decodes some lines of a section, one after the other.
+    ///
+    /// # Errors
+    /// As [`Source::rows`].
+    pub fn lines(&mut self, section: usize, lines: Range<usize>, values: &mut [f32]) -> Result<()> {
+        finite_lines(&mut *self.0, section, lines, values)
+    }
+
     /// What the file says of itself, as text.
     pub fn identity(&self) -> String {
         self.0.identity()
@@ -284,8 +303,9 @@ pub fn writing_bytes(path: &Path, shape: Shape, order: Order) -> u64 {
 
 /// A section of a stack, line by line.
 pub(super) fn section_of(stack: &Stack, order: Order, section: usize, values: &mut [f32]) {
+    let lines = order.exchange(stack.shape()).rows;
     for (line, values) in values.chunks_exact_mut(stack.shape().columns).enumerate() {
-        let (plane, row) = order.place(section, line);
+        let (plane, row) = order.place(section, line, lines);
         for (column, value) in values.iter_mut().enumerate() {
             *value = stack.at(plane, row, column);
         }

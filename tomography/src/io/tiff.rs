@@ -44,6 +44,8 @@ pub struct Reader<R: Read + Seek = BufReader<File>> {
     size: [usize; 3],
     description: String,
     labels: Vec<String>,
+    /// Bytes of a pixel as it is stored.
+    pixel_bytes: u64,
     /// Pixels per unit of the description.
     resolution: Option<f64>,
     /// The page that was decoded last.
@@ -83,14 +85,15 @@ impl<R: Read + Seek> Reader<R> {
             _ => None,
         };
         let first = decoder.dimensions().map_err(&failed)?;
-        let mut pages = 0;
+        let (mut pages, mut pixel_bytes) = (0, 0);
         loop {
             let (size, colour) =
                 (decoder.dimensions().map_err(&failed)?, decoder.colortype().map_err(&failed)?);
-            if !matches!(colour, ColorType::Gray(8 | 16 | 32 | 64)) {
+            let ColorType::Gray(bits @ (8 | 16 | 32 | 64)) = colour else {
                 let field = format!("the pixels of page {pages}");
                 return Err(content(path, field, format!("{colour:?}"), "grey, of 8 to 64 bits"));
-            }
+            };
+            pixel_bytes = pixel_bytes.max(u64::from(bits / 8));
             if size != first {
                 let expected = format!("{first:?}, as that of the first page");
                 return Err(content(
@@ -112,7 +115,15 @@ impl<R: Read + Seek> Reader<R> {
             return Err(content(path, "the size of a page", format!("{first:?}"), "at least one pixel"));
         }
         check_claim(path, size, 1, stored)?;
-        Ok(Self { path: path.to_owned(), decoder, size, description, labels, resolution, page: None })
+        // ImageJ writes stacks beyond 4 GiB as one page and the rest behind it, where no reader of TIFF finds it.
+        let images = description.lines().find_map(|line| line.strip_prefix("images=")?.trim().parse().ok());
+        if pages == 1 && images.is_some_and(|images: usize| images > 1) {
+            let expected =
+                format!("{}, as its description says; save it as pages, or as BigTIFF", images.unwrap_or(1));
+            return Err(content(path, "the number of pages", pages, expected));
+        }
+        let path = path.to_owned();
+        Ok(Self { path, decoder, size, description, labels, pixel_bytes, resolution, page: None })
     }
 
     /// Decodes a page.
@@ -177,6 +188,12 @@ impl<R: Read + Seek + Send> Sections for Reader<R> {
 
     fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// A page, as it is stored and as it is decoded.
+    fn held_bytes(&self) -> [u64; 2] {
+        let [columns, lines, _] = self.size;
+        [0, (columns * lines) as u64 * (self.pixel_bytes + 4)]
     }
 
     fn identity(&self) -> String {

@@ -62,7 +62,7 @@ pub(super) struct Reader {
     fill: f32,
     pixel_angstrom: Option<f64>,
     labels: Vec<String>,
-    /// Decoded chunks of one layer of chunks, by their place; nothing for those that are not there.
+    /// Decoded chunks of the lines that were read last, by their place; nothing for those that are not there.
     cache: BTreeMap<[usize; 3], Option<Vec<f32>>>,
 }
 
@@ -110,7 +110,6 @@ impl Reader {
     /// A chunk's values, if it is there.
     fn chunk(&mut self, at: [usize; 3]) -> Result<Option<&[f32]>> {
         if !self.cache.contains_key(&at) {
-            self.cache.retain(|other, _| other[0] == at[0]);
             let values = self.decode(at)?;
             self.cache.insert(at, values);
         }
@@ -244,6 +243,8 @@ impl Sections for Reader {
 
     fn lines(&mut self, section: usize, lines: Range<usize>, values: &mut [f32]) -> Result<()> {
         let [[.., columns], [deep, high, wide]] = self.extents;
+        let rows = lines.start / high..lines.end.div_ceil(high);
+        self.cache.retain(|[layer, row, _], _| *layer == section / deep && rows.contains(row));
         for (line, values) in lines.zip(values.chunks_exact_mut(columns)) {
             for (chunk, values) in values.chunks_mut(wide).enumerate() {
                 let from = ((section % deep) * high + line % high) * wide;
@@ -265,6 +266,15 @@ impl Sections for Reader {
 
     fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// A layer of chunks as deep as they are, of whole chunks; and a chunk as it is stored and as it is decoded.
+    fn held_bytes(&self) -> [u64; 2] {
+        let [[.., columns], [deep, high, wide]] = self.extents;
+        let each_line = 4 * (deep * columns.next_multiple_of(wide)) as u64;
+        let chunk = (self.extents[1].iter().product::<usize>() * (self.kind.bytes + 4)) as u64;
+        // The first and the last line lie somewhere in a chunk.
+        [each_line, 2 * high as u64 * each_line + chunk]
     }
 
     fn identity(&self) -> String {

@@ -21,11 +21,12 @@ use super::Job;
 use super::spill::Spilled;
 use crate::io::checkpoint::Checkpoint;
 use crate::io::mrc::Order;
-use crate::io::{self, Source, refused};
+use crate::io::{self, Lock, Source, Survey, refused};
 use crate::plan::{Model, Plan, Solver};
 use crate::project::Joseph;
 use crate::solve::{Data, Iterate, Momentum, Objective, Prior, Progress, Rows, State, Watch, Whole, step_of};
 use crate::sum::tree_sum;
+use crate::wave::Misfit;
 use crate::{Error, LANES, Projections, Result, Shape, Stack, Tilt};
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
@@ -62,17 +63,19 @@ pub struct BandProgress {
 }
 
 impl Plan {
-    /// How the whole is done within so many bytes on so many threads.
+    /// How the whole is done from a series within so many bytes on so many threads.
     ///
     /// # Errors
     /// [`Error::Parameter`] if not even sixteen rows fit, of waves those and one tilt.
-    pub fn bands(&self, bytes: u64, threads: usize) -> Result<Bands> {
+    pub fn bands(&self, bytes: u64, threads: usize, series: &Survey) -> Result<Bands> {
         let apart = self.rows_are_apart();
         let whole = self.spec.volume.rows.div_ceil(LANES);
         let need = |slabs: usize, at_once: usize| {
             let volume = 4 * self.spec.volume.with_rows(slabs * LANES).len() as u64;
             let counted = self.band_bytes(slabs * LANES, threads, apart) + self.wave_bytes(at_once, threads);
-            KEPT_BACK + if apart { counted + 2 * volume } else { counted + counted / 10 }
+            KEPT_BACK
+                + self.reading_bytes(slabs * LANES, series)
+                + if apart { counted + 2 * volume } else { counted + counted / 10 }
         };
         // More tilts than threads gain nothing.
         let most = threads.clamp(1, self.spec.tilts.len());
@@ -107,10 +110,6 @@ impl Plan {
             apart,
             at_once,
         })
-    }
-
-    pub(super) fn images_shape(&self) -> Shape {
-        Shape { planes: self.spec.images(), rows: self.spec.volume.rows, columns: self.spec.pixels }
     }
 
     /// Whether rows never meet.
@@ -184,17 +183,19 @@ pub struct OnDisk<'a, 'b> {
     pub(super) bands: Bands,
     folder: PathBuf,
     pub(super) state: Checkpoint,
+    _lock: Lock,
 }
 
 impl<'a, 'b> OnDisk<'a, 'b> {
-    /// A job whose plan is in exact mode, done in bands, with what it needs on disk in a folder of its own.
+    /// A job whose plan is in exact mode, done in bands, with what it needs on disk in a folder of its own, which no other
+    /// process works in meanwhile.
     ///
     /// # Errors
-    /// [`Error::File`] if the folder cannot be made or the series cannot be read.
+    /// [`Error::Busy`] if one does, [`Error::File`] if the folder cannot be made.
     pub fn new(job: &'a Job<'b>, bands: Bands, folder: PathBuf) -> Result<Self> {
-        std::fs::create_dir_all(&folder).map_err(refused(&folder, "create the folder"))?;
-        let state = job.checkpoint_as(folder.join("state"), &format!("bands of {}", bands.rows))?;
-        Ok(Self { job, bands, folder, state })
+        let lock = Lock::of(&folder)?;
+        let state = job.checkpoint_as(folder.join("state"), &format!("bands of {}", bands.rows));
+        Ok(Self { job, bands, folder, state, _lock: lock })
     }
 
     /// Forgets what was kept of an earlier run.
@@ -203,7 +204,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
     /// [`Error::File`] if the system refuses.
     pub fn forget(&self) -> Result<()> {
         self.state.remove()?;
-        (0..self.bands.count).try_for_each(|band| self.band_checkpoint(band)?.remove())
+        (0..self.bands.count).try_for_each(|band| self.band_checkpoint(band).remove())
     }
 
     /// Reconstructs, going on from what an earlier run left, and writes the result.
@@ -222,8 +223,12 @@ impl<'a, 'b> OnDisk<'a, 'b> {
             Order::Planes => volume.plane(section, values),
             Order::Rows => {
                 let row = volume.rows(section..section + 1)?;
-                for (plane, line) in values.chunks_exact_mut(shape.columns).enumerate() {
-                    line.iter_mut().enumerate().for_each(|(column, value)| *value = row.at(plane, 0, column));
+                for (line, values) in values.chunks_exact_mut(shape.columns).enumerate() {
+                    let (plane, _) = order.place(section, line, shape.planes);
+                    values
+                        .iter_mut()
+                        .enumerate()
+                        .for_each(|(column, value)| *value = row.at(plane, 0, column));
                 }
                 Ok(())
             }
@@ -236,7 +241,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
         (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
     }
 
-    fn band_checkpoint(&self, band: usize) -> Result<Checkpoint> {
+    fn band_checkpoint(&self, band: usize) -> Checkpoint {
         self.job.checkpoint_as(self.folder.join("band"), &format!("band {band} of {}", self.bands.rows))
     }
 
@@ -253,7 +258,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
         let volume = self.spilled("volume", plan.spec.volume, kept.is_none())?;
         let done = kept.map_or(0, |state| state.iterations);
         for (band, rows) in self.ranges().enumerate().skip(done) {
-            let checkpoint = self.band_checkpoint(band)?;
+            let checkpoint = self.band_checkpoint(band);
             let images = self.job.images_of(rows.clone())?;
             let mut watch = Told { band, checkpoint, tell: &mut *told };
             let part = plan.reconstruct(0, &images, &mut Whole, &mut watch)?;
@@ -291,21 +296,27 @@ impl<'a, 'b> OnDisk<'a, 'b> {
             self.state.save(0, &numbers, &[])?;
         }
         // A step is one subset of one iteration; without subsets it is an iteration.
+        let mut outside = 0.0_f64;
         while done < spec.iterations * subsets.len() {
             let (from, to, subset) = (done % 2, (done + 1) % 2, done % subsets.len());
             let [mut t, last, sum] = numbers;
             let iteration = done / subsets.len();
-            let loss = match &series {
+            let misfit = match &series {
                 Some(series) => {
                     let files = [&aheads[from], &next];
                     self.wave_step(series, &subsets[subset], files, steps.step)?
                 }
                 None => self.ray_step(&steps, subset, [&aheads[from], &next, &images[subset]])?,
             };
+            let loss = misfit.loss;
             let total = if subset == 0 { loss } else { sum + loss };
+            outside = if subset == 0 { misfit.energy_outside } else { outside.max(misfit.energy_outside) };
             let is_last = subset + 1 == subsets.len();
             if is_last {
-                told(BandProgress { band: None, progress: Progress { iteration, loss: total } });
+                told(BandProgress {
+                    band: None,
+                    progress: Progress { iteration, loss: total, energy_outside: outside },
+                });
             }
             if steps.restarts && loss > last {
                 t = 1.0;
@@ -332,7 +343,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
     }
 
     /// Leaves the volume after a gradient step for a subset of the images in `next`, and gives their misfit.
-    fn ray_step(&self, steps: &Steps<'_>, subset: usize, files: [&Spilled; 3]) -> Result<f64> {
+    fn ray_step(&self, steps: &Steps<'_>, subset: usize, files: [&Spilled; 3]) -> Result<Misfit> {
         let [ahead, next, images] = files;
         let mut leaves = Leaves::default();
         for rows in self.ranges() {
@@ -340,7 +351,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
             let new = steps.gradient_step(subset, ahead.rows(rows.clone())?, &measured, &mut leaves)?;
             next.set_rows(rows.start, &new)?;
         }
-        Ok(0.5 * tree_sum(&leaves.0))
+        Ok(Misfit::of_rays(0.5 * tree_sum(&leaves.0)))
     }
 
     /// The prepared images of each subset, in a file each.
@@ -427,7 +438,7 @@ impl Job<'_> {
     /// one at a time.
     pub(super) fn images_of(&self, rows: Range<usize>) -> Result<Projections> {
         let spec = &self.plan.spec;
-        let mut reader = Source::open(self.series)?;
+        let mut reader = Source::open(self.series.path())?;
         if spec.alignment.places.is_empty() {
             return spec.prepare(reader.rows(Order::Planes, rows)?);
         }

@@ -7,6 +7,7 @@ use super::spill::Spilled;
 use crate::project::{Joseph, Projector};
 use crate::solve::{Data, Progress, Rows, misfit};
 use crate::sum::tree_sum;
+use crate::wave::Misfit;
 use crate::{Result, Shape, Stack};
 
 /// What an iteration starts from.
@@ -47,7 +48,7 @@ impl OnDisk<'_, '_> {
             let [even, odd] = &sides;
             let (from, to) = if done % 2 == 0 { (even, odd) } else { (odd, even) };
             let (loss, curvature) = self.curvature(&projector, from, &projected)?;
-            told(BandProgress { band: None, progress: Progress { iteration: done, loss } });
+            told(BandProgress { band: None, progress: Progress::new(done, Misfit::of_rays(loss)) });
             if length == 0.0 || curvature == 0.0 {
                 break;
             }

@@ -8,19 +8,21 @@
 mod bands;
 mod conjugate;
 mod spill;
+mod stitching;
 #[cfg(test)]
 mod tests;
 mod waves;
 
 pub use bands::{BandProgress, Bands, OnDisk};
+pub use stitching::{check_blocks, stitch_blocks};
 
 use crate::comm::Comm;
 use crate::io::checkpoint::Checkpoint;
 use crate::io::mrc::{Content, Order, Output};
-use crate::io::{self, Source, content};
+use crate::io::{self, Source, Survey, content};
 use crate::plan::{Mode, Plan};
 use crate::solve::{Progress, State, Watch, Whole};
-use crate::{Error, Lanes, Projections, Result, Stack, Volume};
+use crate::{Error, Projections, Result, Stack, Volume};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,8 @@ use std::path::{Path, PathBuf};
 const PLAN: &str = "plan ";
 /// How a label begins that names the block.
 const BLOCK: &str = "block ";
+/// How a label begins that names the vector instructions of the machine that computed.
+const PROCESSOR: &str = "computed on ";
 
 /// A block of a plan, to be reconstructed from a series.
 #[derive(Debug, Clone)]
@@ -35,36 +39,16 @@ pub struct Job<'a> {
     plan: &'a Plan,
     hash: String,
     block: usize,
-    series: &'a Path,
-}
-
-/// What tells one series from another: the BLAKE3 hash of its header and of the middle line of each section. The header of
-/// an MRC file has the statistics of all pixels, and the lines have the order of the images, so other series are noticed
-/// without reading them whole. The other formats have no statistics: of them a change beside the middle lines goes unnoticed.
-///
-/// # Errors
-/// As [`Source::rows`].
-pub fn fingerprint(series: &Path) -> Result<String> {
-    let mut reader = Source::open(series)?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(reader.identity().as_bytes());
-    let middle = reader.shape(Order::Planes)?.rows / 2;
-    let lines = reader.rows(Order::Planes, middle..middle + 1)?;
-    let mut bytes = Vec::new();
-    for slab in lines.slabs() {
-        Lanes::write(&slab.data, &mut bytes);
-    }
-    hasher.update(&bytes);
-    Ok(hasher.finalize().to_hex().to_string())
+    series: &'a Survey,
 }
 
 impl<'a> Job<'a> {
-    /// A job. The series is compared with what the plan knows of it.
+    /// A job for a series that was read through. It is compared with what the plan knows of it.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a block that there is not, [`Error::Plan`] for a series that the plan was not made for, and
-    /// [`Error::Content`] if it has not the extent that the plan says.
-    pub fn new(plan: &'a Plan, block: usize, series: &'a Path) -> Result<Self> {
+    /// [`Error::Content`] if it has not the extent that the plan says, or values that cannot be.
+    pub fn new(plan: &'a Plan, block: usize, series: &'a Survey) -> Result<Self> {
         if block >= plan.blocks.len() {
             let expected = "one of the plan's, counted from 0";
             return Err(Error::parameter("block", format!("{block} of {}", plan.blocks.len()), expected));
@@ -74,17 +58,14 @@ impl<'a> Job<'a> {
     }
 
     /// The checkpoint of this job, at a path.
-    ///
-    /// # Errors
-    /// As [`fingerprint`].
-    pub fn checkpoint(&self, path: PathBuf) -> Result<Checkpoint> {
+    pub fn checkpoint(&self, path: PathBuf) -> Checkpoint {
         self.checkpoint_as(path, "")
     }
 
     /// The checkpoint of a part of this job.
-    fn checkpoint_as(&self, path: PathBuf, part: &str) -> Result<Checkpoint> {
-        let identity = [self.hash.as_str(), &self.block.to_string(), &fingerprint(self.series)?, part];
-        Ok(Checkpoint::new(path, &identity))
+    fn checkpoint_as(&self, path: PathBuf, part: &str) -> Checkpoint {
+        let identity = [self.hash.as_str(), &self.block.to_string(), self.series.fingerprint(), part];
+        Checkpoint::new(path, &identity)
     }
 
     /// The images of the block, as the model expects them.
@@ -93,16 +74,7 @@ impl<'a> Job<'a> {
     /// As [`Source::rows`] and [`crate::plan::Spec::prepare`].
     pub fn images(&self) -> Result<Projections> {
         let block = &self.plan.blocks[self.block];
-        let mut reader = Source::open(self.series)?;
-        let spec = &self.plan.spec;
-        // Aligned rows come from other rows of the camera; images that are aligned already are read as far as needed.
-        let images = if spec.alignment.places.is_empty() {
-            spec.prepare(reader.rows(Order::Planes, block.rows.clone())?)?
-        } else {
-            let images = spec.prepare(reader.read(Order::Planes)?)?;
-            if block.rows.len() == images.shape().rows { images } else { images.rows(block.rows.clone())? }
-        };
-        self.plan.windows_of(block, images)
+        self.plan.windows_of(block, self.images_of(block.rows.clone())?)
     }
 
     /// Reconstructs the block, going on from a checkpoint if there is one.
@@ -159,68 +131,29 @@ impl<'a> Job<'a> {
 
 fn labels(plan: &Plan, hash: &str) -> Vec<String> {
     let what = format!("Parthood {} {}", plan.version, plan.spec.summary());
-    vec![what.chars().take(80).collect(), format!("{PLAN}{hash}")]
+    vec![what.chars().take(80).collect(), format!("{PLAN}{hash}"), format!("{PROCESSOR}{}", plan.processor)]
 }
 
 /// Fails unless a series is the one that a plan was made for.
 ///
 /// # Errors
-/// [`Error::Plan`] for another one, [`Error::Content`] for one of another extent.
-pub fn check_series(plan: &Plan, series: &Path) -> Result<()> {
-    let shape = Source::open(series)?.shape(Order::Planes)?;
-    let spec = &plan.spec;
+/// [`Error::Plan`] for another one, [`Error::Content`] for one of another extent, or with values that cannot be.
+fn check_series(plan: &Plan, series: &Survey) -> Result<()> {
+    let (spec, shape, path) = (&plan.spec, series.shape(), series.path());
     for (what, found, expected) in [
         ("the number of images", shape.planes, spec.images()),
         ("the number of rows", shape.rows, spec.volume.rows),
         ("the number of columns", shape.columns, spec.pixels),
     ] {
         if found != expected {
-            return Err(content(series, what, found, format!("{expected}, as the plan says")));
+            return Err(content(path, what, found, format!("{expected}, as the plan says")));
         }
     }
-    let found = fingerprint(series)?;
-    if plan.series.as_ref().is_some_and(|series| *series != found) {
-        let why = format!("it was made for another series than {}; plan again", series.display());
+    if plan.series.as_ref().is_some_and(|known| known != series.fingerprint()) {
+        let why = format!("it was made for another series than {}; plan again", path.display());
         return Err(Error::Plan { why });
     }
-    Ok(())
-}
-
-/// Reads the blocks of a plan: `path(block)` is where each lies.
-///
-/// # Errors
-/// [`Error::Content`] for a file that is not the block of this plan, and as [`Source::read`].
-pub fn read_blocks(plan: &Plan, path: impl Fn(usize) -> PathBuf) -> Result<Vec<Volume>> {
-    let hash = plan.hash()?;
-    let read = |block: usize| {
-        let path = path(block);
-        let mut reader = Source::open(&path)?;
-        let labels = reader.labels().to_vec();
-        for (what, begin, expected) in [
-            ("the plan that made it", PLAN, format!("{PLAN}{hash}")),
-            ("the block that it is", BLOCK, format!("{BLOCK}{block} of {}", plan.blocks.len())),
-        ] {
-            let found = labels.iter().find(|label| label.starts_with(begin));
-            if found != Some(&expected) {
-                let found = found.map_or("not named in its labels", String::as_str);
-                return Err(content(&path, what, found, format!("{expected}; run this block again")));
-            }
-        }
-        reader.read(Order::Planes)
-    };
-    (0..plan.blocks.len()).map(read).collect()
-}
-
-/// Writes what was stitched of the blocks of a plan.
-///
-/// # Errors
-/// As [`io::write`].
-pub fn write_stitched(plan: &Plan, volume: &Volume, path: &Path, order: Order) -> Result<()> {
-    let mut output = Output::new(Content::Volume, plan.spec.voxel_angstrom);
-    output.order = order;
-    output.labels = labels(plan, &plan.hash()?);
-    output.labels.push(format!("stitched of {} blocks", plan.blocks.len()));
-    io::write(path, volume, &output)
+    spec.contrast.check_series(series)
 }
 
 /// Tells of the progress and keeps a checkpoint.

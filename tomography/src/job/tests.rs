@@ -5,6 +5,7 @@ use crate::align::{Alignment, Place};
 use crate::io::mrc::{self, Output};
 use crate::plan::{Contrast, Model, Multislice, Solver, Spec};
 use crate::solve::{Filter, Momentum, Prior, Tv};
+use crate::stitch::{disagreements, stitch};
 use crate::testing::{absolute, noise, tilts};
 use crate::wave::{Focus, Loss, Microscope};
 use crate::{LANES, Shape};
@@ -63,21 +64,21 @@ fn spec(solver: Solver, prior: Prior) -> Spec {
 }
 
 /// A folder with a series of noise.
-fn series() -> (tempfile::TempDir, PathBuf) {
+fn series() -> (tempfile::TempDir, Survey) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("series.mrc");
     let images = absolute(&noise(Shape::new(7, 83, 16).unwrap(), 2));
     mrc::write(&path, &images, &Output::new(Content::Images, 1.5)).unwrap();
-    (folder, path)
+    (folder, Survey::of(&path).unwrap())
 }
 
 /// Does a job in bands so small that there are several.
 fn in_bands(job: &Job<'_>, out: &Path, order: Order, told: &mut dyn FnMut(BandProgress)) -> Bands {
     let plan = job.plan;
-    let apart = plan.bands(u64::MAX, 1).unwrap().apart;
+    let apart = plan.bands(u64::MAX, 1, job.series).unwrap().apart;
     let waves = plan.wave_bytes(1, 1);
     let enough = |slabs: usize| 2 * (plan.band_bytes(slabs * LANES, 1, apart) + waves) + (16 << 20);
-    let bands = (0..).map(|less| plan.bands(enough(2) - (less << 12), 1).unwrap());
+    let bands = (0..).map(|less| plan.bands(enough(2) - (less << 12), 1, job.series).unwrap());
     let bands = bands.into_iter().find(|bands| bands.rows == 2 * LANES).unwrap();
     assert_eq!(bands.rows, 2 * LANES);
     assert_eq!(bands.count, 3);
@@ -161,13 +162,18 @@ fn a_job_in_bands_that_breaks_off_goes_on_where_it_was() {
 
 #[test]
 fn what_cannot_be_done_in_bands_is_refused() {
+    let (_folder, series) = series();
     let (solver, prior, _) = solvers()[3];
     let waves = Plan::new(of_waves(solver, prior)).unwrap();
-    assert!(waves.bands(1 << 20, 1).unwrap_err().to_string().contains("memory in bytes is 1048576"));
-    assert_eq!(waves.bands(1 << 30, 9).unwrap().at_once, 7, "no more tilts at a time than there are");
+    assert!(waves.bands(1 << 20, 1, &series).unwrap_err().to_string().contains("memory in bytes is 1048576"));
+    assert_eq!(
+        waves.bands(1 << 30, 9, &series).unwrap().at_once,
+        7,
+        "no more tilts at a time than there are"
+    );
     let plan = Plan::new(spec(Solver::Sirt { relaxation: 1.0 }, POSITIVE)).unwrap();
-    assert!(plan.bands(1 << 20, 1).unwrap_err().to_string().contains("memory in bytes is 1048576"));
-    let all = plan.bands(1 << 30, 1).unwrap();
+    assert!(plan.bands(1 << 20, 1, &series).unwrap_err().to_string().contains("memory in bytes is 1048576"));
+    let all = plan.bands(1 << 30, 1, &series).unwrap();
     assert_eq!((all.count, all.rows), (1, 96));
 }
 
@@ -177,8 +183,7 @@ fn labels_tell_where_a_volume_comes_from() {
     let (solver, prior, _) = solvers()[4];
     let mut of_blocks = spec(solver, prior);
     of_blocks.mode = Mode::Patch { core: [38, 14], halo: [4, 0], ramp: [2, 0], exterior: 1 };
-    let mut plan = Plan::new(of_blocks).unwrap();
-    plan.series = Some(fingerprint(&series).unwrap());
+    let mut plan = Plan::for_series(of_blocks, &series).unwrap();
     let path = |block: usize| folder.path().join(format!("{block}.mrc"));
     for block in 0..3 {
         let job = Job::new(&plan, block, &series).unwrap();
@@ -188,13 +193,80 @@ fn labels_tell_where_a_volume_comes_from() {
         assert!(job.is_done(&path(block)));
         assert!(!Job::new(&plan, (block + 1) % 3, &series).unwrap().is_done(&path(block)));
     }
-    assert_eq!(read_blocks(&plan, path).unwrap().len(), 3);
+    check_blocks(&plan, path).unwrap();
     std::fs::rename(path(2), path(1)).unwrap();
-    let error = read_blocks(&plan, path).unwrap_err().to_string();
+    let error = check_blocks(&plan, path).unwrap_err().to_string();
     assert!(
         error.contains("1.mrc: the block that it is is block 2 of 3; it must be block 1 of 3"),
         "{error}"
     );
     plan.series = Some("another".to_owned());
     assert!(matches!(Job::new(&plan, 0, &series), Err(Error::Plan { .. })));
+}
+
+#[test]
+fn files_of_blocks_are_stitched_to_what_volumes_are() {
+    let (folder, series) = series();
+    let (solver, prior, _) = solvers()[4];
+    let mode = Mode::Patch { core: [30, 7], halo: [6, 4], ramp: [5, 2], exterior: 1 };
+    let plan = Plan::for_series(Spec { mode, ..spec(solver, prior) }, &series).unwrap();
+    assert_eq!(plan.blocks.len(), 6);
+    let path = |block: usize| folder.path().join(format!("{block}.mrc"));
+    let volume = |block: usize| {
+        let job = Job::new(&plan, block, &series).unwrap();
+        let volume = job.reconstruct(None, &mut |_| ControlFlow::Continue(())).unwrap();
+        job.write(&volume, &path(block), Order::Planes).unwrap();
+        volume
+    };
+    let volumes: Vec<Volume> = (0..6).map(volume).collect();
+    let whole = stitch(&plan, &volumes).unwrap();
+    let gaps = disagreements(&plan, &volumes).unwrap();
+    assert!(gaps.iter().all(|gap| gap.rms > 0.0), "apart they differ: {gaps:?}");
+    for (name, order) in [("planes.mrc", Order::Planes), ("rows.npy", Order::Rows)] {
+        let out = folder.path().join(name);
+        assert_eq!(stitch_blocks(&plan, path, &out, order).unwrap(), gaps, "{name}");
+        assert_eq!(Source::open(&out).unwrap().read(order).unwrap(), whole, "{name}");
+    }
+}
+
+#[test]
+fn blocks_of_another_kind_of_machine_are_not_stitched() {
+    let (folder, series) = series();
+    let (solver, prior, _) = solvers()[4];
+    let mode = Mode::Patch { core: [38, 14], halo: [4, 0], ramp: [2, 0], exterior: 1 };
+    let plan = Plan::for_series(Spec { mode, ..spec(solver, prior) }, &series).unwrap();
+    let path = |block: usize| folder.path().join(format!("{block}.mrc"));
+    for block in 0..3 {
+        let job = Job::new(&plan, block, &series).unwrap();
+        let volume = job.reconstruct(None, &mut |_| ControlFlow::Continue(())).unwrap();
+        job.write(&volume, &path(block), Order::Planes).unwrap();
+        let labels = job.labels().iter().map(|label| label.replace(&plan.processor, "VAX")).collect();
+        if block == 2 {
+            let output = Output { labels, ..Output::new(Content::Volume, 1.5) };
+            mrc::write(&path(block), &volume, &output).unwrap();
+        }
+    }
+    let error = check_blocks(&plan, path).unwrap_err().to_string();
+    assert!(error.contains("2.mrc: the machine that made it is computed on VAX; it must be"), "{error}");
+}
+
+#[test]
+fn pixels_that_cannot_be_are_named_by_file_and_place_before_any_work() {
+    let (folder, _) = series();
+    let mut images = absolute(&noise(Shape::new(7, 83, 16).unwrap(), 2));
+    images.update([], |value, []| value + 0.5);
+    *images.at_mut(4, 70, 3) = -0.25;
+    let path = folder.path().join("negative.mrc");
+    mrc::write(&path, &images, &Output::new(Content::Images, 1.5)).unwrap();
+    let survey = Survey::of(&path).unwrap();
+    let [rays, waves] = [spec(Solver::Cgls {}, Prior::default()), of_waves(solvers()[4].0, TV)];
+    let logarithm = Spec { contrast: Contrast::Logarithm { vacuum: 1.5 }, ..rays.clone() };
+    let named = "negative.mrc: the value at section 4, row 70, column 3 is -0.25; it must be ";
+    for (spec, expected) in [(&waves, "not negative"), (&logarithm, "above 0")] {
+        let of_series = Plan::for_series(spec.clone(), &survey).unwrap_err().to_string();
+        assert!(of_series.contains(&format!("{named}{expected}")), "{of_series}");
+        let of_any = Plan::new(spec.clone()).unwrap();
+        assert_eq!(Job::new(&of_any, 0, &survey).unwrap_err().to_string(), of_series);
+    }
+    Job::new(&Plan::for_series(rays, &survey).unwrap(), 0, &survey).unwrap();
 }

@@ -27,7 +27,7 @@ impl OnDisk<'_, '_> {
         shots: &[usize],
         [ahead, next]: [&Spilled; 2],
         step: f32,
-    ) -> Result<f64> {
+    ) -> Result<Misfit> {
         for rows in self.ranges() {
             next.set_rows(rows.start, &Stack::zeros(next.shape().with_rows(rows.len())))?;
         }
@@ -60,6 +60,6 @@ impl OnDisk<'_, '_> {
             new.update([&gradient], |value, [gradient]| value - step * gradient);
             next.set_rows(rows.start, &new)?;
         }
-        Ok(total(&misfits).loss)
+        Ok(total(&misfits))
     }
 }

@@ -15,6 +15,9 @@ use crate::{Error, Projections, Result, Stack, Tilt};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
+/// No plan has more windows: it is one text, which every job reads.
+const MAX_WINDOWS: usize = 1 << 22;
+
 /// The part of an image that belongs to a block.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,11 +50,16 @@ pub struct Block {
     pub windows: Vec<Window>,
 }
 
+/// Where the windows of a spec's gradient begin and end, besides the ends of the volume.
+pub(super) fn cuts(rows: usize, core: usize) -> Vec<usize> {
+    (0..rows).step_by(core.max(1)).skip(1).collect()
+}
+
 /// The cores along one axis, and their halos, cut off at the ends.
 fn ranges(extent: usize, core: usize, halo: usize) -> Vec<[Range<usize>; 2]> {
     let with_halo = |start: usize| {
-        let end = (start + core).min(extent);
-        [start..end, start.saturating_sub(halo)..(end + halo).min(extent)]
+        let end = start.saturating_add(core).min(extent);
+        [start..end, start.saturating_sub(halo)..end.saturating_add(halo).min(extent)]
     };
     (0..extent).step_by(core).map(with_halo).collect()
 }
@@ -69,7 +77,7 @@ pub(super) fn blocks(spec: &Spec) -> Result<Vec<Block>> {
         if core[axis] >= extents[axis] {
             continue;
         }
-        if ramp[axis] > halo[axis] || 2 * ramp[axis] > core[axis] {
+        if ramp[axis] > halo[axis] || ramp[axis] > core[axis] / 2 {
             let expected = "at most the halo, and at most half of a core";
             return Err(Error::parameter("ramp of blending", ramp[axis], expected));
         }
@@ -81,6 +89,11 @@ pub(super) fn blocks(spec: &Spec) -> Result<Vec<Block>> {
     }
     if extents[1] % core[1] == 1 && halo[1] == 0 {
         return Err(Error::parameter("core of a block", core[1], "such that no block of one column remains"));
+    }
+    let count = extents[0].div_ceil(core[0]).saturating_mul(extents[1].div_ceil(core[1]));
+    if count.saturating_mul(spec.tilts.len()) > MAX_WINDOWS {
+        let expected = "larger: no plan has more than 4194304 windows, one for each block and tilt";
+        return Err(Error::parameter("core of a block", format!("{core:?}"), expected));
     }
     let mut blocks = Vec::new();
     for rows in ranges(extents[0], core[0], halo[0]) {

@@ -4,10 +4,11 @@
 //! is taken to be [`BASE`]. Time is a number of steps of the innermost loop (a visit of a voxel by an image, or of a pixel
 //! of a slice by a wave) over a speed measured on this machine.
 
-use super::{Block, Mode, Model, Multislice, Plan, Solver};
+use super::{Block, Mode, Model, Multislice, Plan, Solver, Spec};
+use crate::io::Survey;
 use crate::project::{Joseph, Projector};
 use crate::wave::{Series, Setup};
-use crate::{LANES, Projections, Result, Shape, Stack, Volume};
+use crate::{LANES, Projections, Result, Shape, Stack, Tilt, Volume};
 use std::time::Instant;
 
 /// Bytes of a program that has nothing to do.
@@ -42,39 +43,81 @@ impl Plan {
     pub fn estimate(&self, workers: usize, threads: usize) -> Estimate {
         let estimates =
             self.blocks.iter().map(|block| self.estimate_block(block, workers.max(1), threads.max(1)));
-        let none = Estimate { bytes: 0, visits: 0.0 };
-        estimates.max_by(|left, right| left.visits.total_cmp(&right.visits)).unwrap_or(none)
+        // The block that takes longest need not be the one that takes most.
+        estimates.fold(Estimate { bytes: 0, visits: 0.0 }, |largest, block| Estimate {
+            bytes: largest.bytes.max(block.bytes),
+            visits: largest.visits.max(block.visits),
+        })
     }
 
-    /// Bytes on disk of the result and, if checkpoints are kept, of those of all blocks. While one is written the one before
-    /// it is still there.
-    pub fn disk_bytes(&self, checkpoints: bool) -> u64 {
-        let of = |block: &Block| {
-            bytes(Shape {
-                planes: self.spec.volume.planes,
-                rows: block.rows.len(),
-                columns: block.columns.len(),
-            })
-        };
-        let result = bytes(self.spec.volume);
-        if !checkpoints {
-            return result;
+    /// Bytes that it takes to find the Lipschitz constant and to measure the speed of this machine: a slab of a linear model
+    /// there and back, or waves through a few rows.
+    pub fn planning_bytes(&self, threads: usize) -> u64 {
+        let spec = &self.spec;
+        match &spec.model {
+            Model::Linear => {
+                let volume = bytes(spec.volume.with_rows(LANES));
+                BASE + 3 * volume + bytes(self.images_shape().with_rows(LANES))
+            }
+            Model::Multislice(model) => {
+                let setup = model.needle(spec);
+                let pixels: Vec<usize> = slice_pixels(&setup).collect();
+                let rows = setup.volume.rows.next_multiple_of(LANES);
+                // The Gauss-Newton product has a second stack of slices and of waves, for the change.
+                let of_waves = 2 * waves(model, &setup, &pixels, threads);
+                BASE + 4 * bytes(setup.volume.with_rows(rows)) + 3 * bytes(setup.images()) + of_waves
+            }
         }
-        let images = self.spec.images() * self.spec.pixels;
-        let kept = |block: &Block| match self.spec.solver {
+    }
+
+    /// Bytes that are held while the images of so many rows are read.
+    pub fn reading_bytes(&self, rows: usize, series: &Survey) -> u64 {
+        let all = series.shape().rows;
+        // The rows of an aligned image come from all of an unaligned one.
+        series.held_bytes(if self.spec.alignment.places.is_empty() { rows.min(all) } else { all })
+    }
+
+    pub(crate) fn images_shape(&self) -> Shape {
+        Shape { planes: self.spec.images(), rows: self.spec.volume.rows, columns: self.spec.pixels }
+    }
+
+    /// Bytes on disk of the result, of the blocks that it is stitched of, and, if checkpoints are kept, of one block's. While
+    /// one is written the one before it is still there.
+    pub fn disk_bytes(&self, checkpoints: bool) -> u64 {
+        let of = |block: &Block| bytes(self.extent(block));
+        let blocks = if self.blocks.len() > 1 { self.blocks.iter().map(of).sum() } else { 0 };
+        let kept = self.blocks.iter().map(|block| self.checkpoint_bytes(block)).max().unwrap_or(0);
+        bytes(self.spec.volume) + blocks + if checkpoints { 2 * kept } else { 0 }
+    }
+
+    /// The same of a block that is reconstructed by itself.
+    pub fn block_disk_bytes(&self, block: &Block, checkpoints: bool) -> u64 {
+        bytes(self.extent(block)) + if checkpoints { 2 * self.checkpoint_bytes(block) } else { 0 }
+    }
+
+    fn extent(&self, block: &Block) -> Shape {
+        let planes = self.spec.volume.planes;
+        Shape { planes, rows: block.rows.len(), columns: block.columns.len() }
+    }
+
+    fn checkpoint_bytes(&self, block: &Block) -> u64 {
+        let volume = bytes(self.extent(block));
+        match self.spec.solver {
             Solver::Wbp { .. } => 0,
-            Solver::Sirt { .. } => of(block),
-            Solver::Cgls {} => 2 * of(block) + 4 * (images * block.rows.len()) as u64,
-            Solver::Proximal { .. } | Solver::OrderedSubsets { .. } => 2 * of(block),
-        };
-        let largest = self.blocks.iter().map(kept).max().unwrap_or(0);
-        result + self.blocks.iter().map(kept).sum::<u64>() + largest
+            Solver::Sirt { .. } => volume,
+            Solver::Cgls {} => {
+                let planes = self.spec.images();
+                let (rows, columns) = (block.rows.len(), block.window_columns);
+                2 * volume + bytes(Shape { planes, rows, columns })
+            }
+            Solver::Proximal { .. } | Solver::OrderedSubsets { .. } => 2 * volume,
+        }
     }
 
     fn estimate_block(&self, block: &Block, workers: usize, threads: usize) -> Estimate {
         let rows = match self.spec.mode {
             Mode::Exact {} => block.rows.len().div_ceil(LANES).div_ceil(workers) * LANES,
-            Mode::Patch { .. } => block.rows.len().next_multiple_of(LANES),
+            Mode::Patch { .. } | Mode::Window { .. } => block.rows.len().next_multiple_of(LANES),
         };
         let volume = Shape { planes: self.spec.volume.planes, rows, columns: block.columns.len() };
         let images = Shape { planes: self.spec.images(), rows, columns: block.window_columns };
@@ -96,20 +139,31 @@ impl Plan {
                     Solver::Cgls {} => 2.0 * (iterations + 1.0),
                     _ => 2.0 * iterations,
                 };
-                let steep = block.windows.iter().any(|window| window.tilt.angle_deg.abs() > STEEP_DEG);
-                let turned = if steep {
-                    bytes(volume.with_rows((threads * TURNED_SLABS * LANES).min(rows)))
-                } else {
-                    0
-                };
+                let turned = turned_bytes(volume, &self.spec.tilts, threads);
                 let visits = volume.len() as f64 * self.spec.tilts.len() as f64 * passes;
                 Estimate { bytes: stacks + turned, visits }
             }
             Model::Multislice(model) => {
                 let setup = model.setup(&self.spec, block);
-                let pixels: Vec<usize> = slice_pixels(&setup).collect();
-                let visits = pixels.iter().sum::<usize>() as f64 * iterations;
-                Estimate { bytes: stacks + bytes(images) + waves(model, &setup, &pixels, threads), visits }
+                let Mode::Window { core, halo } = self.spec.mode else {
+                    let pixels: Vec<usize> = slice_pixels(&setup).collect();
+                    let visits = pixels.iter().sum::<usize>() as f64 * iterations;
+                    let bytes = stacks + bytes(images) + waves(model, &setup, &pixels, threads);
+                    return Estimate { bytes, visits };
+                };
+                let rows = core.saturating_add(halo.saturating_mul(2)).min(setup.volume.rows);
+                let count = setup.volume.rows.div_ceil(core);
+                let vacuum_rows = if rows == setup.volume.rows { setup.vacuum_rows } else { 0 };
+                let window = Setup { volume: setup.volume.with_rows(rows), vacuum_rows, ..setup.clone() };
+                let pixels: Vec<usize> = slice_pixels(&window).collect();
+                let visits = (pixels.iter().sum::<usize>() * count) as f64 * iterations;
+                // Every window has its images, and where rows end in vacuum what they weigh; it cuts them out of the
+                // whole's, which weigh something too meanwhile. One window at a time computes.
+                let (copies, cut) = if setup.vacuum_rows > 0 { (2, 1) } else { (1, 0) };
+                let of_window = bytes(window.images());
+                let held = copies * of_window * count as u64 + cut * bytes(images) + 2 * of_window;
+                let parts = 2 * bytes(window.volume.with_rows(rows.next_multiple_of(LANES)));
+                Estimate { bytes: stacks + held + parts + waves(model, &window, &pixels, threads), visits }
             }
         }
     }
@@ -119,9 +173,7 @@ impl Plan {
         let spec = &self.spec;
         let volume = spec.volume.with_rows(rows);
         let images = Shape { planes: spec.images(), rows, columns: spec.pixels };
-        let steep = spec.tilts.iter().any(|tilt| tilt.angle_deg.abs() > STEEP_DEG);
-        let turned =
-            if steep { bytes(volume.with_rows((threads * TURNED_SLABS * LANES).min(rows))) } else { 0 };
+        let turned = turned_bytes(volume, &spec.tilts, threads);
         if apart {
             return BASE + self.stacks(volume, images) + turned;
         }
@@ -194,6 +246,47 @@ fn waves(model: &Multislice, setup: &Setup, pixels: &[usize], threads: usize) ->
     let kept = if model.checkpoints { 2 * (slices as f64).sqrt().ceil() as u64 } else { slices };
     let planes = 5 + 2 * model.foci.first().map_or(0, Vec::len) as u64;
     running * (8 * plane * (kept + planes) + 8 * largest) + at_once as u64 * 4 * largest
+}
+
+impl Spec {
+    /// Bytes at the peak of [`Spec::refine`] with its volume and its images, as they were read and as they are prepared:
+    /// images measured, predicted, and for waves at three distances.
+    pub fn refining_bytes(&self, threads: usize) -> u64 {
+        let rows = self.volume.rows.next_multiple_of(LANES);
+        let images = bytes(Shape { planes: self.images(), rows, columns: self.pixels });
+        let copies = if self.model == Model::Linear { 4 } else { 6 };
+        let volume = self.volume.with_rows(rows);
+        BASE + copies * images + self.model.imaging_bytes(volume, self.voxel_angstrom, &self.tilts, threads)
+    }
+}
+
+impl Model {
+    /// Bytes at the peak of [`Model::images`], with the volume and the images.
+    pub fn imaging_bytes(&self, volume: Shape, voxel_angstrom: f64, tilts: &[Tilt], threads: usize) -> u64 {
+        let volume = volume.with_rows(volume.rows.next_multiple_of(LANES));
+        let planes = tilts.len() * self.images_per_tilt();
+        let images = bytes(Shape { planes, ..volume });
+        match self {
+            Self::Linear => BASE + bytes(volume) + images + turned_bytes(volume, tilts, threads),
+            Self::Multislice(model) => {
+                let setup = model.of(voxel_angstrom, volume, volume.columns, model.shots(tilts));
+                let slices = slice_pixels(&setup).max().unwrap_or(0) as u64;
+                let plane = ((volume.rows + setup.vacuum_rows) * setup.columns) as u64;
+                // Slices by slabs and in one stack; a wave and its images. All images are there twice before the end.
+                let running = threads.min(tilts.len()) as u64;
+                let foci = self.images_per_tilt() as u64;
+                BASE + bytes(volume) + 2 * images + running * (8 * slices + (16 + 4 * foci) * plane)
+            }
+        }
+    }
+}
+
+/// What steep tilts turn at a time.
+fn turned_bytes(volume: Shape, tilts: &[Tilt], threads: usize) -> u64 {
+    if tilts.iter().all(|tilt| tilt.angle_deg.abs() <= STEEP_DEG) {
+        return 0;
+    }
+    bytes(volume.with_rows((threads * TURNED_SLABS * LANES).min(volume.rows)))
 }
 
 impl Estimate {

@@ -22,13 +22,16 @@ pub use model::{Contrast, Model, Multislice};
 pub use refine::{Correction, Refined, Refinement};
 
 use crate::align::Alignment;
+use crate::io::Survey;
 use crate::project::Joseph;
 use crate::solve::{Filter, Momentum, Prior, interleaved, lipschitz};
 use crate::{Error, Projections, Result, Shape, Tilt};
 use serde::{Deserialize, Serialize};
 
 /// The format of plans that this version reads and writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// Nobody waits for more iterations.
+const MAX_ITERATIONS: usize = 1_000_000;
 /// Power iterations for the Lipschitz constant.
 const POWER_ITERATIONS: usize = 10;
 
@@ -72,6 +75,14 @@ pub enum Solver {
 pub enum Mode {
     /// Rows at any number of workers that talk to each other: equal to the whole in every bit.
     Exact {},
+    /// The gradient of waves is computed window by window, each a core of rows with a halo that is refreshed before every
+    /// gradient: less memory than the whole, and equal to it up to what reaches across the halo ([`crate::wave::Windows`]).
+    Window {
+        /// Rows of a window's core; the last is what remains.
+        core: usize,
+        /// Rows around the core that are computed with it.
+        halo: usize,
+    },
     /// Blocks that are reconstructed apart from each other and then stitched: no equality is claimed.
     Patch {
         /// Rows and columns of a block's core; the last block of an axis is what remains.
@@ -129,8 +140,10 @@ pub struct Plan {
     pub processor: String,
     /// What was chosen.
     pub spec: Spec,
-    /// The series that this plan was made for ([`crate::job::fingerprint`]); none for any series of its extent.
+    /// The series that this plan was made for ([`Survey::fingerprint`]); none for any series of its extent.
     pub series: Option<String>,
+    /// Its largest value, as a multiple of the bare beam's: how steep a misfit of intensities can be. 1 without a series.
+    pub brightest: f64,
     /// L of all images, or the largest of the subsets; 1 for solvers without one.
     pub lipschitz: f64,
     /// The blocks in the order in which they are stitched: rows of blocks, then columns. One block in exact mode.
@@ -138,21 +151,55 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans.
+    /// Plans for any series.
     ///
     /// # Errors
     /// [`Error::Parameter`] for what makes no sense.
     pub fn new(spec: Spec) -> Result<Self> {
+        Self::draft(spec)?.complete()
+    }
+
+    /// Plans for a series.
+    ///
+    /// # Errors
+    /// As [`Plan::new`] and [`Contrast::check_series`].
+    pub fn for_series(spec: Spec, survey: &Survey) -> Result<Self> {
+        Self::draft(spec)?.complete_for(survey)
+    }
+
+    /// All of a plan but the Lipschitz constant, which takes memory to find: what a plan will need can be told before.
+    /// Nothing can be carried out by it.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn draft(spec: Spec) -> Result<Self> {
         spec.check()?;
         Ok(Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             processor: processor_level().to_owned(),
-            lipschitz: spec.lipschitz()?,
+            lipschitz: f64::NAN,
             blocks: block::blocks(&spec)?,
             series: None,
+            brightest: 1.0,
             spec,
         })
+    }
+
+    fn complete(mut self) -> Result<Self> {
+        self.lipschitz = self.spec.lipschitz(self.brightest)?;
+        Ok(self)
+    }
+
+    /// Makes a plan for a series of a draft.
+    ///
+    /// # Errors
+    /// As [`Plan::for_series`].
+    pub fn complete_for(mut self, survey: &Survey) -> Result<Self> {
+        self.spec.contrast.check_series(survey)?;
+        self.series = Some(survey.fingerprint().to_owned());
+        self.brightest = self.spec.contrast.brightest(survey);
+        self.complete()
     }
 
     /// The plan as JSON.
@@ -163,8 +210,8 @@ impl Plan {
         serde_json::to_string_pretty(self).map_err(|error| Error::Plan { why: error.to_string() })
     }
 
-    /// A plan from JSON. What follows from the spec is computed again and must agree, so that a plan edited by hand
-    /// cannot make parts that do not belong together.
+    /// A plan from JSON. Its blocks are computed again and must agree; the Lipschitz constant, which takes longer, is by
+    /// [`Plan::check_machine`].
     ///
     /// # Errors
     /// [`Error::Plan`] for what is not a plan, of another format, or inconsistent.
@@ -193,12 +240,59 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Fails unless this machine computes the bits that the planning machine would: it has the same vector instructions, and
+    /// finds the same Lipschitz constant, so that a plan edited by hand does not run with the step of another.
+    ///
+    /// # Errors
+    /// [`Error::Plan`], and those of finding the constant.
+    pub fn check_machine(&self) -> Result<()> {
+        let here = processor_level();
+        if self.processor != here {
+            let why = format!(
+                "it was made for {}, this machine has {here}, and bits would differ; plan again here, or run it there",
+                self.processor
+            );
+            return Err(Error::Plan { why });
+        }
+        let found = self.spec.lipschitz(self.brightest)?;
+        if found != self.lipschitz {
+            let why = format!(
+                "its Lipschitz constant is {}, and {found} follows from its spec; plan again",
+                self.lipschitz
+            );
+            return Err(Error::Plan { why });
+        }
+        Ok(())
+    }
+
     /// The BLAKE3 hash of the plan's JSON, in hexadecimal digits: what an output names as its origin.
     ///
     /// # Errors
     /// As [`Plan::to_json`].
     pub fn hash(&self) -> Result<String> {
         Ok(blake3::hash(self.to_json()?.as_bytes()).to_hex().to_string())
+    }
+}
+
+impl Solver {
+    fn check(self, tilts: usize) -> Result<()> {
+        let check_relaxation = |relaxation: f64| {
+            if relaxation > 0.0 && relaxation < 2.0 {
+                return Ok(());
+            }
+            Err(Error::parameter("relaxation", relaxation, "above 0 and below 2"))
+        };
+        match self {
+            Self::Sirt { relaxation } => check_relaxation(f64::from(relaxation)),
+            Self::OrderedSubsets { subsets, .. } if !(1..=tilts).contains(&subsets) => {
+                Err(Error::parameter("number of subsets", subsets, "between 1 and the number of tilts"))
+            }
+            Self::OrderedSubsets { momentum_max, .. } if !(0.0..=1.0).contains(&momentum_max) => {
+                Err(Error::parameter("largest momentum", momentum_max, "between 0 and 1"))
+            }
+            Self::OrderedSubsets { relaxation, .. } => check_relaxation(relaxation),
+            Self::Wbp { .. } | Self::Cgls {} | Self::Proximal { .. } => Ok(()),
+        }
     }
 }
 
@@ -222,12 +316,12 @@ impl Spec {
         if matches!(self.solver, Solver::Sirt { .. }) && self.prior.tv.is_some() {
             return Err(Error::parameter("total variation", "given", "left out: SIRT has no place for it"));
         }
-        match self.solver {
-            Solver::OrderedSubsets { subsets, .. } if !(1..=self.tilts.len()).contains(&subsets) => {
-                Err(Error::parameter("number of subsets", subsets, "between 1 and the number of tilts"))
-            }
-            _ => Joseph::new(planes, columns, self.pixels, &self.tilts).map(drop),
+        let has_iterations = !matches!(self.solver, Solver::Wbp { .. });
+        if (self.iterations == 0 && has_iterations) || self.iterations > MAX_ITERATIONS {
+            return Err(Error::parameter("iterations", self.iterations, "between 1 and 1000000"));
         }
+        self.solver.check(self.tilts.len())?;
+        Joseph::new(planes, columns, self.pixels, &self.tilts).map(drop)
     }
 
     /// Model, solver, iterations and prior in a few words.
@@ -278,12 +372,12 @@ impl Spec {
         }
     }
 
-    fn lipschitz(&self) -> Result<f64> {
+    fn lipschitz(&self, brightest: f64) -> Result<f64> {
         if !matches!(self.solver, Solver::Proximal { .. } | Solver::OrderedSubsets { .. }) {
             return Ok(1.0);
         }
         if let Model::Multislice(model) = &self.model {
-            return model.lipschitz(self);
+            return model.lipschitz(self, brightest);
         }
         let Shape { planes, columns, .. } = self.volume;
         let mut largest = 0.0_f64;

@@ -1,6 +1,7 @@
 //! How images come from a volume, and what stands in their pixels.
 
 use super::{Block, Mode, Solver, Spec};
+use crate::io::Survey;
 use crate::project::{Joseph, Projector};
 use crate::wave::{Focus, Loss, Microscope, Series, Setup, Shot, Tail, least_halo};
 use crate::{Error, Projections, Result, Shape, Tilt, Volume};
@@ -108,6 +109,30 @@ impl Contrast {
         Ok(())
     }
 
+    /// The largest value of a series as the model sees it, a multiple of the bare beam's; 1 where values are none of these.
+    pub(super) fn brightest(self, survey: &Survey) -> f64 {
+        match self {
+            Self::Intensity { vacuum } => f64::from(survey.largest()) / f64::from(vacuum),
+            Self::Projection | Self::Logarithm { .. } => 1.0,
+        }
+    }
+
+    /// Fails for a series with values that are none of this contrast.
+    ///
+    /// # Errors
+    /// [`Error::Content`] names the file and the place of the smallest value.
+    pub fn check_series(self, survey: &Survey) -> Result<()> {
+        match self {
+            Self::Projection => Ok(()),
+            Self::Logarithm { .. } => {
+                survey.check_smallest(|value| value > 0.0, "above 0: its logarithm is taken")
+            }
+            Self::Intensity { .. } => {
+                survey.check_smallest(|value| value >= 0.0, "not negative: it is an intensity")
+            }
+        }
+    }
+
     fn check(self) -> Result<()> {
         match self {
             Self::Logarithm { vacuum } | Self::Intensity { vacuum }
@@ -155,9 +180,8 @@ impl Model {
                 Ok(images)
             }
             Self::Multislice(model) => {
-                let shot = |(tilt, foci): (&Tilt, &Vec<Focus>)| Shot { tilt: *tilt, foci: foci.clone() };
-                let shots = tilts.iter().zip(&model.foci).map(shot).collect();
-                Series::simulate(model.of(voxel_angstrom, volume.shape(), pixels, shots), volume)
+                let setup = model.of(voxel_angstrom, volume.shape(), pixels, model.shots(tilts));
+                Series::simulate(setup, volume)
             }
         }
     }
@@ -166,10 +190,17 @@ impl Model {
     pub(super) fn check(&self, spec: &Spec) -> Result<()> {
         spec.contrast.check()?;
         if let Mode::Patch { exterior, .. } = spec.mode
-            && (exterior == 0 || (exterior > 1 && *self != Self::Linear))
+            && (!(1..=Shape::MAX_EXTENT).contains(&exterior) || (exterior > 1 && *self != Self::Linear))
         {
             let expected = "1, or more for straight rays: waves cannot be subtracted";
             return Err(Error::parameter("voxels of a coarse voxel", exterior, expected));
+        }
+        if let Mode::Window { core, .. } = spec.mode
+            && (core == 0 || *self == Self::Linear)
+        {
+            let expected =
+                "at least 1 row, of waves: rays of different rows have nothing to do with each other";
+            return Err(Error::parameter("core of a window", core, expected));
         }
         let Self::Multislice(model) = self else {
             if matches!(spec.contrast, Contrast::Intensity { .. }) {
@@ -224,6 +255,44 @@ impl Spec {
         let slant = if slant < self.volume.columns as f64 { slant as usize } else { self.volume.columns };
         let Model::Multislice(model) = &self.model else { return Ok([2 * prior, slant + 2 * prior]) };
         self.model.check(self)?;
+        let reach = self.reach(model, tolerance)?;
+        let rows = (2 * reach).max(least_halo(&model.needle(self), prior));
+        Ok([rows, (slant + rows).min(self.volume.columns)])
+    }
+
+    /// Rows of the halo of [`Mode::Window`]: as far as more than `tolerance` of a wave comes from, for a sample of the
+    /// potential of clay, and the least halo of windows.
+    ///
+    /// # Errors
+    /// As [`Spec::halo`]; [`Error::Parameter`] for rays.
+    pub fn window_halo(&self, tolerance: f64) -> Result<usize> {
+        let Model::Multislice(model) = &self.model else {
+            return Err(Error::parameter("model of windows", "linear", "waves"));
+        };
+        self.model.check(self)?;
+        let prior = self.prior.tv.map_or(0, |tv| tv.iterations);
+        Ok(self.reach(model, tolerance)?.max(least_halo(&model.needle(self), prior)))
+    }
+
+    /// How much of a wave comes from beyond so many rows, at most, for a sample of the potential of clay.
+    ///
+    /// # Errors
+    /// As [`Tail::new`].
+    pub fn beyond(&self, rows: usize) -> Result<f64> {
+        let Model::Multislice(model) = &self.model else { return Ok(0.0) };
+        let (tail, phase) = self.tail(model)?;
+        Ok(phase * tail.at(rows))
+    }
+
+    fn reach(&self, model: &Multislice, tolerance: f64) -> Result<usize> {
+        let (tail, phase) = self.tail(model)?;
+        tail.halo(phase, tolerance).ok_or_else(|| {
+            Error::parameter("tolerance of the halo", tolerance, "one that a halo of 383 rows can meet")
+        })
+    }
+
+    /// The tail of waves, and the largest phase along a ray through clay.
+    fn tail(&self, model: &Multislice) -> Result<(Tail, f64)> {
         let setup = model.needle(self);
         let thickness =
             setup.shots.iter().map(|shot| setup.thickness_angstrom(&shot.tilt)).fold(0.0, f64::max);
@@ -238,15 +307,7 @@ impl Spec {
         )?;
         let along = self.volume.planes as f64 * self.voxel_angstrom;
         let phase = model.microscope.beam.interaction * CLAY_VOLT * along;
-        let Some(reach) = tail.halo(phase, tolerance) else {
-            return Err(Error::parameter(
-                "tolerance of the halo",
-                tolerance,
-                "one that a halo of 383 rows can meet",
-            ));
-        };
-        let rows = (2 * reach).max(least_halo(&setup, prior));
-        Ok([rows, (slant + rows).min(self.volume.columns)])
+        Ok((tail, phase))
     }
 }
 
@@ -267,7 +328,19 @@ impl Multislice {
         Setup { vacuum_rows, ..self.of(spec.voxel_angstrom, volume, block.window_columns, shots.collect()) }
     }
 
-    fn of(&self, pixel_angstrom: f64, volume: Shape, columns: usize, shots: Vec<Shot>) -> Setup {
+    /// The most planes that a slice should have: through a thicker one the wave spreads by more than an eighth of a
+    /// wavelength before it meets the potential. `9 p / (4 lambda)`, at least 1.
+    pub fn largest_bin(&self, voxel_angstrom: f64) -> usize {
+        ((9.0 * voxel_angstrom / (4.0 * self.microscope.beam.wavelength_angstrom)) as usize).max(1)
+    }
+
+    /// These tilts at their foci.
+    pub(super) fn shots(&self, tilts: &[Tilt]) -> Vec<Shot> {
+        let shot = |(tilt, foci): (&Tilt, &Vec<Focus>)| Shot { tilt: *tilt, foci: foci.clone() };
+        tilts.iter().zip(&self.foci).map(shot).collect()
+    }
+
+    pub(super) fn of(&self, pixel_angstrom: f64, volume: Shape, columns: usize, shots: Vec<Shot>) -> Setup {
         Setup {
             columns,
             vacuum_rows: self.vacuum_rows,
@@ -281,22 +354,23 @@ impl Multislice {
 
     /// The setup of a few rows of the volume.
     pub(super) fn needle(&self, spec: &Spec) -> Setup {
-        let shot = |(tilt, foci): (&Tilt, &Vec<Focus>)| Shot { tilt: *tilt, foci: foci.clone() };
-        let shots = spec.tilts.iter().zip(&self.foci).map(shot).collect();
         let volume = spec.volume.with_rows(spec.volume.rows.min(NEEDLE_ROWS));
-        Setup { vacuum_rows: 0, ..self.of(spec.voxel_angstrom, volume, spec.pixels, shots) }
+        Setup { vacuum_rows: 0, ..self.of(spec.voxel_angstrom, volume, spec.pixels, self.shots(&spec.tilts)) }
     }
 
-    /// The largest curvature of the subsets' misfits in vacuum: estimated on a needle, raised by a tenth, and never above
-    /// its bound.
-    pub(super) fn lipschitz(&self, spec: &Spec) -> Result<f64> {
+    /// The largest curvature of the subsets' misfits: estimated in vacuum on a needle, raised by a tenth, and never above its
+    /// bound; for a loss whose curvature grows with the intensity, at the brightest recorded one.
+    pub(super) fn lipschitz(&self, spec: &Spec, brightest: f64) -> Result<f64> {
         let setup = self.needle(spec);
         let vacuum = Volume::zeros(setup.volume);
         let series = Series::new(setup.clone(), &Projections::from_fn(setup.images(), |_, _, _| 1.0), None)?;
+        // What is estimated has the factor that a loss has in vacuum, and the bound has none.
+        let [in_vacuum, steepness] = [1.0, brightest].map(|intensity| self.loss.steepness(intensity));
         let mut largest = 0.0_f64;
         for subset in spec.subsets() {
             let found = MARGIN * series.curvature(&vacuum, &subset, POWER_ITERATIONS)?;
-            largest = largest.max(found.min(series.curvature_bound(&subset)));
+            let found = found * (steepness / in_vacuum);
+            largest = largest.max(found.min(steepness * series.curvature_bound(&subset)));
         }
         Ok(largest)
     }

@@ -81,9 +81,9 @@ impl Spec {
             let slope = if what.foci { here.slope(volume)? } else { None };
             let tilt = |tilt: usize| {
                 let pair = |plane| Pair {
-                    measured: plane_of(&measured, plane),
-                    predicted: plane_of(&predicted, plane),
-                    slope: slope.as_ref().map(|slope| plane_of(slope, plane)),
+                    measured: measured.plane(plane),
+                    predicted: predicted.plane(plane),
+                    slope: slope.as_ref().map(|slope| slope.plane(plane)),
                     columns: self.pixels,
                 };
                 let pairs: Vec<Pair> = self.planes_of(tilt).map(pair).collect();
@@ -167,12 +167,6 @@ fn amplitudes(images: &Projections, waves: bool) -> Projections {
         images.update([], |value, []| value.max(0.0).sqrt());
     }
     images
-}
-
-/// One plane, row by row.
-fn plane_of(stack: &Projections, plane: usize) -> Vec<f32> {
-    let Shape { rows, columns, .. } = stack.shape();
-    (0..rows).flat_map(|row| (0..columns).map(move |column| stack.at(plane, row, column))).collect()
 }
 
 /// What was measured and what was predicted of one image.

@@ -1,6 +1,6 @@
 //! Carrying out a plan: the one place where a solver is called for it, for the whole, for a part, and for a patch.
 
-use super::{Block, Mode, Model, Plan, Solver, crop_columns, exterior};
+use super::{Block, Mode, Model, Plan, Solver, block, crop_columns, exterior};
 use crate::comm::{Comm, threads};
 use crate::decompose::{Part, partition};
 use crate::project::Joseph;
@@ -8,10 +8,12 @@ use crate::solve::{
     Data, Objective, OrderedSubsets, Progress, Proximal, Rows, Run, Sirt, Watch, Whole, cgls,
     ordered_subsets, proximal, sirt, wbp,
 };
-use crate::wave::{Everywhere, Here, Pooled, Scattering, Series, Tilts, serve_tilts};
+use crate::wave::{
+    Everywhere, Here, InWindows, Pooled, Scattering, Series, Setup, Tilts, Windows, serve_tilts,
+};
 use crate::{Error, Projections, Result, Shape, Stack, Tilt, Volume};
 use std::ops::{ControlFlow, Range};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 impl Plan {
     /// Reconstructs a block from its images, or the rows of it that these images have.
@@ -39,10 +41,29 @@ impl Plan {
         match &self.spec.model {
             Model::Linear => self.by_rays(block, images, shape, &mut run),
             Model::Multislice(model) => {
-                let series = Series::new(model.setup(&self.spec, block), images, None)?;
+                let setup = model.setup(&self.spec, block);
+                if let Mode::Window { core, halo } = self.spec.mode {
+                    return self.by_windows(&setup, images, [core, halo], &mut run);
+                }
+                let series = Series::new(setup, images, None)?;
                 self.by_waves(&series, Here, Stack::zeros(series.setup().volume), &mut run)
             }
         }
+    }
+
+    fn by_windows(
+        &self,
+        setup: &Setup,
+        images: &Projections,
+        [core, halo]: [usize; 2],
+        run: &mut Run<'_>,
+    ) -> Result<Volume> {
+        let rows = setup.volume.rows;
+        let windows = Windows::new(setup, images, None, &block::cuts(rows, core), halo.min(rows))?;
+        let subsets = self.spec.subsets();
+        let subsets: Vec<InWindows<'_>> =
+            subsets.iter().map(|shots| InWindows { windows: &windows, shots }).collect();
+        self.by_steps(&subsets, Stack::zeros(setup.volume), run)
     }
 
     fn by_rays(
@@ -130,11 +151,31 @@ impl Plan {
         part.gather(&own)
     }
 
+    /// Reconstructs the whole by so many parts of it, each in a thread that holds its rows alone and exchanges messages with
+    /// the others ([`Plan::reconstruct_among`]). `images` are prepared, of all rows. Equal to [`Plan::reconstruct`] in every
+    /// bit, for any number of parts.
+    ///
+    /// # Errors
+    /// As [`Plan::reconstruct_among`].
+    pub fn reconstruct_by_parts(&self, images: &Projections, parts: usize) -> Result<Volume> {
+        let tilts: Vec<Mutex<Option<threads::Thread>>> =
+            threads::connect(parts).into_iter().map(|comm| Mutex::new(Some(comm))).collect();
+        let results = threads::run(parts, |rows| {
+            let mut second = tilts[rows.rank()].lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(tilts) = second.take() else { return Err(Error::Lost { rank: rows.rank() }) };
+            drop(second);
+            self.reconstruct_among([rows, tilts], |rows| images.rows(rows))
+        });
+        first_of(results)
+    }
+
     /// The one block of a plan in exact mode.
     fn whole(&self) -> Result<&Block> {
         match (self.spec.mode, &self.blocks[..]) {
             (Mode::Exact {}, [block]) => Ok(block),
-            _ => Err(Error::Plan { why: "workers share a whole, and this plan has blocks".to_owned() }),
+            _ => Err(Error::Plan {
+                why: "workers share a whole, and this plan has blocks or windows".to_owned(),
+            }),
         }
     }
 
@@ -170,11 +211,7 @@ impl Plan {
                 })
             }
         };
-        let mut found = None;
-        for result in results {
-            found = found.or(result?);
-        }
-        found.ok_or(Error::Lost { rank: 0 })
+        first_of(results)
     }
 
     /// The solvers that need no more than gradients; of one subset, or of several.
@@ -220,4 +257,15 @@ impl Plan {
         }
         crop_columns(rows, block, self.spec.contrast.outside())
     }
+}
+
+/// The volume of the rank that has it; an error that is not the loss of another rank comes before those that are.
+fn first_of(results: Vec<Result<Option<Volume>>>) -> Result<Volume> {
+    let is_loss = |result: &Result<Option<Volume>>| matches!(result, Err(Error::Lost { .. }));
+    let (lost, others): (Vec<_>, Vec<_>) = results.into_iter().partition(is_loss);
+    let mut found = None;
+    for result in others.into_iter().chain(lost) {
+        found = found.or(result?);
+    }
+    found.ok_or(Error::Lost { rank: 0 })
 }

@@ -35,6 +35,7 @@ pub use wbp::{Filter, wbp};
 
 use crate::project::{Projector, check};
 use crate::sum::tree_sum;
+use crate::wave::Misfit;
 use crate::{Projections, Result, Stack, Volume};
 use std::ops::ControlFlow;
 
@@ -89,7 +90,7 @@ pub trait Objective {
     ///
     /// # Errors
     /// Those of the model and of the rows.
-    fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<f64>;
+    fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<Misfit>;
 }
 
 impl Objective for Data<'_> {
@@ -97,11 +98,11 @@ impl Objective for Data<'_> {
         check_data(*self, volume)
     }
 
-    fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<f64> {
+    fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<Misfit> {
         let mut residual = Stack::zeros(self.images.shape());
         misfit(*self, at, &mut residual)?;
         self.projector.back_project(&residual, gradient)?;
-        Ok(0.5 * rows.sum(&residual.row_dots(&residual))?)
+        Ok(Misfit::of_rays(0.5 * rows.sum(&residual.row_dots(&residual))?))
     }
 }
 
@@ -119,7 +120,7 @@ impl Run<'_> {
     /// Tells of the misfit `residual`, and gives it.
     fn report(&mut self, iteration: usize, residual: &Projections) -> Result<(f64, ControlFlow<()>)> {
         let loss = 0.5 * self.rows.sum(&residual.row_dots(residual))?;
-        Ok((loss, self.watch.progress(Progress { iteration, loss })))
+        Ok((loss, self.watch.progress(Progress::new(iteration, Misfit::of_rays(loss)))))
     }
 }
 

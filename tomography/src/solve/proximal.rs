@@ -7,6 +7,7 @@
 //! the steps disagree with each other (after Kim, Ramani, Fessler, IEEE Trans. Med. Imaging 34 (2015) 167).
 
 use super::{Objective, Prior, Progress, Run};
+use crate::wave::Misfit;
 use crate::{Error, Result, Stack, Volume};
 
 /// How far the next step is taken ahead.
@@ -92,10 +93,11 @@ pub fn proximal(
     let (first, [t, mut last], [volume, ahead]) = run.begin([1.0, f64::INFINITY], fresh)?;
     let mut iterate = Iterate { volume, ahead, t };
     for iteration in first..run.iterations {
-        let loss = objective.gradient(&iterate.ahead, run.rows, &mut gradient)?;
-        if run.watch.progress(Progress { iteration, loss }).is_break() {
+        let misfit = objective.gradient(&iterate.ahead, run.rows, &mut gradient)?;
+        if run.watch.progress(Progress::new(iteration, misfit)).is_break() {
             break;
         }
+        let loss = misfit.loss;
         if options.momentum == Momentum::Restarted && loss > last {
             iterate.t = 1.0;
         }
@@ -137,9 +139,11 @@ pub fn ordered_subsets(
     let (first, [t], [volume, ahead]) = run.begin([1.0], [start.clone(), start])?;
     let mut iterate = Iterate { volume, ahead, t };
     for iteration in first..run.iterations {
-        let mut loss = 0.0;
+        let mut all = Misfit::of_rays(0.0);
         for (index, objective) in subsets.iter().enumerate() {
-            loss += objective.gradient(&iterate.ahead, run.rows, &mut gradient)?;
+            let Misfit { loss, energy_outside } =
+                objective.gradient(&iterate.ahead, run.rows, &mut gradient)?;
+            all = Misfit { loss: all.loss + loss, energy_outside: all.energy_outside.max(energy_outside) };
             let mut new = iterate.ahead.clone();
             new.update([&gradient], |value, [gradient]| value - step * gradient);
             let is_last = index + 1 == subsets.len();
@@ -147,7 +151,7 @@ pub fn ordered_subsets(
             iterate.advance(prior.apply(new, run.rows)?, |full| full.min(options.momentum_max));
         }
         run.watch.keep(iteration + 1, &[iterate.t], &[&iterate.volume, &iterate.ahead])?;
-        if run.watch.progress(Progress { iteration, loss }).is_break() {
+        if run.watch.progress(Progress::new(iteration, all)).is_break() {
             break;
         }
     }

@@ -37,6 +37,11 @@ pub struct Prior {
     pub tv: Option<Tv>,
 }
 
+impl Tv {
+    /// More iterations change nothing that can be seen, and reach as many rows further.
+    pub const MAX_ITERATIONS: usize = 1000;
+}
+
 impl Prior {
     /// Fails for a weight that makes no sense.
     ///
@@ -47,8 +52,8 @@ impl Prior {
             Some(tv) if !tv.weight.is_finite() || tv.weight <= 0.0 => {
                 Err(Error::parameter("weight of total variation", tv.weight, "finite and above 0"))
             }
-            Some(tv) if tv.iterations == 0 => {
-                Err(Error::parameter("iterations of total variation", 0, "at least 1"))
+            Some(tv) if !(1..=Tv::MAX_ITERATIONS).contains(&tv.iterations) => {
+                Err(Error::parameter("iterations of total variation", tv.iterations, "between 1 and 1000"))
             }
             _ => Ok(()),
         }

@@ -5,6 +5,7 @@
 //! that it would have computed without the interruption, since nothing else passes from one iteration to the next.
 
 use super::Run;
+use crate::wave::Misfit;
 use crate::{Error, Result, Stack};
 use std::ops::ControlFlow;
 
@@ -15,6 +16,14 @@ pub struct Progress {
     pub iteration: usize,
     /// The misfit over all rows, half the squares of a linear model's, of the volume from which this iteration starts.
     pub loss: f64,
+    /// The largest share of a wave's energy beyond 2/3 of Nyquist in this iteration ([`Misfit::energy_outside`]); 0 for rays.
+    pub energy_outside: f64,
+}
+
+impl Progress {
+    pub(crate) const fn new(iteration: usize, Misfit { loss, energy_outside }: Misfit) -> Self {
+        Self { iteration, loss, energy_outside }
+    }
 }
 
 /// What passes from one iteration of a solver to the next.

@@ -68,9 +68,9 @@ impl<T: Tilts> Objective for Scattering<'_, T> {
         volume.check_shape("rows of a volume", self.series.setup().volume.with_rows(volume.shape().rows))
     }
 
-    fn gradient(&self, at: &Volume, _: &mut dyn Rows, gradient: &mut Volume) -> Result<f64> {
+    fn gradient(&self, at: &Volume, _: &mut dyn Rows, gradient: &mut Volume) -> Result<Misfit> {
         let mut tilts = self.tilts.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.series.gradient_by(&mut *tilts, at, &self.shots, gradient)?.loss)
+        self.series.gradient_by(&mut *tilts, at, &self.shots, gradient)
     }
 }
 

@@ -31,6 +31,16 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// How much larger the curvature of this loss can be than that of amplitudes, where the modulus of no wave is above the
+    /// brightest recorded pixel's: `|psi|^2` enters the curvature of intensities.
+    pub fn steepness(self, brightest: f64) -> f64 {
+        match self {
+            Self::Amplitude => 1.0,
+            Self::Poisson => 4.0,
+            Self::Intensity => 4.0 * brightest.max(1.0),
+        }
+    }
+
     /// A pixel: its loss, and the factor by which the wave is multiplied to become the residual wave.
     #[inline(always)]
     fn pixel<T: Real>(self, wave: C<T>, recorded: T, weight: T) -> (T, T) {

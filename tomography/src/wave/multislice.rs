@@ -190,6 +190,11 @@ pub struct Misfit {
 impl Misfit {
     /// The largest acceptable share of energy beyond 2/3 of Nyquist.
     pub const ALIASED: f64 = 1e-4;
+
+    /// That of rays, whose pixels cannot be too coarse.
+    pub const fn of_rays(loss: f64) -> Self {
+        Self { loss, energy_outside: 0.0 }
+    }
 }
 
 /// One tilt: a number of slices and the foci at which it is recorded.

@@ -106,9 +106,12 @@ impl Setup {
             ("planes of a slice", self.bin),
             ("tilts at the same time", self.wave_of_tilts),
         ] {
-            if value == 0 {
-                return Err(Error::parameter(name, value, "at least 1"));
+            if !(1..=Shape::MAX_EXTENT).contains(&value) {
+                return Err(Error::parameter(name, value, "between 1 and 1048576"));
             }
+        }
+        if self.vacuum_rows > Shape::MAX_EXTENT {
+            return Err(Error::parameter("rows of vacuum", self.vacuum_rows, "at most 1048576"));
         }
         if self.counted.is_empty() || self.counted.end > self.volume.rows {
             let range = format!("{:?}", self.counted);

@@ -108,8 +108,8 @@ impl Objective for InWindows<'_> {
         volume.check_shape("volume", self.windows.setup.volume)
     }
 
-    fn gradient(&self, at: &Volume, _: &mut dyn Rows, gradient: &mut Volume) -> Result<f64> {
-        Ok(self.windows.gradient(at, self.shots, gradient)?.loss)
+    fn gradient(&self, at: &Volume, _: &mut dyn Rows, gradient: &mut Volume) -> Result<Misfit> {
+        self.windows.gradient(at, self.shots, gradient)
     }
 }
 
@@ -154,7 +154,7 @@ impl Objective for OwnWindow {
         volume.check_shape("rows of a window", self.setup.volume.with_rows(self.window.core.len()))
     }
 
-    fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<f64> {
+    fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<Misfit> {
         let Window { core, before, rows: length, series } = &self.window;
         let after = length - before - core.len();
         let mut part = Volume::zeros(at.shape().with_rows(*length));
@@ -172,7 +172,7 @@ impl Objective for OwnWindow {
         let mut slope = Volume::zeros(part.shape());
         let misfit = series.gradient(&part, &shots, &mut slope)?;
         gradient.set_rows(0, &slope.rows(*before..before + core.len())?)?;
-        rows.sum(&[misfit.loss])
+        Ok(Misfit { loss: rows.sum(&[misfit.loss])?, ..misfit })
     }
 }
 

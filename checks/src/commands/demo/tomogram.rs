@@ -1,4 +1,5 @@
-//! The demo's tomogram: a clay that is reconstructed from its out-of-focus images, whole and by workers.
+//! The demo's tomogram: a clay that is reconstructed from its out-of-focus images, whole and by parts, each of which holds its
+//! rows of the volume and no others.
 
 use super::title;
 use crate::commands::{Console, Tone};
@@ -19,7 +20,8 @@ use std::time::Instant;
 const VOXEL_ANGSTROM: f64 = 2.0;
 /// Near focus fine detail shows, far from it what is large.
 const UNDERFOCUS_ANGSTROM: [f64; 3] = [2000.0, 6000.0, 30_000.0];
-const WORKERS: usize = 3;
+/// Of sixteen rows each.
+const PARTS: usize = 3;
 const ITERATIONS: usize = 25;
 
 /// What is reconstructed, and how.
@@ -65,7 +67,7 @@ pub(super) fn reconstructed(console: &Console, folder: &Path) -> Result<Status, 
         ControlFlow::Continue(())
     };
     let whole = plan.reconstruct(0, &images, &mut Whole, &mut told)?;
-    let parts = plan.reconstruct_by_workers(&images, WORKERS)?;
+    let parts = plan.reconstruct_by_parts(&images, PARTS)?;
     let (found, equal) = (compare(&truth, &whole)?, compare(&whole, &parts)?);
     console.line(format_args!(
         "  {} images, {ITERATIONS} passes in {:.1} s: the misfit falls from {:.1} to {:.2}",
@@ -78,17 +80,17 @@ pub(super) fn reconstructed(console: &Console, folder: &Path) -> Result<Status, 
         "  relative error {:.2}: angles beyond 60 degrees are missing, as in a microscope",
         found.relative_l2
     ))?;
-    let verdict = format!("one process and {WORKERS} workers: {} bits differ", equal.bits);
+    let verdict = format!("the whole and {PARTS} parts of it: {} bits differ", equal.bits);
     let tone = if equal.bits == 0 { Tone::Good } else { Tone::Bad };
     console.line(format_args!("  {}", console.paint(tone, &verdict)))?;
-    pictures(folder, &truth, &whole, &plan)?;
+    pictures(folder, &truth, &whole, &parts, &plan)?;
     Ok(if equal.bits == 0 { Status::Done } else { Status::Violated })
 }
 
-fn pictures(folder: &Path, truth: &Volume, whole: &Volume, plan: &Plan) -> Result<(), Error> {
+fn pictures(folder: &Path, truth: &Volume, whole: &Volume, parts: &Volume, plan: &Plan) -> Result<(), Error> {
     let middle = truth.shape().to_array().map(|extent| extent / 2);
     let window = Window::of(truth);
-    for (name, volume) in [("clay.png", truth), ("tomogram.png", whole)] {
+    for (name, volume) in [("clay.png", truth), ("tomogram.png", whole), ("parts.png", parts)] {
         files::write(&folder.join(name), slices(volume, middle, VOXEL_ANGSTROM, window)?.to_png()?)?;
     }
     let notes = [plan.spec.summary(), format!("plan {}", plan.hash()?)];

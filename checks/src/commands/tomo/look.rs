@@ -1,13 +1,13 @@
 //! `parthood tomo compare` and `view`.
 
-use super::{CompareArgs, ViewArgs};
+use super::{CompareArgs, ViewArgs, Which};
 use crate::commands::{Console, Tone};
 use crate::error::{Error, Status};
 use crate::files;
 use parthood_tomography::compare::{
     Comparison, Shell, compare as compare_volumes, fourier_shells, resolution,
 };
-use parthood_tomography::io::{Order, Source};
+use parthood_tomography::io::{Source, check_different};
 use parthood_tomography::view::{Window, page, slices};
 use serde_json::json;
 use std::fmt::Write;
@@ -19,10 +19,11 @@ pub(super) fn compare(console: &Console, args: &CompareArgs) -> Result<Status, E
     if args.tolerance.is_nan() || args.tolerance < 0.0 {
         return Err(Error::Usage(format!("--tolerance is {}; it must be at least 0", args.tolerance)));
     }
-    let mut readers = [Source::open(&args.left)?, Source::open(&args.right)?];
-    let voxel = readers[0].pixel_angstrom().ok();
-    let [left, right] = readers.each_mut().map(|reader| reader.read(Order::Planes));
-    let (left, right) = (left?, right?);
+    check_different([&*args.left, &args.right], args.fsc.as_deref())?;
+    let [mut left, mut right] = [Source::open(&args.left)?, Source::open(&args.right)?];
+    let voxel = left.pixel_angstrom().ok();
+    let [left_order, right_order] = Which::orders(args.imod_order);
+    let (left, right) = (left.read(left_order)?, right.read(right_order)?);
     let found = compare_volumes(&left, &right)?;
     let shells = if args.no_fsc { None } else { Some(fourier_shells(&left, &right)?) };
     if let (Some(file), Some(shells)) = (&args.fsc, &shells) {
@@ -92,13 +93,6 @@ fn csv(shells: &[Shell], voxel: Option<f64>) -> String {
 }
 
 pub(super) fn view(console: &Console, args: &ViewArgs) -> Result<Status, Error> {
-    let mut reader = Source::open(&args.volume)?;
-    let voxel = args.pixel.map_or_else(|| reader.pixel_angstrom(), Ok)?;
-    let volume = reader.read(args.file.order())?;
-    let shape = volume.shape();
-    let middle = shape.to_array().map(|extent| extent / 2);
-    let place = args.at.map_or(middle, |[x, y, z]| [z, y, x]);
-    let window = args.window.map_or_else(|| Window::of(&volume), |[low, high]| Window { low, high });
     let name = args.out.clone().unwrap_or_else(|| args.volume.with_extension(""));
     let named = |extension: &str| {
         let mut named = name.clone().into_os_string();
@@ -106,6 +100,14 @@ pub(super) fn view(console: &Console, args: &ViewArgs) -> Result<Status, Error> 
         std::path::PathBuf::from(named)
     };
     let (png, html) = (named(".png"), named(".html"));
+    check_different([&*args.volume], [&*png, &html])?;
+    let mut reader = Source::open(&args.volume)?;
+    let voxel = args.pixel.map_or_else(|| reader.pixel_angstrom(), Ok)?;
+    let volume = reader.read(args.file.order())?;
+    let shape = volume.shape();
+    let middle = shape.to_array().map(|extent| extent / 2);
+    let place = args.at.map_or(middle, |[x, y, z]| [z, y, x]);
+    let window = args.window.map_or_else(|| Window::of(&volume), |[low, high]| Window { low, high });
     let picture = slices(&volume, place, voxel, window)?;
     let title = args.volume.file_name().unwrap_or_default().to_string_lossy();
     let page = page(&volume, voxel, window, &title, reader.labels())?;

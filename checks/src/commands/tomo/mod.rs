@@ -1,7 +1,9 @@
 //! `parthood tomo`: electron tomography on MRC files, from made-up samples to reconstructions, whole or by parts.
 
 mod array;
+mod cost;
 mod look;
+mod mode;
 mod options;
 mod progress;
 mod refine;
@@ -12,8 +14,10 @@ mod words;
 use super::Console;
 use crate::error::{Error, Status};
 use clap::{Args, Subcommand, ValueEnum};
-use options::{ModeArgs, ModelArgs, SeriesArgs, SolveArgs, TiltArgs};
+use mode::ModeArgs;
+use options::{ModelArgs, SeriesArgs, SolveArgs, TiltArgs};
 use parthood_tomography::io::mrc::Order;
+use progress::free_memory;
 use std::path::PathBuf;
 
 /// Arguments of `tomo`.
@@ -142,7 +146,7 @@ struct ReconstructArgs {
     solve: SolveArgs,
     #[command(flatten)]
     mode: ModeArgs,
-    /// The volume to write.
+    /// The volume to write. Its labels say where it comes from; .npy has no room for them.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
@@ -189,14 +193,13 @@ struct StitchArgs {
     /// The folder of the blocks [default: beside the plan, of its name with .blocks].
     #[arg(long, value_name = "FOLDER")]
     blocks: Option<PathBuf>,
-    /// The volume to write.
+    /// The volume to write. Its labels say where it comes from; .npy has no room for them.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
     file: FileArgs,
-    /// Write one JSON object per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 #[derive(Debug, Args)]
@@ -234,6 +237,10 @@ struct CompareArgs {
     /// They must be equal in every bit.
     #[arg(long)]
     bits: bool,
+    /// Which of the two has sections of constant y, as IMOD leaves reconstructions before they are turned; both, if the option
+    /// has no value.
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "both")]
+    imod_order: Option<Which>,
     /// Leave out the Fourier shell correlation, which takes 16 bytes per voxel.
     #[arg(long)]
     no_fsc: bool,
@@ -282,6 +289,27 @@ impl FileArgs {
     }
 }
 
+/// Which of two volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// The reference.
+    Left,
+    /// The volume that is compared with it.
+    Right,
+    /// Both.
+    Both,
+}
+
+impl Which {
+    /// How the reference and the other volume lie in their files, if these lie in rows.
+    fn orders(in_rows: Option<Self>) -> [Order; 2] {
+        [Self::Left, Self::Right].map(|which| match in_rows {
+            Some(found) if found == which || found == Self::Both => Order::Rows,
+            _ => Order::Planes,
+        })
+    }
+}
+
 /// What concerns a run and not its result.
 #[derive(Clone, Copy, Debug, Args)]
 struct RunningArgs {
@@ -311,6 +339,24 @@ impl MachineArgs {
     fn threads(self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.threads.map_or_else(cores, usize::from)
+    }
+
+    /// The memory that there is, and whose word that is.
+    fn limit(self) -> (u64, &'static str) {
+        match self.memory {
+            Some(limit) => (limit, "given"),
+            None => (free_memory().unwrap_or(u64::MAX), "free"),
+        }
+    }
+
+    /// Fails if something needs more memory than there is.
+    fn check_memory(self, what: &str, needed: u64) -> Result<(), Error> {
+        let (limit, whose) = self.limit();
+        if needed <= limit {
+            return Ok(());
+        }
+        let (needed, limit) = (words::bytes(needed), words::bytes(limit));
+        Err(Error::Usage(format!("{what} needs about {needed} of memory, and {limit} are {whose}")))
     }
 
     /// Computes on as many threads.

@@ -1,5 +1,6 @@
 //! From arguments and files to what a plan is made of.
 
+use super::mode::ModeArgs;
 use super::words;
 use crate::error::Error;
 use clap::{Args, ValueEnum};
@@ -160,12 +161,12 @@ pub(super) struct SolveArgs {
     /// Let voxels be negative.
     #[arg(long)]
     signed: bool,
-    /// Subsets of the images for `subsets`.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    subsets: usize,
-    /// The window on the ramp for `wbp`.
-    #[arg(long, value_enum, default_value = "ram-lak")]
-    filter: FilterName,
+    /// Subsets of the images for `subsets` [default: 5].
+    #[arg(long, value_name = "N")]
+    subsets: Option<usize>,
+    /// The window on the ramp for `wbp` [default: ram-lak].
+    #[arg(long, value_enum)]
+    filter: Option<FilterName>,
     /// Factor of each step for `sirt` [default: 1] and `subsets` [default: 0.7].
     #[arg(long, value_name = "FACTOR")]
     relaxation: Option<f64>,
@@ -195,36 +196,6 @@ enum FilterName {
     RamLak,
     SheppLogan,
     Hann,
-}
-
-/// How to take apart.
-#[derive(Debug, Args)]
-pub(super) struct ModeArgs {
-    /// Whole, or in blocks that know nothing of each other.
-    #[arg(long, value_enum, default_value = "exact")]
-    mode: ModeName,
-    /// Rows of a block, or rows and columns; for patches.
-    #[arg(long, value_name = "ROWS[,COLUMNS]", value_parser = words::rows_and_columns)]
-    core: Option<(usize, Option<usize>)>,
-    /// Rows (and columns) around a block that are reconstructed with it [default: by the model and --tolerance].
-    #[arg(long, value_name = "ROWS[,COLUMNS]", value_parser = words::rows_and_columns)]
-    halo: Option<(usize, Option<usize>)>,
-    /// Rows (and columns) on each side of a border over which blocks are blended [default: half the halo].
-    #[arg(long, value_name = "ROWS[,COLUMNS]", value_parser = words::rows_and_columns)]
-    ramp: Option<(usize, Option<usize>)>,
-    /// For blocks of columns and straight rays: the side, in voxels, of the coarse voxels by which a job finds out what lies
-    /// beside its block, to take it out of its images; 1 leaves it in [default: 4].
-    #[arg(long, value_name = "N")]
-    exterior: Option<usize>,
-    /// How much of a wave may come from beyond half the halo, for the default of --halo.
-    #[arg(long, value_name = "SHARE", default_value_t = 1e-3)]
-    tolerance: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ModeName {
-    Exact,
-    Patch,
 }
 
 impl TiltArgs {
@@ -273,6 +244,11 @@ impl TiltArgs {
         Ok((angles, tilts))
     }
 
+    /// The files that angles are read from, as far as they were named.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.tlt, &self.mdoc].into_iter().filter_map(Option::as_deref)
+    }
+
     /// Where the angles stand.
     fn place<'a>(&'a self, series: &'a Path) -> &'a Path {
         self.mdoc.as_deref().or(self.tlt.as_deref()).unwrap_or(series)
@@ -280,6 +256,11 @@ impl TiltArgs {
 }
 
 impl ModelArgs {
+    /// The files that a model is read from.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.foci.as_deref().into_iter()
+    }
+
     /// The model of so many tilts; the notes tell the defocus if no argument does.
     pub(super) fn model(
         &self,
@@ -333,11 +314,29 @@ impl ModelArgs {
 }
 
 impl SolveArgs {
+    /// Fails if something is given that the solver has no use for.
+    fn check(&self) -> Result<(), Error> {
+        use SolverName::{Fista, Sirt, Subsets, Wbp};
+        for (flag, is_given, solvers) in [
+            ("--subsets", self.subsets.is_some(), &[Subsets][..]),
+            ("--filter", self.filter.is_some(), &[Wbp]),
+            ("--restart", self.restart, &[Fista]),
+            ("--relaxation", self.relaxation.is_some(), &[Sirt, Subsets]),
+        ] {
+            if is_given && !solvers.contains(&self.solver) {
+                let names: Vec<String> =
+                    solvers.iter().map(|name| format!("{name:?}").to_lowercase()).collect();
+                return Err(Error::Usage(format!("{flag} is for --solver {}", names.join(" or "))));
+            }
+        }
+        Ok(())
+    }
+
     fn solver(&self) -> Solver {
         let relaxation = |default: f64| self.relaxation.unwrap_or(default);
         match self.solver {
             SolverName::Wbp => Solver::Wbp {
-                filter: match self.filter {
+                filter: match self.filter.unwrap_or(FilterName::RamLak) {
                     FilterName::RamLak => Filter::RamLak,
                     FilterName::SheppLogan => Filter::SheppLogan,
                     FilterName::Hann => Filter::Hann,
@@ -350,7 +349,7 @@ impl SolveArgs {
             SolverName::Fista if self.restart => Solver::Proximal { momentum: Momentum::Restarted },
             SolverName::Fista => Solver::Proximal { momentum: Momentum::Nesterov },
             SolverName::Subsets => Solver::OrderedSubsets {
-                subsets: self.subsets,
+                subsets: self.subsets.unwrap_or(5),
                 relaxation: relaxation(0.7),
                 momentum_max: 0.9,
             },
@@ -364,6 +363,14 @@ impl SolveArgs {
     }
 }
 
+/// The files that a series and a model are read from.
+pub(super) fn inputs<'a>(series: &'a SeriesArgs, model: &'a ModelArgs) -> impl Iterator<Item = &'a Path> {
+    std::iter::once(&*series.series)
+        .chain(series.xf.as_deref())
+        .chain(series.tilts.files())
+        .chain(model.files())
+}
+
 /// What the arguments and the series say.
 pub(super) fn spec(
     series: &SeriesArgs,
@@ -371,8 +378,8 @@ pub(super) fn spec(
     solve: &SolveArgs,
     mode: &ModeArgs,
 ) -> Result<Spec, Error> {
-    let mut spec =
-        spec_of(series, model, mode.mode == ModeName::Patch, [solve.planes, solve.columns.unwrap_or(0)])?;
+    let mut spec = spec_of(series, model, mode.is_patch(), [solve.planes, solve.columns.unwrap_or(0)])?;
+    solve.check()?;
     spec.solver = solve.solver();
     spec.prior = solve.prior();
     spec.iterations = solve.iterations;
@@ -396,6 +403,9 @@ pub(super) fn spec_of(
         _ => reader.pixel_angstrom()?,
     };
     let model = model.model(angles.len(), &notes, in_patches)?;
+    if series.vacuum.is_some() && !series.log && model == Model::Linear {
+        return Err(Error::Usage("--vacuum is for intensities: give --log, or --kv for waves".into()));
+    }
     let per_tilt = model.images_per_tilt();
     let what = if per_tilt == 1 { "tilt angles" } else { "tilt angles times foci" };
     check_count(series.tilts.place(&series.series), what, angles.len() * per_tilt, images.planes)?;
@@ -430,37 +440,4 @@ fn alignment(series: &SeriesArgs, images: usize) -> Result<Alignment, Error> {
         return Ok(Alignment::default());
     }
     Ok(Alignment { places: vec![Place::leaning(series.axis_angle, [0.0; 2]); images] })
-}
-
-impl ModeArgs {
-    /// The mode, with what follows from the rest of the spec where nothing was given.
-    fn choose(&self, spec: &Spec) -> Result<Mode, Error> {
-        if self.mode == ModeName::Exact {
-            if self.core.is_some() || self.halo.is_some() || self.ramp.is_some() {
-                return Err(Error::Usage("--core, --halo and --ramp are for --mode patch".into()));
-            }
-            return Ok(Mode::Exact {});
-        }
-        let Some((rows, columns)) = self.core else {
-            return Err(Error::Usage("--mode patch needs --core ROWS[,COLUMNS]".into()));
-        };
-        let core = [rows, columns.unwrap_or(spec.volume.columns)];
-        let halo = match self.halo {
-            Some((rows, columns)) => [rows, columns.unwrap_or(0)],
-            None => spec.halo(self.tolerance)?,
-        };
-        // A halo beyond all rows or columns is cut off; along an axis that is not cut there is none.
-        let extents = [spec.volume.rows, spec.volume.columns];
-        let halo = [0, 1].map(|axis| if core[axis] >= extents[axis] { 0 } else { halo[axis] });
-        let ramp = match self.ramp {
-            Some((rows, columns)) => [rows, columns.unwrap_or(0)],
-            None => [0, 1].map(|axis| {
-                let rest = extents[axis] % core[axis].max(1);
-                let room = if rest == 0 { core[axis] } else { rest.min(core[axis]) };
-                (halo[axis] / 2).min(room / 2)
-            }),
-        };
-        let exterior = self.exterior.unwrap_or(if spec.model == Model::Linear { 4 } else { 1 });
-        Ok(Mode::Patch { core, halo, ramp, exterior })
-    }
 }

@@ -3,12 +3,17 @@
 use super::words::{bytes, duration};
 use indicatif::{ProgressBar, ProgressStyle};
 use parthood_tomography::solve::Progress;
+use parthood_tomography::wave::Misfit;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Without a terminal a line is written at most this often.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// Whether it was said that pixels are too coarse: once is enough, however many blocks there are.
+static WARNED: AtomicBool = AtomicBool::new(false);
 
 /// Tells of iterations: loss, rate and the time that is left.
 pub(super) struct Meter {
@@ -34,8 +39,18 @@ impl Meter {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "an estimate")]
-    pub(super) fn tell(&mut self, Progress { iteration, loss }: Progress) -> ControlFlow<()> {
+    pub(super) fn tell(&mut self, progress: Progress) -> ControlFlow<()> {
+        let Progress { iteration, loss, energy_outside } = progress;
         self.loss = Some(loss);
+        if energy_outside > Misfit::ALIASED && !WARNED.swap(true, Ordering::Relaxed) {
+            self.bar.suspend(|| {
+                eprintln!(
+                    "parthood: warning: {energy_outside:.1e} of a wave's energy lies beyond 2/3 of the pixels' Nyquist \
+                     frequency, where more than {:.0e} makes images wrong: take smaller pixels",
+                    Misfit::ALIASED
+                );
+            });
+        }
         let now = Instant::now();
         let (since, first) = *self.first.get_or_insert((now, iteration));
         let each = (now - since).as_secs_f64() / (iteration - first).max(1) as f64;

@@ -1,12 +1,12 @@
 //! `parthood tomo refine`: shifts and defoci of the tilts, by a reconstruction.
 
 use super::RefineArgs;
-use super::options::spec_of;
+use super::options::{inputs, spec_of};
 use crate::commands::Console;
 use crate::error::{Error, Status};
 use parthood_tomography::align::Place;
 use parthood_tomography::io::xf::{self, Transform};
-use parthood_tomography::io::{Order, Source, check_writable, foci};
+use parthood_tomography::io::{Order, Source, Survey, check_different, check_writable, foci};
 use parthood_tomography::plan::{Correction, Model, Refinement};
 use parthood_tomography::wave::Focus;
 use serde_json::json;
@@ -14,11 +14,16 @@ use std::path::{Path, PathBuf};
 
 pub(super) fn refine(console: &Console, args: &RefineArgs) -> Result<Status, Error> {
     let [to_xf, to_foci] = ["xf", "foci"].map(|extension| named(&args.out, extension));
+    let given = inputs(&args.series, &args.model).chain([&*args.volume]);
+    check_different(given, [&*to_xf, &to_foci])?;
     check_writable(&to_xf)?;
     check_writable(&to_foci)?;
-    let volume = Source::open(&args.volume)?.read(args.file.order())?;
-    let shape = volume.shape();
+    let mut reader = Source::open(&args.volume)?;
+    let shape = reader.shape(args.file.order())?;
     let spec = spec_of(&args.series, &args.model, false, [shape.planes, shape.columns])?;
+    args.machine.check_memory("refining this", spec.refining_bytes(args.machine.threads()))?;
+    let volume = reader.read(args.file.order())?;
+    spec.contrast.check_series(&Survey::of(&args.series.series)?)?;
     let images = spec.prepare(Source::open(&args.series.series)?.read(Order::Planes)?)?;
     let what = Refinement { shift_max_px: args.shift_max.into(), foci: !args.keep_foci };
     let found = args.machine.on_threads(|| spec.refine(&volume, &images, what))??;

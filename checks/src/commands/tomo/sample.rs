@@ -5,10 +5,11 @@ use super::{Kind, PhantomArgs, ProjectArgs};
 use crate::commands::Console;
 use crate::error::{Error, Status};
 use parthood_tomography::io::mrc::{Content, Order, Output};
-use parthood_tomography::io::{Source, angles, check_room, write};
+use parthood_tomography::io::{Source, angles, check_different, check_room, check_writable, together, write};
 use parthood_tomography::plan::Model;
 use parthood_tomography::{Shape, phantom as samples};
 use serde_json::json;
+use std::path::Path;
 
 const PROGRAM: &str = concat!("Parthood ", env!("CARGO_PKG_VERSION"));
 
@@ -40,10 +41,18 @@ pub(super) fn phantom(console: &Console, args: &PhantomArgs) -> Result<Status, E
 }
 
 pub(super) fn project(console: &Console, args: &ProjectArgs) -> Result<Status, Error> {
+    let tlt = args.out.with_extension("tlt");
+    let inputs = [&*args.volume].into_iter().chain(args.tilts.files()).chain(args.model.files());
+    check_different(inputs, [&*args.out, &tlt])?;
+    check_writable(&args.out)?;
     let mut reader = Source::open(&args.volume)?;
     let pixel = args.pixel.map_or_else(|| reader.pixel_angstrom(), Ok)?;
     let (noted, tilts) = args.tilts.angles()?;
+    angles::check_all(&tlt, &noted)?;
     let model = args.model.model(tilts.len(), &[], false)?;
+    let shape = reader.shape(Order::Planes)?;
+    let needed = model.imaging_bytes(shape, pixel, &tilts, args.machine.threads());
+    args.machine.check_memory("projecting this", needed)?;
     let volume = reader.read(Order::Planes)?;
     let images = args.machine.on_threads(|| model.images(&volume, pixel, &tilts))??;
     let mut output = Output::new(Content::Images, pixel);
@@ -53,10 +62,12 @@ pub(super) fn project(console: &Console, args: &ProjectArgs) -> Result<Status, E
     };
     output.labels = vec![format!("{PROGRAM} projections, {what}")];
     check_room(&args.out, 4 * images.shape().len() as u64)?;
-    let tlt = args.out.with_extension("tlt");
-    // The angles first: a series without its angles would be taken for another's.
-    angles::write(&tlt, &noted)?;
-    write(&args.out, &images, &output)?;
+    // A series beside another's angles would be taken for that.
+    together(&args.out, |folder| {
+        let staged = |path: &Path| folder.join(path.file_name().unwrap_or_default());
+        angles::write(&staged(&tlt), &noted)?;
+        write(&staged(&args.out), &images, &output)
+    })?;
     let Shape { planes, rows, columns } = images.shape();
     if args.machine.json {
         console.json(&json!({

@@ -182,6 +182,13 @@ impl<R: Read + Seek + Send> Sections for Reader<R> {
         Self::angles(self)
     }
 
+    fn held_bytes(&self) -> [u64; 2] {
+        [
+            self.header.mode.row_bytes(self.header.size[0] as u128) as u64,
+            self.header.extended.bytes.len() as u64,
+        ]
+    }
+
     fn identity(&self) -> String {
         format!("{:?}", self.header)
     }
@@ -358,7 +365,7 @@ fn encode(
             bytes.clear();
             if let Err((column, value)) = header.mode.encode(header.endian, values, &mut moments, &mut bytes)
             {
-                let (plane, row) = order.place(section, line);
+                let (plane, row) = order.place(section, line, lines);
                 let place = format!("the value at plane {plane}, row {row}, column {column}");
                 return Err(content(path, place, value, header.mode.range()));
             }
