@@ -33,6 +33,27 @@ fn plans_that_make_no_sense_are_refused() {
         refused(|spec| spec.mode = Mode::Patch { core: [44, 13], halo: [0, 0], ramp: [0, 0], exterior: 1 })
             .contains("column")
     );
+    let plan = Plan::new(good()).unwrap();
+    assert!(plan.reconstruct(1, &images(&plan.spec), &mut Whole, &mut silent).is_err());
+    assert!(plan.images_of(7, &images(&plan.spec)).is_err());
+    let text = plan.to_json().unwrap();
+    for (from, to) in [
+        ("\"format\": 2", "\"format\": 1"),
+        ("\"rows\": {\n        \"start\": 0", "\"rows\": {\n        \"start\": 1"),
+        ("\"lipschitz\": 1.0", "\"lipschitz\": -1.0"),
+        ("\"seed\"", "\"sead\""),
+        ("{", ""),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let error = Plan::from_json(&text.replacen(from, to, 1)).unwrap_err();
+        assert!(matches!(error, Error::Plan { .. }), "{from} -> {to}: {error}");
+    }
+}
+
+#[test]
+fn numbers_without_bound_are_refused_by_name() {
+    let (solver, prior) = solvers()[1];
+    let good = || spec(solver, prior, Mode::Exact {});
     let subsets = |spec: &mut Spec, subsets: usize, relaxation: f64, momentum_max: f64| {
         spec.solver = Solver::OrderedSubsets { subsets, relaxation, momentum_max };
     };
@@ -79,21 +100,6 @@ fn plans_that_make_no_sense_are_refused() {
     let mut wide = good();
     wide.mode = Mode::Patch { core: [11, 14], halo: [usize::MAX, 0], ramp: [0; 2], exterior: 1 };
     assert!(Plan::new(wide).unwrap().blocks.iter().all(|block| block.rows == (0..44)), "cut off at the ends");
-    let plan = Plan::new(good()).unwrap();
-    assert!(plan.reconstruct(1, &images(&plan.spec), &mut Whole, &mut silent).is_err());
-    assert!(plan.images_of(7, &images(&plan.spec)).is_err());
-    let text = plan.to_json().unwrap();
-    for (from, to) in [
-        ("\"format\": 2", "\"format\": 1"),
-        ("\"rows\": {\n        \"start\": 0", "\"rows\": {\n        \"start\": 1"),
-        ("\"lipschitz\": 1.0", "\"lipschitz\": -1.0"),
-        ("\"seed\"", "\"sead\""),
-        ("{", ""),
-    ] {
-        assert!(text.contains(from), "{from}");
-        let error = Plan::from_json(&text.replacen(from, to, 1)).unwrap_err();
-        assert!(matches!(error, Error::Plan { .. }), "{from} -> {to}: {error}");
-    }
 }
 
 #[test]
