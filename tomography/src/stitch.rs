@@ -175,7 +175,7 @@ struct Overlap {
 /// How much neighbours differ where their halos overlap, plane by plane.
 pub struct Overlaps<'a> {
     blocks: &'a [Block],
-    overlaps: Vec<Overlap>,
+    pairs: Vec<Overlap>,
     planes: usize,
 }
 
@@ -184,24 +184,24 @@ impl<'a> Overlaps<'a> {
     pub fn of(plan: &'a Plan) -> Self {
         let common =
             |left: &Range<usize>, right: &Range<usize>| left.start.max(right.start)..left.end.min(right.end);
-        let mut overlaps = Vec::new();
+        let mut pairs = Vec::new();
         for left in &plan.blocks {
             for right in &plan.blocks[left.id + 1..] {
                 let (rows, columns) =
                     (common(&left.rows, &right.rows), common(&left.columns, &right.columns));
                 if !rows.is_empty() && !columns.is_empty() {
                     let blocks = [left.id, right.id];
-                    overlaps.push(Overlap { blocks, rows, columns, squares: 0.0, max: 0.0 });
+                    pairs.push(Overlap { blocks, rows, columns, squares: 0.0, max: 0.0 });
                 }
             }
         }
-        Self { blocks: &plan.blocks, overlaps, planes: 0 }
+        Self { blocks: &plan.blocks, pairs, planes: 0 }
     }
 
     /// Looks at a plane of every block.
     pub fn add(&mut self, planes: &[Vec<f32>]) {
         self.planes += 1;
-        for Overlap { blocks, rows, columns, squares, max } in &mut self.overlaps {
+        for Overlap { blocks, rows, columns, squares, max } in &mut self.pairs {
             for row in rows.clone() {
                 let [left, right] = blocks.map(|block| {
                     let first = self.blocks[block].columns.start;
@@ -224,7 +224,7 @@ impl<'a> Overlaps<'a> {
             let rms = (overlap.squares / count.max(1) as f64).sqrt();
             Disagreement { blocks: overlap.blocks, rms, max: overlap.max }
         };
-        self.overlaps.iter().map(found).collect()
+        self.pairs.iter().map(found).collect()
     }
 }
 
