@@ -319,6 +319,7 @@ fn waves_of_a_block_of_columns_are_as_far_from_focus_as_its_windows_say() {
     spec.volume = Shape { planes: 12, rows: 24, columns: 160 };
     (spec.pixels, spec.voxel_angstrom) = (160, 2.0);
     spec.tilts = tilts(&[-50.0, 50.0]);
+    spec.solver = Solver::Proximal { momentum: Momentum::None };
     let Model::Multislice(model) = &mut spec.model else { panic!("waves") };
     model.foci = vec![vec![Focus::underfocus(400.0)]; 2];
     model.vacuum_rows = 0;
