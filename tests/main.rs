@@ -19,6 +19,7 @@ mod harness;
 mod manifest;
 mod matchmaker_caspaxos;
 mod matchmaker_epochs;
+mod matchmaker_fast_paxos;
 mod matchmaker_multipaxos;
 mod matchmaker_paxos;
 mod memory;

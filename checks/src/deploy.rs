@@ -10,6 +10,7 @@ mod cluster;
 mod compartmentalized;
 mod craq;
 mod journal;
+mod matchmaker_fast_paxos;
 mod matchmaker_multipaxos;
 mod matchmaker_paxos;
 mod multipaxos;
@@ -24,6 +25,7 @@ pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use compartmentalized::{Compartmentalized, Mencius};
 pub use craq::Craq;
 pub use journal::DurableJournal;
+pub use matchmaker_fast_paxos::MatchmakerFastPaxos;
 pub use matchmaker_multipaxos::{MatchmakerMultiPaxos, acceptors, matchmaker_name, matchmakers, reconfigure};
 pub use matchmaker_paxos::MatchmakerPaxos;
 pub use multipaxos::MultiPaxos;
@@ -215,10 +217,11 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 10] = [
+pub const DEPLOYABLE: [&str; 11] = [
     Bpaxos::NAME,
     Compartmentalized::NAME,
     Craq::NAME,
+    MatchmakerFastPaxos::NAME,
     MatchmakerMultiPaxos::NAME,
     MatchmakerPaxos::NAME,
     Mencius::NAME,
@@ -237,6 +240,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
         Bpaxos::NAME => Ok(visitor.visit::<Bpaxos>()),
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
+        MatchmakerFastPaxos::NAME => Ok(visitor.visit::<MatchmakerFastPaxos>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
         MatchmakerPaxos::NAME => Ok(visitor.visit::<MatchmakerPaxos>()),
         Mencius::NAME => Ok(visitor.visit::<Mencius>()),
@@ -262,7 +266,7 @@ pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Outpu
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Spaxos::NAME => Ok(visitor.visit::<Spaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
-        Paxos::NAME | MatchmakerPaxos::NAME => Err(Error::Usage(format!(
+        Paxos::NAME | MatchmakerPaxos::NAME | MatchmakerFastPaxos::NAME => Err(Error::Usage(format!(
             "{protocol} chooses one value and replicates no store: ask it with `parthood client propose VALUE`"
         ))),
         other => Err(Error::unknown("protocol", other, DEPLOYABLE)),

@@ -33,6 +33,7 @@ pub mod linearizability;
 mod liveness;
 pub mod matchmaker_caspaxos;
 pub mod matchmaker_epochs;
+pub mod matchmaker_fast_paxos;
 pub mod matchmaker_multipaxos;
 pub mod matchmaker_paxos;
 pub mod mencius;

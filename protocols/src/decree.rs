@@ -39,7 +39,7 @@ pub enum Heard<'a, V> {
 /// A client, as configured.
 #[derive(Clone, Debug)]
 pub struct DecreeClient<V> {
-    /// The proposers it may ask, in the order in which it tries them.
+    /// The proposers it may ask, in the order in which it tries them; if there are none it asks nobody.
     pub proposers: Vec<Id>,
     /// What it asks for; otherwise its application says so.
     pub value: Option<V>,
@@ -114,8 +114,9 @@ impl<V: Data> DecreeClient<V> {
 
     fn ask<A: Decree<V>>(&self, state: &DecreeClientState<V>, out: &mut Out<A>) {
         let Some(value) = &state.asked else { return };
-        let proposer = self.proposers[state.retries as usize % self.proposers.len()];
-        out.send(proposer, A::propose(value.clone()));
+        if let Some(turn) = (state.retries as usize).checked_rem(self.proposers.len()) {
+            out.send(self.proposers[turn], A::propose(value.clone()));
+        }
         if state.retries < self.retries_max {
             out.set_timer(A::RETRY, self.retry_after.clone());
         }

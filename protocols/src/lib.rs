@@ -16,6 +16,7 @@
 //! | a chain with reads at every node | [`craq`] | the same, section 10 |
 //! | Paxos whose acceptors change from round to round | [`matchmaker_paxos`] | "Matchmaker Paxos: A Reconfigurable Consensus Protocol", sections 3 and 5 |
 //! | a register without a log, with the same | [`matchmaker_caspaxos`] | the same, one sentence |
+//! | the same in two message delays, with `f + 1` acceptors | [`matchmaker_fast_paxos`] | the same, on Fast Paxos |
 //! | `MultiPaxos` whose acceptors are exchanged while it runs | [`matchmaker_multipaxos`] | the same, section 4 |
 //! | the matchmakers alone, and how they are replaced | [`matchmaker_epochs`] | the same, section 6 |
 //! | tasks of a reconstruction, each done once | [`tile_ledger`] | ours, for the decomposition of arXiv:2110.07857 |
@@ -39,6 +40,7 @@ pub mod ids;
 pub mod log;
 pub mod matchmaker_caspaxos;
 pub mod matchmaker_epochs;
+pub mod matchmaker_fast_paxos;
 pub mod matchmaker_multipaxos;
 pub mod matchmaker_paxos;
 pub mod matchmaking;

@@ -3,10 +3,9 @@
 //! The first configuration of every proposer is majorities of all acceptors. One that goes on, because it was overtaken or
 //! has waited long enough, uses two of them, both of which must vote, and each time another two.
 
-use super::paxos::Decides;
+use super::paxos::{Decides, asking};
 use super::{Cluster, Deployable, StateOf};
 use parthood_models as models;
-use parthood_protocols::decree::DecreeClient;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_paxos::{
     Acceptor, Config, Matchmaker, Node, Proposer, Replica, Role, Scenarios, State,
@@ -105,7 +104,7 @@ impl Deployable for MatchmakerPaxos {
 }
 
 impl Decides for MatchmakerPaxos {
-    fn wrap(client: DecreeClient<Bytes>) -> Self::Actor {
-        Node::Client(client)
+    fn client(cluster: &Cluster, value: Option<Bytes>, first: usize) -> Self::Actor {
+        Node::Client(asking(cluster, value, first))
     }
 }

@@ -1,6 +1,8 @@
 //! [`parthood_protocols::paxos`], deployed: any bytes are proposed, and one value is chosen for ever.
 
-use super::{ClientError, Cluster, Deployable, DurableJournal, MatchmakerPaxos, StateOf};
+use super::{
+    ClientError, Cluster, Deployable, DurableJournal, MatchmakerFastPaxos, MatchmakerPaxos, StateOf,
+};
 use crate::error::Error;
 use parthood_models as models;
 use parthood_protocols::decree::{Decree, DecreeClient, Heard};
@@ -74,25 +76,25 @@ impl Deployable for Paxos {
 
 /// A protocol that chooses one value for ever.
 pub trait Decides: Deployable<Actor: Decree<Bytes>> {
-    /// The node of a client.
-    fn wrap(client: DecreeClient<Bytes>) -> Self::Actor;
-
-    /// A client that proposes this value, or what its application says.
-    fn client(cluster: &Cluster, value: Option<Bytes>, first: usize) -> Self::Actor {
-        let proposers = cluster.count("proposer");
-        Self::wrap(DecreeClient {
-            proposers: (0..proposers).map(|turn| Id::from((first + turn) % proposers)).collect(),
-            application: value.is_none().then(|| Id::from(LOCAL_APPLICATION)),
-            value,
-            retries_max: u32::MAX,
-            retry_after: cluster.times.retry(),
-        })
-    }
+    /// A client that proposes this value, or what its application says, and asks this proposer first.
+    fn client(cluster: &Cluster, value: Option<Bytes>, first: usize) -> Self::Actor;
 }
 
 impl Decides for Paxos {
-    fn wrap(client: DecreeClient<Bytes>) -> Self::Actor {
-        Node::Client(client)
+    fn client(cluster: &Cluster, value: Option<Bytes>, first: usize) -> Self::Actor {
+        Node::Client(asking(cluster, value, first))
+    }
+}
+
+/// What a client does about proposers.
+pub(super) fn asking(cluster: &Cluster, value: Option<Bytes>, first: usize) -> DecreeClient<Bytes> {
+    let proposers = cluster.count("proposer");
+    DecreeClient {
+        proposers: (0..proposers).map(|turn| Id::from((first + turn) % proposers)).collect(),
+        application: value.is_none().then(|| Id::from(LOCAL_APPLICATION)),
+        value,
+        retries_max: u32::MAX,
+        retry_after: cluster.times.retry(),
     }
 }
 
@@ -109,6 +111,7 @@ pub fn propose(
     match cluster.protocol.as_str() {
         Paxos::NAME => propose_as::<Paxos>(cluster, value, timeout),
         MatchmakerPaxos::NAME => propose_as::<MatchmakerPaxos>(cluster, value, timeout),
+        MatchmakerFastPaxos::NAME => propose_as::<MatchmakerFastPaxos>(cluster, value, timeout),
         protocol => Err(Error::Usage(format!(
             "the cluster runs {protocol}, which replicates a store: ask it with `parthood client put`, `get` and so on"
         ))),

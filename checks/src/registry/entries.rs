@@ -7,6 +7,7 @@ use parthood_models::compartmentalized::Compartmentalized;
 use parthood_models::craq::Craq;
 use parthood_models::matchmaker_caspaxos::MatchmakerCaspaxos;
 use parthood_models::matchmaker_epochs::MatchmakerEpochs;
+use parthood_models::matchmaker_fast_paxos::MatchmakerFastPaxos;
 use parthood_models::matchmaker_multipaxos::MatchmakerMultipaxos;
 use parthood_models::matchmaker_paxos::MatchmakerPaxos;
 use parthood_models::mencius;
@@ -90,6 +91,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, and CASPaxos: Replicated State Machines without logs",
         manifest: include_str!("../../manifest/matchmaker_caspaxos.toml"),
         model: |row| model(row, MatchmakerCaspaxos::new),
+    },
+    Protocol {
+        name: "matchmaker_fast_paxos",
+        title: "one value chosen in two message delays by f + 1 acceptors, others in every round",
+        paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, on Fast Paxos",
+        manifest: include_str!("../../manifest/matchmaker_fast_paxos.toml"),
+        model: |row| model(row, MatchmakerFastPaxos::new),
     },
     Protocol {
         name: "matchmaker_epochs",

@@ -1,0 +1,108 @@
+//! [`parthood_protocols::matchmaker_fast_paxos`], deployed: one value is chosen for ever, if nothing fails in two message
+//! delays.
+//!
+//! As many acceptors serve in a round as half of the matchmakers, and one: all of them must vote. Each round of a proposer
+//! uses the next ones, so that one that does not answer is soon left out. The first proposer begins when it starts.
+
+use super::paxos::{Decides, asking};
+use super::{Cluster, Deployable, StateOf};
+use parthood_models as models;
+use parthood_protocols::faults::Correct;
+use parthood_protocols::matchmaker_fast_paxos::{
+    Config, FastAcceptor, FastClient, FastProposer, Node, Shared, State,
+};
+use parthood_protocols::matchmaker_paxos::{Config as PaxosConfig, Matchmaker, Role, Scenarios};
+use parthood_protocols::state_machine::Bytes;
+use parthood_quorums::NodeSet;
+use stateright::actor::Id;
+use std::sync::Arc;
+
+/// [`parthood_protocols::matchmaker_fast_paxos`].
+#[derive(Clone, Copy, Debug)]
+pub struct MatchmakerFastPaxos;
+
+/// How often a proposer sends again before it goes on to its next round.
+const PATIENCE: u32 = 8;
+
+/// The most configurations that a matchmaker keeps; so many fit a datagram.
+const LOG_MAX: usize = 1_000;
+
+fn config(cluster: &Cluster) -> Arc<Config> {
+    let (proposers, matchmakers) = (cluster.count("proposer"), cluster.count("matchmaker"));
+    let acceptors = cluster.count("acceptor");
+    let paxos = Arc::new(PaxosConfig {
+        proposers,
+        matchmakers,
+        acceptors,
+        replicas: 0,
+        scenarios: Scenarios { chosen: true, free: true, persisted: false },
+        bypass: false,
+        own_bypass: false,
+        ask_everyone: false,
+        log_max: LOG_MAX,
+        nack: true,
+        resend: true,
+        patience: PATIENCE,
+        resend_after: cluster.times.resend(),
+        faults: Shared(Correct),
+    });
+    let of_a_round = paxos.f_plus_1().min(acceptors);
+    let from = |first: usize| (0..of_a_round).map(|turn| (first + turn) % acceptors).collect::<NodeSet>();
+    let rounds: Vec<NodeSet> = (0..acceptors).map(from).collect();
+    // Without an end to disputes acceptors that remember different values would go on for ever.
+    Arc::new(Config { acceptors: vec![rounds; proposers], settle: true, faults: Correct, paxos })
+}
+
+fn proposer(index: usize, config: &Arc<Config>) -> FastProposer<Correct> {
+    FastProposer { index, rounds_max: u64::MAX, proactive: index == 0, config: config.clone() }
+}
+
+impl Deployable for MatchmakerFastPaxos {
+    type Actor = Node<Bytes>;
+    type Model = models::matchmaker_fast_paxos::MatchmakerFastPaxos<Bytes, Correct>;
+
+    const NAME: &'static str = "matchmaker_fast_paxos";
+    const ROLES: &'static [&'static str] = &["proposer", "matchmaker", "acceptor"];
+    /// All acceptors of a round must vote, and which ones those are is the proposers' affair.
+    const VOTERS: Option<&'static str> = None;
+    /// Who has lost promises or announcements may help to choose a second value.
+    const REJOINS: bool = false;
+
+    fn server(cluster: &Cluster, index: usize, _: bool) -> Self::Actor {
+        let config = config(cluster);
+        match config.paxos.role(Id::from(index)) {
+            Some(Role::Proposer(number)) => Node::Proposer(proposer(number, &config)),
+            Some(Role::Matchmaker(_)) => Node::Matchmaker(Matchmaker { config: config.paxos.clone() }),
+            Some(Role::Acceptor(_) | Role::Replica(_)) | None => Node::Acceptor(FastAcceptor { config }),
+        }
+    }
+
+    fn model(cluster: &Cluster) -> Self::Model {
+        let config = config(cluster);
+        let proposers = (0..config.paxos.proposers).map(|number| proposer(number, &config)).collect();
+        models::matchmaker_fast_paxos::MatchmakerFastPaxos::deployed(config, proposers)
+    }
+
+    /// Every client proposes a value of its own.
+    fn scripted(cluster: &Cluster, seed: u64, number: usize, _: usize) -> Self::Actor {
+        let value = Bytes::from(&format!("{seed}.{number}"));
+        Self::client(cluster, Some(value), number % cluster.count("proposer"))
+    }
+
+    fn answered(state: &StateOf<Self>) -> Option<usize> {
+        match state {
+            State::Client(client) => Some(usize::from(client.asks.chosen.is_some())),
+            _ => None,
+        }
+    }
+
+    fn commands(most: usize) -> usize {
+        most.min(1)
+    }
+}
+
+impl Decides for MatchmakerFastPaxos {
+    fn client(cluster: &Cluster, value: Option<Bytes>, first: usize) -> Self::Actor {
+        Node::Client(FastClient { asks: asking(cluster, value, first), config: config(cluster) })
+    }
+}
