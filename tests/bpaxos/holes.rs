@@ -155,7 +155,7 @@ fn waits_after_a_death_over_udp(hole: bool) -> (Duration, Duration, usize) {
         |process| deploy::serve(&cluster, &nodes(&cluster, process), &ServeOptions::default()).unwrap();
     let (leader, dependency_nodes, others) = (serve(0), serve(1), serve(2));
     // Asking again at the third leader would have its other commands wait too, since dependencies are compacted.
-    let patient = cluster.text.replace(slow, "\n[times]\nretry_ms = [60000, 60001]\n");
+    let patient = cluster.text.replace(slow, "\n[times]\nretry_ms = [20000, 20001]\n");
     let patient = Cluster { times: Cluster::read(&file, &patient).unwrap().times, ..cluster.clone() };
     let mut callers = [0, 1, 2].map(|leader| Caller::of(&patient, leader));
     for (caller, key) in callers.iter_mut().zip(["cold", "hot", "cold"]) {

@@ -14,8 +14,11 @@ fn told(folder: &Path, arguments: &[&str]) -> [Value; 2] {
     [first.clone(), lines.next_back().unwrap_or(first)]
 }
 
+/// What a process takes for itself: its code, and what its allocator keeps for each thread.
+const OWN: f64 = 32.0 * 1_048_576.0;
+
 #[test]
-fn the_estimate_of_memory_is_within_a_fifth_of_the_peak() {
+fn the_estimate_of_memory_is_within_a_fifth_of_the_peak_besides_the_process_itself() {
     let folder = folder();
     let folder = folder.path();
     let optics = ["--kv", "300", "--underfocus", "3000", "--vacuum-rows", "32"];
@@ -38,7 +41,8 @@ fn the_estimate_of_memory_is_within_a_fifth_of_the_peak() {
         let [plan, volume] = told(folder, &[&solve[..], &["--threads", "2"], &more].concat());
         let [estimate, peak] = [&plan["bytes"], &volume["peak_bytes"]].map(|bytes| bytes.as_f64().unwrap());
         println!("{more:?}: {:.1} MiB told, {:.1} MiB taken", estimate / 1_048_576.0, peak / 1_048_576.0);
-        assert!((peak / estimate - 1.0).abs() < 0.2, "{more:?}: {estimate} told, {peak} taken");
+        let expected = 0.8 * estimate..1.2 * estimate + OWN;
+        assert!(expected.contains(&peak), "{more:?}: {estimate} told, {peak} taken");
     }
 }
 
