@@ -7,29 +7,36 @@
 use parthood::draw;
 use parthood_models::bpaxos::{Bpaxos, Params};
 use parthood_models::{Input, Kind, Move, Network, Path, Setup, State, System};
-use parthood_protocols::bpaxos::{Mutant, ReplicaState, State as Node};
+use parthood_protocols::bpaxos::{Mutant, ReplicaState, Rules, State as Node};
+use parthood_protocols::faults::Mutated;
 use parthood_protocols::graph::VertexSet;
 use parthood_protocols::state_machine::KeyValue;
 use serde_json::{Value, json};
 use std::path::Path as File;
 
 /// How a run goes on: nothing happens but what the lines say, and messages that they do not mention are late for ever.
-struct Run {
-    system: System<Bpaxos>,
-    /// `c0`, `l1`, `d2`, `a0`, `r1` and `p0` for a client, leader, dependency node, acceptor, replica and proposer.
+pub(crate) struct Run<F: Rules = Mutated<Mutant>> {
+    system: System<Bpaxos<KeyValue, F>>,
+    /// `c0`, `l1`, `d2`, `a0`, `r1`, `p0` and `s1` for a client, leader, dependency node, acceptor, replica, proposer and server.
     names: Vec<String>,
-    state: State<Bpaxos>,
+    state: State<Bpaxos<KeyValue, F>>,
     actions: Vec<u16>,
 }
 
 impl Run {
-    /// Begins in a configuration; each kind of timer may ring four times, and one node may restart.
     fn new(mut params: Value, mutant: Option<Mutant>) -> Self {
         params["restartable"] = json!(["leader", "proposer", "dependency_node", "acceptor", "replica"]);
         let params: Params = serde_json::from_value(params).unwrap();
+        Self::of(Bpaxos::new(&params, mutant).unwrap())
+    }
+}
+
+impl<F: Rules> Run<F> {
+    /// Begins in a configuration; each kind of timer may ring four times, and one node may restart.
+    pub(crate) fn of(protocol: Bpaxos<KeyValue, F>) -> Self {
         let setup =
             Setup { network: Network::Unordered, restarts: 1, timers: vec![4; 6], ..Setup::default() };
-        let system = System::new(Bpaxos::new(&params, mutant).unwrap(), setup);
+        let system = System::new(protocol, setup);
         let short = |name: &str| format!("{}{}", &name[..1], name.rsplit(' ').next().unwrap());
         let lanes = system.trace(&Path::default()).unwrap().lanes;
         let names = lanes.iter().map(|lane| short(&lane.name)).collect();
@@ -74,7 +81,7 @@ impl Run {
     }
 
     /// Has these things happen, one after the other.
-    fn follow(mut self, lines: &[&str]) -> Self {
+    pub(crate) fn follow(mut self, lines: &[&str]) -> Self {
         for line in lines {
             let in_flight = || {
                 let messages = self.state.messages();
@@ -92,12 +99,12 @@ impl Run {
     }
 
     /// Can it not happen, or would nobody care?
-    fn refuses(&self, line: &str) -> bool {
+    pub(crate) fn refuses(&self, line: &str) -> bool {
         self.find(line).is_none_or(|(_, mv)| self.system.apply(&self.state, mv).is_none())
     }
 
     /// What does not hold.
-    fn violated(&self) -> Vec<&'static str> {
+    pub(crate) fn violated(&self) -> Vec<&'static str> {
         let always = self.system.all_properties().iter().filter(|property| property.kind == Kind::Always);
         always.filter(|property| !self.system.holds(property, &self.state)).map(|p| p.name).collect()
     }
@@ -112,10 +119,16 @@ impl Run {
 
     /// Compares the run's picture with the stored one.
     fn is_drawn_as(&self, name: &str, title: &str, verdict: &str, bad: bool) {
+        self.is_drawn_in("bpaxos", name, title, verdict, bad);
+    }
+
+    /// The same in the folder of a protocol's specification.
+    pub(crate) fn is_drawn_in(&self, protocol: &str, name: &str, title: &str, verdict: &str, bad: bool) {
         let mut trace = self.system.trace(&Path::new(self.actions.clone())).unwrap();
         title.clone_into(&mut trace.title);
         let diagram = draw::from_trace(&trace, "", Some((verdict.to_owned(), bad)));
-        let file = File::new(env!("CARGO_MANIFEST_DIR")).join("../specs/bpaxos").join(format!("{name}.svg"));
+        let file =
+            File::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(protocol).join(format!("{name}.svg"));
         let drawn = diagram.without_idle_lanes().to_svg();
         if std::fs::read_to_string(&file).ok().as_ref() != Some(&drawn) {
             let anew = std::env::temp_dir().join(format!("{name}.svg"));

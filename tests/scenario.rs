@@ -122,6 +122,16 @@ fn bpaxos_survives_kills_and_a_partition_and_loses_nothing() {
 }
 
 #[test]
+fn unanimous_bpaxos_survives_kills_and_a_partition_and_loses_nothing() {
+    three_processes_survive_kills_and_a_partition_and_lose_nothing("unanimous_bpaxos");
+}
+
+#[test]
+fn epaxos_survives_kills_and_a_partition_and_loses_nothing() {
+    three_processes_survive_kills_and_a_partition_and_lose_nothing("epaxos");
+}
+
+#[test]
 fn nothing_is_claimed_of_a_cluster_that_is_only_partly_on_record() {
     let folder = tempfile::tempdir().unwrap();
     let file = cluster(folder.path(), 3, "");

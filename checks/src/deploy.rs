@@ -19,7 +19,7 @@ mod server;
 mod spaxos;
 mod unreplicated;
 
-pub use bpaxos::Bpaxos;
+pub use bpaxos::{Bpaxos, Epaxos, UnanimousBpaxos};
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
 pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use compartmentalized::{Compartmentalized, Mencius};
@@ -217,10 +217,11 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 11] = [
+pub const DEPLOYABLE: [&str; 13] = [
     Bpaxos::NAME,
     Compartmentalized::NAME,
     Craq::NAME,
+    Epaxos::NAME,
     MatchmakerFastPaxos::NAME,
     MatchmakerMultiPaxos::NAME,
     MatchmakerPaxos::NAME,
@@ -228,6 +229,7 @@ pub const DEPLOYABLE: [&str; 11] = [
     MultiPaxos::NAME,
     Paxos::NAME,
     Spaxos::NAME,
+    UnanimousBpaxos::NAME,
     Unreplicated::NAME,
 ];
 
@@ -240,6 +242,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
         Bpaxos::NAME => Ok(visitor.visit::<Bpaxos>()),
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
+        Epaxos::NAME => Ok(visitor.visit::<Epaxos>()),
         MatchmakerFastPaxos::NAME => Ok(visitor.visit::<MatchmakerFastPaxos>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
         MatchmakerPaxos::NAME => Ok(visitor.visit::<MatchmakerPaxos>()),
@@ -247,6 +250,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Paxos::NAME => Ok(visitor.visit::<Paxos>()),
         Spaxos::NAME => Ok(visitor.visit::<Spaxos>()),
+        UnanimousBpaxos::NAME => Ok(visitor.visit::<UnanimousBpaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
         other => Err(Error::unknown("protocol", other, DEPLOYABLE)),
     }
@@ -261,10 +265,12 @@ pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Outpu
         Bpaxos::NAME => Ok(visitor.visit::<Bpaxos>()),
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
+        Epaxos::NAME => Ok(visitor.visit::<Epaxos>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
         Mencius::NAME => Ok(visitor.visit::<Mencius>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
         Spaxos::NAME => Ok(visitor.visit::<Spaxos>()),
+        UnanimousBpaxos::NAME => Ok(visitor.visit::<UnanimousBpaxos>()),
         Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
         Paxos::NAME | MatchmakerPaxos::NAME | MatchmakerFastPaxos::NAME => Err(Error::Usage(format!(
             "{protocol} chooses one value and replicates no store: ask it with `parthood client propose VALUE`"

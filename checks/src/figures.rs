@@ -10,6 +10,7 @@ mod compartmentalized;
 mod cost;
 mod draft;
 mod draft_batched;
+mod egalitarian;
 mod many_keys;
 mod measure;
 mod mencius;
@@ -23,6 +24,7 @@ pub use compartmentalized::{ablation, batched, latency, reads, reads_of_many_key
 pub use cost::Costs;
 pub use draft::draft;
 pub use draft_batched::draft_batched;
+pub use egalitarian::{egalitarian, published_latency_ms};
 pub use measure::Measured;
 pub use mencius::mencius;
 pub use plan::{Target, plan};

@@ -23,15 +23,16 @@ mod specification;
 mod variants;
 
 pub use ghost::Ghost;
+pub(crate) use properties::of_a_fast_model;
 
 use crate::quorum_params::{self, QuorumParams};
 use crate::{Budget, Property, Protocol, Step};
 use parthood_protocols::bpaxos::{
-    Bounds, Config, Layout, Limits, Msg, Mutant, Node, Part, Role, State, Timer, Timing,
+    Bounds, Config, Fast, Layout, Limits, Msg, Mutant, Node, Part, Role, Rules, State, Timer, Timing,
 };
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::compartmentalized::Group;
-use parthood_protocols::faults::{Faults, Mutated};
+use parthood_protocols::faults::Mutated;
 use parthood_protocols::ids::Round;
 use parthood_protocols::schedule::Schedule;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, StateMachine};
@@ -158,7 +159,7 @@ fn plenty() -> usize {
 
 /// Simple `BPaxos` in one configuration.
 #[derive(Clone, Debug)]
-pub struct Bpaxos<M: StateMachine = KeyValue, F: Faults<Mutant> = Mutated<Mutant>> {
+pub struct Bpaxos<M: StateMachine = KeyValue, F: Rules = Mutated<Mutant>> {
     config: Arc<Config<F>>,
     /// The nodes, and the clients as far as they are part of the configuration.
     actors: Vec<Node<M, F>>,
@@ -171,7 +172,7 @@ pub struct Bpaxos<M: StateMachine = KeyValue, F: Faults<Mutant> = Mutated<Mutant
     properties: fn() -> Vec<Property<Self>>,
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Bpaxos<M, F> {
+impl<M: StateMachine, F: Rules> Bpaxos<M, F> {
     /// The protocol as it is deployed: with any state machine, and clients that nobody knows beforehand.
     pub fn deployed(config: Arc<Config<F>>) -> Self {
         Self {
@@ -196,7 +197,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Bpaxos<M, F> {
     }
 
     fn role_of(&self, id: Id) -> (Role, usize) {
-        self.config.layout.role(id)
+        self.config.layout.node(id)
     }
 }
 
@@ -206,20 +207,38 @@ impl Bpaxos {
     /// # Errors
     /// What makes no sense about the configuration, in words.
     pub fn new(params: &Params, mutant: Option<Mutant>) -> Result<Self, String> {
+        Self::with_faults(params, None, Mutated(mutant), properties::of_a_model)
+    }
+}
+
+impl<F: Rules> Bpaxos<KeyValue, F> {
+    /// The protocol in a configuration, perhaps with a fast path, with these faults and properties.
+    pub(crate) fn with_faults(
+        params: &Params,
+        fast: Option<Fast>,
+        faults: F,
+        properties: fn() -> Vec<Property<Self>>,
+    ) -> Result<Self, String> {
         let layout = Layout {
             leaders: params.leaders,
             proposers: if params.separate_proposers { params.leaders } else { 0 },
-            dependency_nodes: params.dependency_nodes,
+            dependency_nodes: if fast.is_some() { 0 } else { params.dependency_nodes },
             acceptors: params.acceptors,
             replicas: params.replicas,
+            coupled: fast == Some(Fast::Epaxos),
         };
-        validate(params)?;
+        validate(params, fast)?;
+        let (name, quorums) = match fast {
+            Some(_) => ('a', params.acceptor_quorums.as_ref()),
+            None => ('d', params.dependency_quorums.as_ref()),
+        };
         let clients = (layout.nodes()..).zip(&params.clients);
         let known = clients.filter(|(_, client)| !client.opens_session).map(|(id, _)| id as u64);
         let config = Arc::new(Config {
             layout,
-            dependencies: group(params, 'd', params.dependency_nodes, params.dependency_quorums.as_ref())?,
+            dependencies: group(params, name, params.dependency_nodes, quorums)?,
             acceptors: group(params, 'a', params.acceptors, params.acceptor_quorums.as_ref())?,
+            fast,
             compaction: params.compaction,
             saves_needed: params.saves_needed,
             known_clients: known.collect(),
@@ -230,7 +249,7 @@ impl Bpaxos {
                 nack: params.nack,
                 catch_up: params.catch_up,
             },
-            faults: Mutated(mutant),
+            faults,
         });
         let actors = nodes(&config).into_iter().chain(params.clients.iter().map(|c| client(layout, c)));
         Ok(Self {
@@ -240,12 +259,28 @@ impl Bpaxos {
             restartable: params.restartable.clone(),
             answers: params.answers,
             undone_steps: false,
-            properties: properties::of_a_model,
+            properties,
         })
     }
 }
 
-fn validate(params: &Params) -> Result<(), String> {
+fn validate(params: &Params, fast: Option<Fast>) -> Result<(), String> {
+    let Params { leaders, dependency_nodes, acceptors, replicas, .. } = *params;
+    if fast.is_some() && (dependency_nodes != acceptors || params.separate_proposers) {
+        return Err(
+            "with a fast path acceptors are dependency nodes, and leaders propose: give both numbers, and \
+            the same"
+                .into(),
+        );
+    }
+    let coupled = leaders == acceptors && replicas == acceptors && params.acceptor_quorums.is_none();
+    if fast == Some(Fast::Epaxos) && !coupled {
+        return Err(
+            "each server has a part of every role, and quorums are majorities: give one number for all \
+            roles"
+                .into(),
+        );
+    }
     let needed =
         [params.leaders, params.dependency_nodes, params.acceptors, params.replicas, params.clients.len()];
     if needed.contains(&0) {
@@ -294,23 +329,25 @@ fn group(params: &Params, name: char, nodes: usize, quorums: Option<&QuorumParam
     })
 }
 
-fn quorums_meet<F: Faults<Mutant>>(config: &Config<F>) -> bool {
-    [(&config.dependencies, config.layout.dependency_nodes), (&config.acceptors, config.layout.acceptors)]
+fn quorums_meet<F: Rules>(config: &Config<F>) -> bool {
+    let Layout { dependency_nodes, acceptors, .. } = config.layout;
+    let dependency_nodes = if config.fast.is_some() { acceptors } else { dependency_nodes };
+    [(&config.dependencies, dependency_nodes), (&config.acceptors, acceptors)]
         .into_iter()
         .all(|(group, nodes)| quorum_params::intersect(&*group.system, nodes))
 }
 
 /// All nodes that are no clients.
-fn nodes<M: StateMachine, F: Faults<Mutant>>(config: &Arc<Config<F>>) -> Vec<Node<M, F>> {
+fn nodes<M: StateMachine, F: Rules>(config: &Arc<Config<F>>) -> Vec<Node<M, F>> {
     let layout = config.layout;
     let nodes = (0..layout.nodes()).map(|id| {
-        let (role, index) = layout.role(Id::from(id));
+        let (role, index) = layout.node(Id::from(id));
         Node::of(role, Part { index, lost_storage: false, config: config.clone() })
     });
     nodes.flatten().collect()
 }
 
-fn client(layout: Layout, client: &ClientParams) -> Node<KeyValue, Mutated<Mutant>> {
+fn client<F: Rules>(layout: Layout, client: &ClientParams) -> Node<KeyValue, F> {
     Node::Client(Client {
         contacts: layout.ids(Role::Leader).collect(),
         first_contact: client.first,
@@ -324,7 +361,7 @@ fn client(layout: Layout, client: &ClientParams) -> Node<KeyValue, Mutated<Mutan
     })
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Protocol for Bpaxos<M, F> {
+impl<M: StateMachine, F: Rules> Protocol for Bpaxos<M, F> {
     type Actor = Node<M, F>;
     type Ghost = Ghost<M>;
 
@@ -351,7 +388,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Bpaxos<M, F> {
             return false;
         }
         match msg {
-            Msg::Phase1a { .. } | Msg::Phase2a { .. } => {
+            Msg::Phase1a { .. } | Msg::Phase2a { .. } | Msg::PreAccept { .. } => {
                 let collects = self.config.limits.snapshot_vertices != u64::MAX;
                 !collects && self.actors[usize::from(dst)].ignores(state, src, msg)
             }

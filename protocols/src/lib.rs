@@ -21,6 +21,8 @@
 //! | the matchmakers alone, and how they are replaced | [`matchmaker_epochs`] | the same, section 6 |
 //! | tasks of a reconstruction, each done once | [`tile_ledger`] | ours, for the decomposition of arXiv:2110.07857 |
 //! | a replicated graph instead of a log, in modules | [`bpaxos`] | "Bipartisan Paxos" |
+//! | the same, chosen in one round trip where all acceptors agree | [`unanimous_bpaxos`] | the same, journal version |
+//! | the same, every server hosting all roles | [`epaxos`] | "There Is More Consensus in Egalitarian Parliaments", the comparison |
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
 //! [`sessions`] (exactly-once), [`client`] (the client role), [`decree`] (the client of a single decree), [`log`] (votes,
@@ -34,6 +36,7 @@ pub mod compartmentalized;
 pub mod craq;
 pub mod decree;
 pub mod durable;
+pub mod epaxos;
 pub mod faults;
 pub mod graph;
 pub mod ids;
@@ -52,5 +55,6 @@ pub mod sessions;
 pub mod spaxos;
 pub mod state_machine;
 pub mod tile_ledger;
+pub mod unanimous_bpaxos;
 pub mod unreplicated;
 pub mod vanilla_mencius;

@@ -1,7 +1,8 @@
 //! A leader that dies with a hole in its column: a vertex that dependency nodes know and nobody proposes. What depends on it
 //! waits until a replica has it recovered; nothing else does.
 
-use super::{Actor, Seen, actors, config, millis};
+use super::storm::{Seen, actors, millis};
+use super::{Actor, config};
 use parthood_protocols::bpaxos::{Config, Layout, Limits, Node, Role, State};
 use parthood_protocols::state_machine::{Bytes, KeyValueCommand};
 use parthood_runtime::sim::{Fault, Network, Settings, Sim, Stop};
@@ -14,8 +15,9 @@ use std::time::Duration;
 fn slowest_after_a_death(hole: bool, compaction: Option<u64>) -> [Duration; 2] {
     const EACH: usize = 300;
     const DOOMED: usize = 6;
-    let layout = Layout { leaders: 3, dependency_nodes: 3, acceptors: 3, replicas: 2, proposers: 0 };
-    let config = Config { compaction, ..config(layout, 3, Limits::default()) };
+    let layout =
+        Layout { leaders: 3, dependency_nodes: 3, acceptors: 3, replicas: 2, proposers: 0, coupled: false };
+    let config = Config { compaction, ..config(layout, Limits::default()) };
     let write = |key: &str| KeyValueCommand::Increment(Bytes::from(key), 1);
     let mut doomed = vec![write("cold"); DOOMED - 1];
     doomed.push(write("hot"));

@@ -1,6 +1,7 @@
 //! What is not collected is bounded for each leader, and what would make room is never refused for want of it.
 
-use super::{Actor, CLIENTS, COMMANDS, MERGED, SEPARATE, actors, answered, config, counting, millis, tiny};
+use super::storm::{CLIENTS, COMMANDS, actors, answered, millis, tiny};
+use super::{Actor, MERGED, SEPARATE, config, counting};
 use parthood_protocols::bpaxos::{Config, Layout, Limits, Role, State};
 use parthood_runtime::sim::{Fault, Settings, Sim, Stop};
 use std::time::Duration;
@@ -19,7 +20,7 @@ fn most_votes(sim: &Sim<Actor, ()>, layout: Layout) -> usize {
 /// All replicas but one pause, so that nothing is collected; the columns fill up, and a leader crashes and forgets what waits
 /// for dependencies. Were all clients answered once the replicas went on, and in the meantime?
 fn answered_before_and_after_a_pause(layout: Layout, limits: Limits) -> [bool; 2] {
-    let settled = Config { saves_needed: 2, ..config(layout, CLIENTS, limits) };
+    let settled = Config { saves_needed: 2, ..config(layout, limits) };
     let actors = actors(settled, (0..CLIENTS).map(counting(50)).collect());
     let mut sim = Sim::new(actors, Settings::default(), ()).unwrap();
     let paused: Vec<usize> = layout.ids(Role::Replica).skip(1).map(usize::from).collect();

@@ -15,7 +15,14 @@ type Make = fn(Costs) -> Result<Figure, Error>;
 
 /// The figures of each paper.
 const PAPERS: [(&str, &[Make]); 2] = [
-    ("bpaxos", &[|_| figures::leaders(GraphCosts::default()), |_| figures::conflicts(GraphCosts::default())]),
+    (
+        "bpaxos",
+        &[
+            |_| figures::leaders(GraphCosts::default()),
+            |_| figures::conflicts(GraphCosts::default()),
+            |_| figures::egalitarian(GraphCosts::default()),
+        ],
+    ),
     (
         "compartmentalized",
         &[

@@ -1,11 +1,12 @@
-//! [`parthood_protocols::bpaxos`], deployed.
+//! [`parthood_protocols::bpaxos`], deployed: as it is, or with a fast path as [`parthood_protocols::unanimous_bpaxos`] and
+//! [`parthood_protocols::epaxos`].
 
 use super::{
     ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf, answered,
     client, scripted,
 };
 use parthood_models as models;
-use parthood_protocols::bpaxos::{Bounds, Config, Layout, Msg, Node, Part, Role, State};
+use parthood_protocols::bpaxos::{Bounds, Config, Fast, Layout, Msg, Node, Part, ReplicaState, Role, State};
 use parthood_protocols::command::CommandId;
 use parthood_protocols::compartmentalized;
 use parthood_protocols::faults::Correct;
@@ -16,66 +17,113 @@ use stateright::actor::Id;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// [`parthood_protocols::bpaxos`]: any number of nodes of each role; without proposers leaders propose themselves.
+/// A replicated graph, with one of the ways to choose a vertex.
 #[derive(Clone, Copy, Debug)]
-pub struct Bpaxos;
+pub struct Graph<const WAY: u8>;
+
+/// By a round trip to the dependency service and one to acceptors.
+const SIMPLE: u8 = 0;
+/// By equal votes of all acceptors, if it can be.
+const UNANIMOUS: u8 = 1;
+/// By equal votes of most servers, if it can be.
+const EPAXOS: u8 = 2;
+
+/// [`parthood_protocols::bpaxos`]: any number of nodes of each role; without proposers leaders propose themselves.
+pub type Bpaxos = Graph<SIMPLE>;
+/// [`parthood_protocols::unanimous_bpaxos`]: the same, where acceptors are dependency nodes, too.
+pub type UnanimousBpaxos = Graph<UNANIMOUS>;
+/// [`parthood_protocols::epaxos`]: any number of servers.
+pub type Epaxos = Graph<EPAXOS>;
 
 /// Dependency nodes remember the largest vertex of each leader, as in the paper's measurements.
 const COMPACTION: Option<u64> = Some(1);
 
-fn layout(cluster: &Cluster) -> Layout {
-    Layout {
-        leaders: cluster.count("leader"),
-        dependency_nodes: cluster.count("dependency_node"),
-        acceptors: cluster.count("acceptor"),
-        replicas: cluster.count("replica"),
-        proposers: cluster.count("proposer"),
+const fn fast(way: u8) -> Option<Fast> {
+    match way {
+        UNANIMOUS => Some(Fast::Unanimous),
+        EPAXOS => Some(Fast::Epaxos),
+        _ => None,
     }
 }
 
-fn config(cluster: &Cluster) -> Arc<Config> {
-    let layout = layout(cluster);
-    let majority = |nodes: usize| compartmentalized::Group {
-        system: Arc::new(Majority::new(nodes.clamp(1, NodeSet::CAPACITY))),
-        reads: Schedule::everyone(),
-        writes: Schedule::everyone(),
-    };
-    let acceptors = cluster.groups.first().map(Group::in_turn);
-    Arc::new(Config {
-        layout,
-        dependencies: majority(layout.dependency_nodes),
-        acceptors: acceptors.unwrap_or_else(|| majority(layout.acceptors)),
-        compaction: COMPACTION,
-        // One more than a majority of the replicas may lose.
-        saves_needed: layout.replicas / 2 + 1,
-        known_clients: Vec::new(),
-        limits: cluster.sizes.limits_of_a_graph(),
-        timing: cluster.times.timing_of_a_graph(),
-        bounds: Bounds::default(),
-        faults: Correct,
-    })
+impl<const WAY: u8> Graph<WAY> {
+    fn layout(cluster: &Cluster) -> Layout {
+        if WAY == EPAXOS {
+            let servers = cluster.count("server");
+            return Layout {
+                leaders: servers,
+                dependency_nodes: 0,
+                acceptors: servers,
+                replicas: servers,
+                proposers: 0,
+                coupled: true,
+            };
+        }
+        Layout {
+            leaders: cluster.count("leader"),
+            dependency_nodes: if WAY == SIMPLE { cluster.count("dependency_node") } else { 0 },
+            acceptors: cluster.count("acceptor"),
+            replicas: cluster.count("replica"),
+            proposers: if WAY == SIMPLE { cluster.count("proposer") } else { 0 },
+            coupled: false,
+        }
+    }
+
+    fn config(cluster: &Cluster) -> Arc<Config> {
+        let layout = Self::layout(cluster);
+        let majority = |nodes: usize| compartmentalized::Group {
+            system: Arc::new(Majority::new(nodes.clamp(1, NodeSet::CAPACITY))),
+            reads: Schedule::everyone(),
+            writes: Schedule::everyone(),
+        };
+        let acceptors = cluster.groups.first().map_or_else(|| majority(layout.acceptors), Group::in_turn);
+        let dependencies = if WAY == SIMPLE { majority(layout.dependency_nodes) } else { acceptors.clone() };
+        Arc::new(Config {
+            layout,
+            dependencies,
+            acceptors,
+            fast: fast(WAY),
+            compaction: COMPACTION,
+            // One more than a majority of the replicas may lose.
+            saves_needed: layout.replicas / 2 + 1,
+            known_clients: Vec::new(),
+            limits: cluster.sizes.limits_of_a_graph(),
+            timing: cluster.times.timing_of_a_graph(),
+            bounds: Bounds::default(),
+            faults: Correct,
+        })
+    }
 }
 
-impl Deployable for Bpaxos {
+impl<const WAY: u8> Deployable for Graph<WAY> {
     type Actor = Node<KeyValue>;
     type Model = models::bpaxos::Bpaxos<KeyValue, Correct>;
 
-    const NAME: &'static str = "bpaxos";
-    const ROLES: &'static [&'static str] = &["leader", "dependency_node", "acceptor", "replica"];
-    const OPTIONAL_ROLES: &'static [&'static str] = &["proposer"];
-    const VOTERS: Option<&'static str> = Some("acceptor");
-    const THRIFTY: bool = true;
+    const NAME: &'static str = match WAY {
+        UNANIMOUS => "unanimous_bpaxos",
+        EPAXOS => "epaxos",
+        _ => "bpaxos",
+    };
+    const ROLES: &'static [&'static str] = match WAY {
+        UNANIMOUS => &["leader", "acceptor", "replica"],
+        EPAXOS => &["server"],
+        _ => &["leader", "dependency_node", "acceptor", "replica"],
+    };
+    const OPTIONAL_ROLES: &'static [&'static str] = if WAY == SIMPLE { &["proposer"] } else { &[] };
+    // Which servers choose at once is counted in EPaxos, so there are majorities.
+    const VOTERS: Option<&'static str> = if WAY == EPAXOS { None } else { Some("acceptor") };
+    const THRIFTY: bool = WAY != EPAXOS;
     const REJOINS: bool = true;
 
     fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor {
-        let config = config(cluster);
-        let (role, index) = config.layout.role(Id::from(index));
+        let config = Self::config(cluster);
+        let (role, index) = config.layout.node(Id::from(index));
         Node::of(role, Part { index, lost_storage: !voting, config })
             .expect("the nodes of a cluster are no clients")
     }
 
     fn model(cluster: &Cluster) -> Self::Model {
-        models::bpaxos::Bpaxos::deployed(config(cluster))
+        models::bpaxos::Bpaxos::deployed(Self::config(cluster))
     }
 
     fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
@@ -94,22 +142,16 @@ impl Deployable for Bpaxos {
     }
 
     fn replica(state: &StateOf<Self>) -> Option<(u64, &KeyValue)> {
-        match state {
-            State::Replica(replica) => Some((replica.executed().len(), &replica.machine)),
-            _ => None,
-        }
+        replica(state).map(|replica| (replica.executed().len(), &replica.machine))
     }
 
     /// Two replicas may have executed equally many vertices and not the same.
     fn executed(state: &StateOf<Self>) -> u64 {
-        match state {
-            State::Replica(replica) => {
-                let mut hasher = DefaultHasher::new();
-                replica.executed().hash(&mut hasher);
-                hasher.finish()
-            }
-            _ => 0,
-        }
+        replica(state).map_or(0, |replica| {
+            let mut hasher = DefaultHasher::new();
+            replica.executed().hash(&mut hasher);
+            hasher.finish()
+        })
     }
 
     fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
@@ -124,11 +166,19 @@ impl Deployable for Bpaxos {
     }
 }
 
-impl Replicates for Bpaxos {
+fn replica(state: &State<KeyValue>) -> Option<&ReplicaState<KeyValue>> {
+    match state {
+        State::Replica(replica) => Some(replica),
+        State::Server(server) => server.replica.as_ref(),
+        _ => None,
+    }
+}
+
+impl<const WAY: u8> Replicates for Graph<WAY> {
     const READS: &'static [Reads] = &[Reads::Log];
 
     fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor {
-        let layout = layout(cluster);
+        let layout = Self::layout(cluster);
         let first = usize::from(layout.id(Role::Leader, 0));
         Node::Client(client(first..first + layout.leaders, cluster, role))
     }

@@ -5,7 +5,7 @@
 //! there are. (The reference's executor goes round the columns of leaders, and a conflicting command names a vertex of each.)
 //! All else follows. Leaders propose themselves, as the paper has one of each on a machine; acceptors are asked `f + 1` at a
 //! time, dependency nodes all. `MultiPaxos` is the log in parts with a leader and a replica on one server, `f + 1` of these.
-//! Not here: `EPaxos`, and few clients, for which the paper's replicas run the graph in batches of half of them.
+//! `EPaxos` is in [`super::egalitarian`]. Not here: few clients, for which the paper's replicas run the graph in batches of half of them.
 
 use super::cost::{handled, micros};
 use super::measure::{Deployment, Measured, measure};
@@ -15,7 +15,7 @@ use super::{Drawn, Figure, Point};
 use crate::draw::float;
 use crate::error::Error;
 use itertools::iproduct;
-use parthood_protocols::bpaxos::{Bounds, Config, Layout, Limits, Msg, Node, Part, State, Timing};
+use parthood_protocols::bpaxos::{Bounds, Config, Fast, Layout, Limits, Msg, Node, Part, State, Timing};
 use parthood_protocols::client::ClientMsg;
 use parthood_protocols::compartmentalized::{self as parts, Group};
 use parthood_protocols::faults::Correct;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// As in the ablation of the paper.
-const CLIENTS: usize = 600;
+pub(super) const CLIENTS: usize = 600;
 const KEYS: usize = 10_000;
 /// More than a client can get answered in a run.
 const COMMANDS: usize = 400;
@@ -53,6 +53,10 @@ pub struct GraphCosts {
     pub coupled_message: f64,
     /// A server of `MultiPaxos` that leads and executes receives or sends anything. Fitted between one and two failures.
     pub multipaxos_message: f64,
+    /// A server of `EPaxos` receives or sends anything. Fitted to one failure without conflicts.
+    pub epaxos_message: f64,
+    /// It commits a vertex, for each leader of which that names dependencies. Fitted to two failures with conflicts.
+    pub epaxos_dependency: f64,
 }
 
 impl Default for GraphCosts {
@@ -65,33 +69,44 @@ impl Default for GraphCosts {
             replica_reply: 3.2,
             coupled_message: 8.2,
             multipaxos_message: 5.8,
+            epaxos_message: 9.1,
+            epaxos_dependency: 25.0,
         }
     }
 }
 
 /// A deployment that survives `f` failures, and so many of a hundred commands that conflict.
 #[derive(Clone, Copy, Debug)]
-struct Deployed {
-    f: usize,
-    leaders: usize,
-    percent: usize,
+pub(super) struct Deployed {
+    pub(super) f: usize,
+    pub(super) leaders: usize,
+    pub(super) percent: usize,
 }
 
 impl Deployed {
-    fn layout(self) -> Layout {
+    pub(super) fn layout(self) -> Layout {
         let acceptors = 2 * self.f + 1;
         let Self { leaders, f, .. } = self;
-        Layout { leaders, dependency_nodes: acceptors, acceptors, replicas: f + 1, proposers: 0 }
+        Layout {
+            leaders,
+            dependency_nodes: acceptors,
+            acceptors,
+            replicas: f + 1,
+            proposers: 0,
+            coupled: false,
+        }
     }
 
-    fn config(self) -> Arc<Config> {
-        let layout = self.layout();
+    fn config(layout: Layout, fast: Option<Fast>) -> Arc<Config> {
         let everyone = Schedule::everyone;
-        let system = Arc::new(Majority::new(layout.dependency_nodes));
+        let system = Arc::new(Majority::new(layout.dependency_nodes.max(1)));
+        let acceptors = Shape::Majority(layout.acceptors).group();
+        let asked = Group { system, reads: everyone(), writes: everyone() };
         Arc::new(Config {
             layout,
-            dependencies: Group { system, reads: everyone(), writes: everyone() },
-            acceptors: Shape::Majority(layout.acceptors).group(),
+            dependencies: if fast.is_some() { acceptors.clone() } else { asked },
+            acceptors,
+            fast,
             compaction: Some(1),
             saves_needed: 2,
             known_clients: known_clients(layout.nodes(), CLIENTS),
@@ -112,13 +127,13 @@ impl Deployed {
         })
     }
 
-    fn nodes(self) -> Vec<Node<KeyValue>> {
-        let (layout, config) = (self.layout(), self.config());
-        let node = |id| {
-            let (role, index) = layout.role(Id::from(id));
+    pub(super) fn nodes(layout: Layout, fast: Option<Fast>) -> impl Iterator<Item = Node<KeyValue>> {
+        let config = Self::config(layout, fast);
+        let node = move |id| {
+            let (role, index) = layout.node(Id::from(id));
             Node::of(role, Part { index, lost_storage: false, config: config.clone() })
         };
-        (0..layout.nodes()).filter_map(node).collect()
+        (0..layout.nodes()).filter_map(node)
     }
 
     /// Writes of one key, and reads of others.
@@ -134,7 +149,7 @@ impl Deployed {
         (0..COMMANDS).map(command).collect()
     }
 
-    fn clients(self) -> impl Iterator<Item = Node<KeyValue>> {
+    pub(super) fn clients(self) -> impl Iterator<Item = Node<KeyValue>> {
         (0..CLIENTS).map(move |number| {
             let mut client = writer(0..self.leaders, self.script(number));
             client.first_contact = number % self.leaders;
@@ -143,9 +158,17 @@ impl Deployed {
     }
 
     fn apart(self, costs: GraphCosts) -> Deployment<Node<KeyValue>> {
-        let layout = self.layout();
+        self.apart_as(self.layout(), None, costs)
+    }
+
+    pub(super) fn apart_as(
+        self,
+        layout: Layout,
+        fast: Option<Fast>,
+        costs: GraphCosts,
+    ) -> Deployment<Node<KeyValue>> {
         Deployment {
-            actors: self.nodes().into_iter().chain(self.clients()).collect(),
+            actors: Self::nodes(layout, fast).chain(self.clients()).collect(),
             roles: (0..layout.nodes()).map(|id| layout.role(Id::from(id)).0.title()).collect(),
             work: work(costs, layout.leaders),
             is_answer: |msg| msg.output().is_some(),
@@ -158,7 +181,7 @@ impl Deployed {
         let servers: Arc<[usize]> = (0..layout.nodes()).map(|id| layout.role(Id::from(id)).1).collect();
         let roles = vec!["server"; layout.leaders];
         Deployment {
-            actors: Server::deploy(self.nodes(), self.clients(), &servers),
+            actors: Server::deploy(Self::nodes(layout, None), self.clients(), &servers),
             work: Box::new(of_servers(roles.len(), costs.coupled_message)),
             roles,
             is_answer: |carried| carried.msg.output().is_some(),
@@ -206,7 +229,7 @@ impl Deployed {
 }
 
 /// The first servers work, so long for each message.
-fn of_servers<A: Actor>(working: usize, message: f64) -> impl Fn(&Step<'_, A>) -> Duration {
+pub(super) fn of_servers<A: Actor>(working: usize, message: f64) -> impl Fn(&Step<'_, A>) -> Duration {
     move |step| {
         let works = usize::from(step.id) < working;
         if works { micros(message * handled(step)) } else { Duration::ZERO }
@@ -217,7 +240,9 @@ fn of_servers<A: Actor>(working: usize, message: f64) -> impl Fn(&Step<'_, A>) -
 fn work(costs: GraphCosts, leaders: usize) -> Work<Node<KeyValue>> {
     Box::new(move |step| {
         micros(match step.after {
-            State::Leader(_) | State::DependencyNode(_) | State::Acceptor(_) => costs.message * handled(step),
+            State::Leader(_) | State::DependencyNode(_) | State::Acceptor(_) | State::Server(_) => {
+                costs.message * handled(step)
+            }
             State::Replica(_) => replica(costs, leaders, step),
             _ => 0.0,
         })

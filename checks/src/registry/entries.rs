@@ -5,6 +5,7 @@ use crate::manifest::Row;
 use parthood_models::bpaxos::Bpaxos;
 use parthood_models::compartmentalized::Compartmentalized;
 use parthood_models::craq::Craq;
+use parthood_models::epaxos;
 use parthood_models::matchmaker_caspaxos::MatchmakerCaspaxos;
 use parthood_models::matchmaker_epochs::MatchmakerEpochs;
 use parthood_models::matchmaker_fast_paxos::MatchmakerFastPaxos;
@@ -15,6 +16,7 @@ use parthood_models::multipaxos::Multipaxos;
 use parthood_models::paxos::Paxos;
 use parthood_models::spaxos::Spaxos;
 use parthood_models::tile_ledger::TileLedger;
+use parthood_models::unanimous_bpaxos;
 use parthood_models::unreplicated::Unreplicated;
 use parthood_models::vanilla_mencius::VanillaMencius;
 use parthood_models::{Protocol as Checked, System};
@@ -126,6 +128,20 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Bipartisan Paxos: A Modular State Machine Replication Protocol",
         manifest: include_str!("../../manifest/bpaxos.toml"),
         model: |row| model(row, Bpaxos::new),
+    },
+    Protocol {
+        name: "unanimous_bpaxos",
+        title: "the same, chosen in one round trip where all acceptors agree",
+        paper: "Bipartisan Paxos: A Modular State Machine Replication Protocol, journal version",
+        manifest: include_str!("../../manifest/unanimous_bpaxos.toml"),
+        model: |row| model(row, unanimous_bpaxos::new),
+    },
+    Protocol {
+        name: "epaxos",
+        title: "Basic EPaxos, every server leading, voting and executing: the comparison",
+        paper: "There Is More Consensus in Egalitarian Parliaments, and Bipartisan Paxos",
+        manifest: include_str!("../../manifest/epaxos.toml"),
+        model: |row| model(row, epaxos::new),
     },
 ];
 

@@ -5,11 +5,11 @@ use crate::history::History;
 use crate::sequential::OneObject;
 use crate::{Cause, Step};
 use parthood_protocols::bpaxos::{
-    AcceptorState, Action, LeaderState, Msg, Mutant, Node, Proposal, ReplicaState, Role, Snapshot, State,
+    AcceptorState, Action, Config, LeaderState, Msg, Node, Proposal, ReplicaState, Rules, Snapshot, State,
+    is_pre_acceptance,
 };
 use parthood_protocols::client::ClientMsg;
 use parthood_protocols::durable::{Change, map_changes};
-use parthood_protocols::faults::Faults;
 use parthood_protocols::graph::{VertexId, VertexSet, Vertices as _};
 use parthood_protocols::ids::Round;
 use parthood_protocols::state_machine::{KeyValue, StateMachine};
@@ -58,6 +58,15 @@ pub(super) struct Wrong {
     pub(super) snapshot_refused: bool,
 }
 
+/// What votes are to be read as.
+#[derive(Clone, Copy, Debug)]
+struct Votes {
+    /// The step is a restart that may have undone some.
+    undone: bool,
+    /// Those of round zero are for what a leader has numbered.
+    fast: bool,
+}
+
 impl<M: StateMachine> Default for Ghost<M> {
     fn default() -> Self {
         Self {
@@ -79,40 +88,79 @@ impl<M: StateMachine> Ghost<M> {
         self.votes.values().map(|voters| voters.len()).sum()
     }
 
-    /// What was chosen, in the order of vertices and rounds.
-    pub(super) fn chosen<'a, F: Faults<Mutant>>(
+    /// What was chosen, in the order of vertices and rounds; in one round trip when the second of the two rounds says so.
+    pub(super) fn chosen<'a, F: Rules>(
         &'a self,
         protocol: &'a Bpaxos<M, F>,
     ) -> impl Iterator<Item = (VertexId, Round, &'a Proposal<M::Command>)> {
-        let system = &protocol.config().acceptors.system;
-        let chosen = self.votes.iter().filter(|(_, voters)| system.is_write_quorum(**voters));
+        let chosen =
+            self.votes.iter().filter(|(cast, voters)| self.is_chosen(protocol.config(), cast, **voters));
         chosen.map(|((vertex, round, proposal), _)| (*vertex, *round, proposal))
+    }
+
+    /// Have these voters chosen what they voted for? With a fast path, votes of even rounds only choose if that says so.
+    fn is_chosen<F: Rules>(&self, config: &Config<F>, cast: &Cast<M::Command>, voters: NodeSet) -> bool {
+        let (vertex, round, proposal) = cast;
+        let Some(fast) = config.fast else { return config.acceptors.system.is_write_quorum(voters) };
+        let in_round = |round| {
+            let cast = (*vertex, Round(round), proposal.clone());
+            self.votes.get(&cast).copied().unwrap_or_default()
+        };
+        let in_one_round_trip = round.0 <= 1
+            && fast.has_chosen(config.layout.acceptors, vertex.leader as usize, in_round(0), in_round(1));
+        in_one_round_trip || !is_pre_acceptance(*round) && config.acceptors.system.is_write_quorum(voters)
+    }
+
+    /// Was something chosen in one round trip?
+    pub(super) fn was_fast<F: Rules>(&self, protocol: &Bpaxos<M, F>) -> bool {
+        let config = protocol.config();
+        let mut early = self.votes.iter().filter(|((_, round, _), _)| round.0 <= 1);
+        early.any(|(cast, voters)| {
+            let quorum = config.acceptors.system.is_write_quorum(*voters);
+            (!quorum || cast.1 == Round::ZERO) && self.is_chosen(config, cast, *voters)
+        })
     }
 }
 
-pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
+pub(super) fn observe<M: StateMachine, F: Rules>(
     protocol: &Bpaxos<M, F>,
     ghost: &mut Cow<'_, Ghost<M>>,
     step: &Step<'_, Node<M, F>>,
 ) {
-    let (_, index) = protocol.config().layout.role(step.id);
-    let restart = matches!(step.cause, Cause::Start(_));
+    let (_, index) = protocol.config().layout.node(step.id);
+    let undone = matches!(step.cause, Cause::Start(_)) && protocol.undone_steps;
+    let votes = Votes { undone, fast: protocol.config().fast.is_some() };
     match (step.before, step.after) {
-        (_, State::Leader(after)) => {
-            if restart && protocol.undone_steps {
-                forget_unsaved_numbers(ghost, index, after);
-            }
-            observe_leader(ghost, index, after, step);
-        }
+        (_, State::Leader(after)) => observe_leader(ghost, index, after, step, undone),
         (_, State::DependencyNode(_)) => observe_dependency_node(ghost, index, step),
         (before, State::Acceptor(after)) => {
             let before = before.and_then(|before| match before {
                 State::Acceptor(before) => Some(before),
                 _ => None,
             });
-            let undone = restart && protocol.undone_steps;
-            observe_acceptor(ghost, index, before, after, undone);
-            observe_answers(protocol, ghost, before, step);
+            observe_acceptor(ghost, index, before, after, votes);
+            observe_answers(ghost, before, step);
+        }
+        (before, State::Server(after)) => {
+            let before = before.and_then(|before| match before {
+                State::Server(before) => Some(&**before),
+                _ => None,
+            });
+            if let Some(leader) = &after.leader {
+                observe_leader(ghost, index, leader, step, undone);
+            }
+            let acceptor = before.map(|before| &before.acceptor);
+            observe_acceptor(ghost, index, acceptor, &after.acceptor, votes);
+            observe_answers(ghost, acceptor, step);
+            if let Some(replica) = &after.replica {
+                observe_replica(
+                    ghost,
+                    index,
+                    before.and_then(|before| before.replica.as_ref()),
+                    replica,
+                    step,
+                );
+            }
         }
         (before, State::Replica(after)) => {
             let before = before.and_then(|before| match before {
@@ -153,26 +201,42 @@ fn forget_unsaved_numbers<M: StateMachine>(
     }
 }
 
-fn observe_leader<M: StateMachine, F: Faults<Mutant>>(
+fn observe_leader<M: StateMachine, F: Rules>(
     ghost: &mut Cow<'_, Ghost<M>>,
     index: usize,
     after: &LeaderState<M::Command>,
     step: &Step<'_, Node<M, F>>,
+    undone: bool,
 ) {
+    if undone {
+        forget_unsaved_numbers(ghost, index, after);
+    }
     for command in step.out {
-        let Command::Send(_, Msg::DependencyRequest { vertex, .. }) = command else { continue };
-        let Some(waiting) = after.waiting.get(&vertex.id).filter(|_| vertex.leader as usize == index) else {
-            continue;
+        let (vertex, action) = match command {
+            Command::Send(_, Msg::DependencyRequest { vertex, .. }) => {
+                (vertex, after.waiting.get(&vertex.id).map(|waiting| &waiting.action))
+            }
+            Command::Send(_, Msg::PreAccept { vertex, round: Round::ZERO, proposal }) => {
+                (vertex, Some(&proposal.action))
+            }
+            _ => continue,
         };
-        match ghost.numbered.get(vertex) {
-            Some(action) if *action == waiting.action => {}
-            Some(_) => ghost.to_mut().wrong.numbered_twice = true,
-            None => drop(ghost.to_mut().numbered.insert(*vertex, waiting.action.clone())),
+        if let Some(action) = action.filter(|_| vertex.leader as usize == index) {
+            number(ghost, *vertex, action);
         }
     }
 }
 
-fn observe_dependency_node<M: StateMachine, F: Faults<Mutant>>(
+/// A vertex was given to an action.
+fn number<M: StateMachine>(ghost: &mut Cow<'_, Ghost<M>>, vertex: VertexId, action: &Action<M::Command>) {
+    match ghost.numbered.get(&vertex) {
+        Some(known) if known == action => {}
+        Some(_) => ghost.to_mut().wrong.numbered_twice = true,
+        None => drop(ghost.to_mut().numbered.insert(vertex, action.clone())),
+    }
+}
+
+fn observe_dependency_node<M: StateMachine, F: Rules>(
     ghost: &mut Cow<'_, Ghost<M>>,
     node: usize,
     step: &Step<'_, Node<M, F>>,
@@ -186,13 +250,13 @@ fn observe_dependency_node<M: StateMachine, F: Faults<Mutant>>(
     }
 }
 
-/// Notes new votes. After a restart that may have undone steps, whatever they voted for was never told, and is no vote.
+/// Notes new votes; with a fast path, one in round zero says what its leader numbered. After a restart that may have undone steps, whatever they voted for was never told, and is no vote.
 fn observe_acceptor<M: StateMachine>(
     ghost: &mut Cow<'_, Ghost<M>>,
     acceptor: usize,
     before: Option<&AcceptorState<M::Command>>,
     after: &AcceptorState<M::Command>,
-    undone: bool,
+    Votes { undone, fast }: Votes,
 ) {
     let nothing = im::OrdMap::new();
     let ballots = before.map_or(&nothing, |before| &before.ballots);
@@ -218,6 +282,9 @@ fn observe_acceptor<M: StateMachine>(
             }
             votes.retain(|_, voters| !voters.is_empty());
         }
+        if let Some(vote) = new.filter(|vote| old != Some(*vote) && vote.vote_round == Round::ZERO && fast) {
+            number(ghost, *vertex, &vote.vote_value.action);
+        }
         if let Some(key) = new.filter(|vote| old != Some(*vote)).map(cast)
             && !ghost.votes.get(&key).is_some_and(|voters| voters.contains(acceptor))
         {
@@ -227,17 +294,17 @@ fn observe_acceptor<M: StateMachine>(
 }
 
 /// Notes an answer for what was collected before.
-fn observe_answers<M: StateMachine, F: Faults<Mutant>>(
-    protocol: &Bpaxos<M, F>,
+fn observe_answers<M: StateMachine, F: Rules>(
     ghost: &mut Cow<'_, Ghost<M>>,
     before: Option<&AcceptorState<M::Command>>,
     step: &Step<'_, Node<M, F>>,
 ) {
-    let Some(before) = before.filter(|_| protocol.config().layout.role(step.id).0 == Role::Acceptor) else {
-        return;
-    };
+    let Some(before) = before else { return };
     for command in step.out {
-        if let Command::Send(_, Msg::Phase1b { vertex, .. } | Msg::Phase2b { vertex, .. }) = command
+        if let Command::Send(
+            _,
+            Msg::Phase1b { vertex, .. } | Msg::Phase2b { vertex, .. } | Msg::PreAcceptOk { vertex, .. },
+        ) = command
             && before.collection.contains(*vertex)
         {
             ghost.to_mut().wrong.answered_collected = true;
@@ -245,7 +312,7 @@ fn observe_answers<M: StateMachine, F: Faults<Mutant>>(
     }
 }
 
-fn observe_replica<M: StateMachine, F: Faults<Mutant>>(
+fn observe_replica<M: StateMachine, F: Rules>(
     ghost: &mut Cow<'_, Ghost<M>>,
     replica: usize,
     before: Option<&ReplicaState<M>>,

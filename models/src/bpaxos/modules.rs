@@ -44,11 +44,19 @@ impl Service {
             reads: Schedule::everyone(),
             writes: Schedule::everyone(),
         };
-        let layout = Layout { leaders: 2, proposers: 0, dependency_nodes: nodes, acceptors: 1, replicas: 1 };
+        let layout = Layout {
+            leaders: 2,
+            proposers: 0,
+            dependency_nodes: nodes,
+            acceptors: 1,
+            replicas: 1,
+            coupled: false,
+        };
         let mut config = Config {
             layout,
             dependencies: group(nodes),
             acceptors: group(1),
+            fast: None,
             compaction: None,
             saves_needed: 1,
             known_clients: vec![],

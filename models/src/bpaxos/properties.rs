@@ -3,20 +3,23 @@
 use super::{Bpaxos, Ghost};
 use crate::{Property, View};
 use itertools::Itertools as _;
-use parthood_protocols::bpaxos::{AcceptorState, Action, Footprint, Mutant, Proposal, ReplicaState, State};
+use parthood_protocols::bpaxos::{
+    AcceptorState, Action, DependencyState, Footprint, LeaderState, Proposal, ProposerState, ReplicaState,
+    Rules, State, is_pre_acceptance,
+};
 use parthood_protocols::command::{CommandId, Operation};
-use parthood_protocols::faults::Faults;
 use parthood_protocols::graph::{VertexId, VertexSet, Vertices as _};
 use parthood_protocols::ids::Round;
 use parthood_protocols::state_machine::{KeyValue, StateMachine};
 use parthood_quorums::NodeSet;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
 
 type Seen<'a, M, F> = View<'a, Bpaxos<M, F>>;
 
 /// What is claimed of a deployed run, whatever the machine and whoever the clients.
-pub(super) fn of_a_deployment<M: StateMachine, F: Faults<Mutant>>() -> Vec<Property<Bpaxos<M, F>>> {
+pub(super) fn of_a_deployment<M: StateMachine, F: Rules>() -> Vec<Property<Bpaxos<M, F>>> {
     vec![
         Property::always("one proposal per round and vertex", one_proposal_per_round),
         Property::always("agreement", agreement),
@@ -36,7 +39,7 @@ pub(super) fn of_a_deployment<M: StateMachine, F: Faults<Mutant>>() -> Vec<Prope
 }
 
 /// What is claimed of a model: that, and what takes every pair of vertices and the clients' scripts to say.
-pub(super) fn of_a_model<F: Faults<Mutant>>() -> Vec<Property<Bpaxos<KeyValue, F>>> {
+pub(super) fn of_a_model<F: Rules>() -> Vec<Property<Bpaxos<KeyValue, F>>> {
     let more: [Property<Bpaxos<KeyValue, F>>; 17] = [
         Property::always("the dependency service", dependency_service),
         Property::always("dependencies were given out, to others", dependencies_were_given_out),
@@ -94,40 +97,53 @@ pub(super) fn of_a_model<F: Faults<Mutant>>() -> Vec<Property<Bpaxos<KeyValue, F
     of_a_deployment().into_iter().chain(more).collect()
 }
 
-fn acceptors<'a, M: StateMachine, F: Faults<Mutant>>(
+/// What is claimed of a model with a fast path: that, and that it is taken.
+pub(crate) fn of_a_fast_model<F: Rules>() -> Vec<Property<Bpaxos<KeyValue, F>>> {
+    let fast =
+        Property::sometimes("a command is chosen in one round trip", |view: &Seen<'_, KeyValue, F>| {
+            view.ghost.was_fast(view.protocol)
+        });
+    of_a_model().into_iter().chain([fast]).collect()
+}
+
+fn acceptors<'a, M: StateMachine, F: Rules>(
     view: &Seen<'a, M, F>,
 ) -> impl Iterator<Item = &'a AcceptorState<M::Command>> {
     view.states.iter().filter_map(|state| match state {
         State::Acceptor(acceptor) => Some(acceptor),
+        State::Server(server) => Some(&server.acceptor),
         _ => None,
     })
 }
 
-fn replicas<'a, M: StateMachine, F: Faults<Mutant>>(
+fn replicas<'a, M: StateMachine, F: Rules>(
     view: &Seen<'a, M, F>,
 ) -> impl Iterator<Item = (usize, &'a ReplicaState<M>)> {
     let replicas = view.states.iter().filter_map(|state| match state {
         State::Replica(replica) => Some(&**replica),
+        State::Server(server) => server.replica.as_ref(),
         _ => None,
     });
     replicas.enumerate()
 }
 
 /// What was chosen, by vertex; of two values the last.
-fn chosen<'a, M: StateMachine, F: Faults<Mutant>>(
+fn chosen<'a, M: StateMachine, F: Rules>(
     view: &Seen<'a, M, F>,
 ) -> BTreeMap<VertexId, &'a Proposal<M::Command>> {
     view.ghost.chosen(view.protocol).map(|(vertex, _, proposal)| (vertex, proposal)).collect()
 }
 
-/// S5.
-fn one_proposal_per_round<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+/// S5. With a fast path, in rounds in which acceptors do not vote for what they know themselves.
+fn one_proposal_per_round<M: StateMachine, F: Rules>(view: &Seen<'_, M, F>) -> bool {
     let mut last = None;
-    view.ghost.votes.keys().all(|(vertex, round, _)| last.replace((vertex, round)) != Some((vertex, round)))
+    let own = |round: &Round| view.protocol.config().fast.is_some() && is_pre_acceptance(*round);
+    let mut proposed = view.ghost.votes.keys().filter(|(_, round, _)| !own(round));
+    proposed.all(|(vertex, round, _)| last.replace((vertex, round)) != Some((vertex, round)))
 }
 
 /// S1.
-fn agreement<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+fn agreement<M: StateMachine, F: Rules>(view: &Seen<'_, M, F>) -> bool {
     let mut last: Option<(VertexId, &Proposal<M::Command>)> = None;
     view.ghost.chosen(view.protocol).all(|(vertex, _, proposal)| {
         let before = last.replace((vertex, proposal));
@@ -136,7 +152,7 @@ fn agreement<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool 
 }
 
 /// S1, for what replicas believe.
-fn learned_implies_chosen<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+fn learned_implies_chosen<M: StateMachine, F: Rules>(view: &Seen<'_, M, F>) -> bool {
     let chosen: BTreeSet<_> =
         view.ghost.chosen(view.protocol).map(|(vertex, _, value)| (vertex, value)).collect();
     replicas(view).all(|(_, replica)| replica.log.iter().all(|entry| chosen.contains(&(*entry.0, entry.1))))
@@ -144,7 +160,7 @@ fn learned_implies_chosen<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M,
 
 /// S2: of two chosen vertices that conflict, one depends on the other. Vertices that touch one part of the state are compared
 /// with each other, and those that touch everything with all.
-fn dependency_invariant<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+fn dependency_invariant<M: StateMachine, F: Rules>(view: &Seen<'_, M, F>) -> bool {
     let mut parts: BTreeMap<M::Key, Vec<VertexId>> = BTreeMap::new();
     let (mut barriers, mut all) = (vec![], BTreeMap::new());
     for (vertex, proposal) in chosen(view) {
@@ -172,9 +188,28 @@ fn dependency_invariant<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F
     parts.values().all(pairs) && barriers.iter().all(|a| all.keys().all(|b| kept(a, b)))
 }
 
+/// What each dependency node answered last, by vertex and node: where acceptors are these, what they pre-accepted.
+fn answers<'a, F: Rules>(view: &Seen<'a, KeyValue, F>) -> Cow<'a, BTreeMap<(VertexId, usize), VertexSet>> {
+    if view.protocol.config().fast.is_none() {
+        return Cow::Borrowed(&view.ghost.answers);
+    }
+    let mut answers: BTreeMap<_, VertexSet> = BTreeMap::new();
+    for ((vertex, round, proposal), voters) in &view.ghost.votes {
+        for voter in voters.iter().filter(|_| is_pre_acceptance(*round)) {
+            // What a node names for a vertex never changes, but the leader's own is added for some votes.
+            let known = answers.entry((*vertex, voter)).or_insert_with(|| proposal.deps.clone());
+            if proposal.deps.is_subset(known) {
+                *known = proposal.deps.clone();
+            }
+        }
+    }
+    Cow::Owned(answers)
+}
+
 /// S3: whichever quorums' answers the leaders of two conflicting vertices put together, one names the other.
-fn dependency_service<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
-    let Ghost { numbered, answers, .. } = view.ghost;
+fn dependency_service<F: Rules>(view: &Seen<'_, KeyValue, F>) -> bool {
+    let Ghost { numbered, .. } = view.ghost;
+    let answers = answers(view);
     let silent = |vertex: VertexId, about: VertexId| -> NodeSet {
         let of_vertex = answers.range((vertex, 0)..=(vertex, usize::MAX));
         of_vertex.filter(|(_, deps)| !deps.contains(about)).map(|((_, node), _)| *node).collect()
@@ -195,15 +230,16 @@ fn dependency_service<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
 }
 
 /// S11: what is named as a dependency is another vertex, whose number was given out.
-fn dependencies_were_given_out<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
+fn dependencies_were_given_out<F: Rules>(view: &Seen<'_, KeyValue, F>) -> bool {
     let given: VertexSet = view.ghost.numbered.keys().copied().collect();
     let given = given.filled();
-    view.ghost.answers.iter().all(|((vertex, _), deps)| !deps.contains(*vertex) && deps.is_subset(&given))
+    answers(view).iter().all(|((vertex, _), deps)| !deps.contains(*vertex) && deps.is_subset(&given))
 }
 
 /// S4: what is chosen is a noop after nothing, or what a leader numbered after what a quorum named together.
-fn validity<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
-    let Ghost { numbered, answers, .. } = view.ghost;
+fn validity<F: Rules>(view: &Seen<'_, KeyValue, F>) -> bool {
+    let Ghost { numbered, .. } = view.ghost;
+    let answers = answers(view);
     view.ghost.chosen(view.protocol).all(|(vertex, _, proposal)| {
         if proposal.action == Action::Noop {
             return proposal.deps.is_empty();
@@ -221,7 +257,7 @@ fn validity<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
 }
 
 /// S8, of states: what has run ran after, or together with, all that it depends on.
-fn executed_is_closed<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+fn executed_is_closed<M: StateMachine, F: Rules>(view: &Seen<'_, M, F>) -> bool {
     replicas(view).all(|(_, replica)| {
         let executed = replica.executed();
         let ran = |vertex: &VertexId| executed.contains(*vertex);
@@ -250,7 +286,7 @@ fn first<M: StateMachine>(
 }
 
 /// S7: no two replicas run conflicting vertices in different orders, nor one of them the first only and one the second only.
-fn one_order<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
+fn one_order<F: Rules>(view: &Seen<'_, KeyValue, F>) -> bool {
     let acting = chosen(view).into_iter().filter(|(_, proposal)| proposal.action != Action::Noop);
     let acting: Vec<_> = acting.map(|(vertex, p)| (vertex, Footprint::of::<KeyValue>(&p.action))).collect();
     acting.iter().enumerate().all(|(at, (a, one))| {
@@ -264,7 +300,7 @@ fn one_order<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
 }
 
 /// S9: replicas that have run the same hold the same, client table included.
-fn equal_sets_give_equal_states<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+fn equal_sets_give_equal_states<M: StateMachine, F: Rules>(view: &Seen<'_, M, F>) -> bool {
     let all: Vec<_> = replicas(view).map(|(_, replica)| replica).collect();
     all.iter().all(|a| {
         let same = all.iter().filter(|b| b.executed() == a.executed());
@@ -274,7 +310,7 @@ fn equal_sets_give_equal_states<M: StateMachine, F: Faults<Mutant>>(view: &Seen<
 
 /// S9: what a replica holds is what its vertices amount to, each command once, in the order in which they ran; and whoever
 /// answers a command answers the same. (Not where sessions are opened: commands of a forgotten one do not run.)
-fn exactly_once<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
+fn exactly_once<F: Rules>(view: &Seen<'_, KeyValue, F>) -> bool {
     let chosen = chosen(view);
     view.ghost.clients.answers_agree()
         && replicas(view).all(|(index, replica)| {
@@ -312,7 +348,7 @@ fn exactly_once<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
 }
 
 /// S13: a snapshot stands for whole components and all that they reach, and snapshots of one number for the same state.
-fn snapshots_are_sound<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+fn snapshots_are_sound<M: StateMachine, F: Rules>(view: &Seen<'_, M, F>) -> bool {
     let Ghost { snapshots, wrong, .. } = view.ghost;
     if wrong.snapshots_differ || wrong.snapshot_refused {
         return false;
@@ -328,7 +364,7 @@ fn snapshots_are_sound<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>
 }
 
 /// S12: what acceptors and proposers have collected, enough replicas have saved.
-fn collected_is_saved<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+fn collected_is_saved<M: StateMachine, F: Rules>(view: &Seen<'_, M, F>) -> bool {
     let needed = view.protocol.config().saves_needed;
     let saved_by = |below: &VertexSet| {
         replicas(view).filter(|(_, replica)| below.is_subset(&replica.snapshot.executed)).count()
@@ -336,6 +372,7 @@ fn collected_is_saved<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>)
     let proposers = view.states.iter().filter_map(|state| match state {
         State::Leader(leader) => leader.proposer.as_ref(),
         State::Proposer(proposer) => Some(proposer),
+        State::Server(server) => server.leader.as_ref()?.proposer.as_ref(),
         _ => None,
     });
     let collected = acceptors(view).map(|acceptor| &acceptor.collection.vertices);
@@ -350,7 +387,7 @@ fn collected_is_saved<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>)
 }
 
 /// L1.
-fn every_client_is_answered<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> bool {
+fn every_client_is_answered<F: Rules>(view: &Seen<'_, KeyValue, F>) -> bool {
     view.states.iter().enumerate().all(|(at, state)| match (state, view.protocol.actors.get(at)) {
         (State::Client(state), Some(parthood_protocols::bpaxos::Node::Client(client))) => {
             state.is_idle() && state.invoked() == client.script.len()
@@ -361,51 +398,74 @@ fn every_client_is_answered<F: Faults<Mutant>>(view: &Seen<'_, KeyValue, F>) -> 
 
 /// A state in words.
 pub(super) fn describe<M: StateMachine>(state: &State<M>) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
     match state {
-        State::Leader(leader) => {
-            let _ = write!(text, "next number {}", leader.next);
-            for (id, waiting) in &leader.waiting {
-                let _ = write!(
-                    text,
-                    "\n{id} waits: {:?}, {:?} named {:?}",
-                    waiting.action, waiting.answered, waiting.deps
-                );
-            }
-            if let Some(proposer) = &leader.proposer {
-                let _ = write!(text, "\n{proposer:?}");
-            }
+        State::Leader(leader) => describe_leader(leader),
+        State::Proposer(proposer) => describe_proposer(proposer),
+        State::DependencyNode(node) => describe_dependency_node(node),
+        State::Acceptor(acceptor) => describe_acceptor(acceptor),
+        State::Replica(replica) => describe_replica(replica),
+        State::Server(server) => {
+            let leader = server.leader.as_ref().map(describe_leader);
+            let node = describe_dependency_node(&server.dependencies);
+            let acceptor = describe_acceptor(&server.acceptor);
+            let replica = server.replica.as_ref().map(describe_replica);
+            let parts: Vec<_> = [leader, Some(node), Some(acceptor), replica].into_iter().flatten().collect();
+            parts.join("\n")
         }
-        State::Proposer(proposer) => {
-            for (vertex, attempt) in &proposer.active {
-                let _ = writeln!(
-                    text,
-                    "{vertex:?} in {:?}: {:?}, {:?}",
-                    attempt.round, attempt.proposal, attempt.stage
-                );
-            }
-            let _ = write!(text, "knows {:?}", proposer.chosen);
-        }
-        State::DependencyNode(node) => {
-            for (vertex, entry) in node.old.entries.iter().chain(&node.new.entries) {
-                let _ = writeln!(text, "{vertex:?} touches {:?}, after {:?}", entry.footprint, entry.deps);
-            }
-            let _ = write!(text, "forgot {:?}", node.collected);
-        }
-        State::Acceptor(acceptor) => {
-            for (vertex, ballot) in &acceptor.ballots {
-                let _ = writeln!(text, "{vertex:?}: promised {:?}, voted {:?}", ballot.round, ballot.vote);
-            }
-            let _ = write!(text, "collected {:?}", acceptor.collection.vertices);
-        }
-        State::Replica(replica) => {
-            for (vertex, proposal) in &replica.log {
-                let _ = writeln!(text, "knows {vertex:?} is {proposal:?}");
-            }
-            let _ = write!(text, "ran {:?}: {:?}", replica.executed(), replica.machine);
-        }
-        State::Client(client) => return format!("{client:?}"),
+        State::Client(client) => format!("{client:?}"),
     }
+}
+
+// Writing to a string cannot fail.
+
+fn describe_leader<C: Clone + Debug>(leader: &LeaderState<C>) -> String {
+    let mut text = format!("next number {}", leader.next);
+    for (id, waiting) in &leader.waiting {
+        let _ = write!(
+            text,
+            "\n{id} waits: {:?}, {:?} named {:?}",
+            waiting.action, waiting.answered, waiting.deps
+        );
+    }
+    if let Some(proposer) = &leader.proposer {
+        let _ = write!(text, "\n{proposer:?}");
+    }
+    text
+}
+
+fn describe_proposer<C: Clone + Debug>(proposer: &ProposerState<C>) -> String {
+    let mut text = String::new();
+    for (vertex, attempt) in &proposer.active {
+        let _ =
+            writeln!(text, "{vertex:?} in {:?}: {:?}, {:?}", attempt.round, attempt.proposal, attempt.stage);
+    }
+    let _ = write!(text, "knows {:?}", proposer.chosen);
+    text
+}
+
+fn describe_dependency_node<K: Ord + Clone + Debug>(node: &DependencyState<K>) -> String {
+    let mut text = String::new();
+    for (vertex, entry) in node.old.entries.iter().chain(&node.new.entries) {
+        let _ = writeln!(text, "{vertex:?} touches {:?}, after {:?}", entry.footprint, entry.deps);
+    }
+    let _ = write!(text, "forgot {:?}", node.collected);
+    text
+}
+
+fn describe_acceptor<C: Clone + Debug>(acceptor: &AcceptorState<C>) -> String {
+    let mut text = String::new();
+    for (vertex, ballot) in &acceptor.ballots {
+        let _ = writeln!(text, "{vertex:?}: promised {:?}, voted {:?}", ballot.round, ballot.vote);
+    }
+    let _ = write!(text, "collected {:?}", acceptor.collection.vertices);
+    text
+}
+
+fn describe_replica<M: StateMachine>(replica: &ReplicaState<M>) -> String {
+    let mut text = String::new();
+    for (vertex, proposal) in &replica.log {
+        let _ = writeln!(text, "knows {vertex:?} is {proposal:?}");
+    }
+    let _ = write!(text, "ran {:?}: {:?}", replica.executed(), replica.machine);
     text
 }

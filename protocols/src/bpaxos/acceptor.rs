@@ -2,11 +2,11 @@
 
 use super::collection::Collection;
 use super::config::Role;
-use super::mutant::Mutant;
+use super::fast::{acceptance, is_pre_acceptance};
+use super::mutant::{Mutant, Rules};
 use super::node::{Part, Turn};
 use super::storage::Storage;
 use super::{Msg, ProposalOf, Vote};
-use crate::faults::Faults;
 use crate::graph::{VertexId, VertexSet};
 use crate::ids::Round;
 use crate::state_machine::StateMachine;
@@ -38,7 +38,7 @@ impl<C> Ballot<C> {
     const NONE: Self = Self { round: Round::ZERO, vote: None };
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn start_acceptor<M: StateMachine>(
         &self,
         storage: Option<&Storage<M>>,
@@ -70,7 +70,7 @@ impl<F: Faults<Mutant>> Part<F> {
             Msg::Phase1a { vertex, round } => {
                 !state.voting || !from_proposer || !config.is_vertex(*vertex) || is_over(vertex, *round)
             }
-            Msg::Phase2a { vertex, round, .. } => {
+            Msg::Phase2a { vertex, round, .. } | Msg::PreAccept { vertex, round, .. } => {
                 let refused = is_over(vertex, *round) && !config.breaks(Mutant::AcceptLowerRound);
                 !state.voting || !from_proposer || !config.is_vertex(*vertex) || refused
             }
@@ -80,7 +80,7 @@ impl<F: Faults<Mutant>> Part<F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorState<M::Command>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, AcceptorState<M::Command>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         match msg {
             Msg::Phase1a { vertex, round } => self.on_phase1a(src, vertex, round),
@@ -93,7 +93,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorState<M::Command>, M, 
         }
     }
 
-    fn save(&mut self) {
+    pub(super) fn save(&mut self) {
         if !self.breaks(Mutant::ForgetVotes) {
             let AcceptorState { ballots, collection, voting } = self.state.clone();
             self.out.save(Storage::Acceptor { ballots, collected: collection.vertices, voting });
@@ -102,7 +102,12 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorState<M::Command>, M, 
 
     /// What it knows of a vertex, unless it cannot take part in it: then the proposer learns why, if there is a reason
     /// that lasts.
-    fn ballot(&mut self, proposer: Id, vertex: VertexId, round: Round) -> Option<Ballot<M::Command>> {
+    pub(super) fn ballot(
+        &mut self,
+        proposer: Id,
+        vertex: VertexId,
+        round: Round,
+    ) -> Option<Ballot<M::Command>> {
         let AcceptorState { ballots, collection, .. } = &*self.state;
         if collection.contains(vertex) && !self.breaks(Mutant::AnswerCollected) {
             let collected = collection.vertices.clone();
@@ -129,7 +134,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, AcceptorState<M::Command>, M, 
             ballot.round = round;
             if let Some(vote) = ballot.vote.as_mut().filter(|_| self.config.breaks(Mutant::PromiseMovesVote))
             {
-                vote.vote_round = round;
+                vote.vote_round = if self.config.fast.is_some() && !is_pre_acceptance(vote.vote_round) {
+                    acceptance(round)
+                } else {
+                    round
+                };
             }
             self.state.ballots.insert(vertex, ballot.clone());
             self.save();

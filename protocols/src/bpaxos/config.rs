@@ -1,6 +1,7 @@
 //! What all nodes know: who is who, the quorums, limits, times, and the rules that a mutant may break.
 
-use super::mutant::Mutant;
+use super::fast::{Fast, FastRule};
+use super::mutant::{Mutant, Rules};
 use crate::compartmentalized::Group;
 use crate::faults::{Correct, Faults, is_enough};
 use crate::graph::VertexId;
@@ -21,6 +22,9 @@ pub struct Config<F = Correct> {
     pub dependencies: Group,
     /// The quorum system of the acceptors.
     pub acceptors: Group,
+    /// How a vertex can be chosen in one round trip, if it can. Then there are no dependency nodes beside acceptors: each is
+    /// both, and their quorum system is `dependencies`, too. Leaders propose themselves.
+    pub fast: Option<Fast>,
     /// Of how many largest vertices a dependency node remembers each, for a key and a leader; none for all.
     pub compaction: Option<u64>,
     /// Vertices are collected when this many replicas have saved what they amount to: one more than may be lost.
@@ -51,6 +55,8 @@ pub enum Role {
     Replica,
     /// Gets vertices chosen.
     Proposer,
+    /// Is a leader, a dependency node, an acceptor and a replica.
+    Server,
     /// Asks.
     Client,
 }
@@ -64,6 +70,7 @@ impl Role {
             Self::DependencyNode => "dependency service node",
             Self::Acceptor => "acceptor",
             Self::Replica => "replica",
+            Self::Server => "server",
             Self::Client => "client",
         }
     }
@@ -82,6 +89,9 @@ pub struct Layout {
     pub replicas: usize,
     /// Proposers, at least `f + 1`; without any, leaders propose themselves. Leaders turn to them in turn.
     pub proposers: usize,
+    /// Whether the leader, the acceptor and the replica of one index are one server. Then servers are the nodes, and the logical
+    /// indices of their parts are known to nobody else.
+    pub coupled: bool,
 }
 
 impl Layout {
@@ -97,27 +107,37 @@ impl Layout {
 
     /// The number of nodes that are not clients.
     pub fn nodes(self) -> usize {
-        self.counts().iter().map(|(_, count)| count).sum()
+        if self.coupled { self.acceptors } else { self.counts().iter().map(|(_, count)| count).sum() }
     }
 
-    /// The number of nodes of a role; nobody counts clients.
+    /// What the node with this logical index is, and which one of those.
+    pub fn node(self, id: Id) -> (Role, usize) {
+        let index = usize::from(id);
+        match self.coupled {
+            true if index < self.acceptors => (Role::Server, index),
+            true => (Role::Client, index - self.acceptors),
+            false => self.role(id),
+        }
+    }
+
+    /// The number of nodes or parts of a role; nobody counts clients.
     pub fn count(self, role: Role) -> usize {
         self.counts().iter().find(|(other, _)| *other == role).map_or(0, |(_, count)| *count)
     }
 
-    /// The node of a role with this index.
+    /// The node or part of a role with this index.
     pub fn id(self, role: Role, index: usize) -> Id {
         let before =
             self.counts().iter().filter(|(other, _)| *other < role).map(|(_, count)| count).sum::<usize>();
         Id::from(before + index)
     }
 
-    /// All nodes of a role but clients.
+    /// All nodes or parts of a role but clients.
     pub fn ids(self, role: Role) -> impl Iterator<Item = Id> {
         (0..self.count(role)).map(move |index| self.id(role, index))
     }
 
-    /// The role of a node and its index in it.
+    /// The role of a node or part and its index in it.
     pub fn role(self, id: Id) -> (Role, usize) {
         let mut index = usize::from(id);
         for (role, count) in self.counts() {
@@ -240,10 +260,15 @@ impl<F: Faults<Mutant>> Config<F> {
         self.layout.count(self.layout.proposing())
     }
 
+    /// The number of nodes that say what conflicts with what.
+    fn dependency_nodes(&self) -> usize {
+        if self.fast.is_some() { self.layout.acceptors } else { self.layout.dependency_nodes }
+    }
+
     /// Is this set of dependency nodes enough for a leader?
     pub fn is_dependency_quorum(&self, nodes: NodeSet) -> bool {
         let system = &self.dependencies.system;
-        is_enough(nodes, self.layout.dependency_nodes, self.breaks(Mutant::DependencyQuorumShort), |set| {
+        is_enough(nodes, self.dependency_nodes(), self.breaks(Mutant::DependencyQuorumShort), |set| {
             system.is_read_quorum(set) && system.is_write_quorum(set)
         })
     }
@@ -251,7 +276,9 @@ impl<F: Faults<Mutant>> Config<F> {
     /// Does this set of acceptors end phase 1?
     pub(super) fn ends_phase1(&self, acceptors: NodeSet) -> bool {
         is_enough(acceptors, self.layout.acceptors, self.breaks(Mutant::ReadQuorumShort), |set| {
+            // A value that round zero may have chosen must be one that a quorum of the dependency service has named.
             self.acceptors.system.is_read_quorum(set)
+                && (self.fast.is_none() || self.dependencies.system.is_write_quorum(set))
         })
     }
 
@@ -267,14 +294,24 @@ impl<F: Faults<Mutant>> Config<F> {
         leader % self.proposers()
     }
 
-    /// The smallest round of a vertex above `after`, or from zero on, that belongs to a proposer.
+    /// The smallest round of a vertex above `after`, or from zero on, that belongs to a proposer; with a fast path, the first
+    /// of a pair.
     pub fn round_of(&self, proposer: usize, vertex: VertexId, after: Option<Round>) -> Round {
         let proposers = self.proposers();
+        let rounds = if self.fast.is_some() { 2 } else { 1 };
         let place = (proposer + proposers - vertex.leader as usize % proposers) % proposers;
-        match after {
+        let next = match after {
             None if place == 0 => Round::ZERO,
-            after => after.unwrap_or_default().next_owned_by(place, proposers),
-        }
+            after => Round(after.unwrap_or_default().0 / rounds).next_owned_by(place, proposers),
+        };
+        Round(next.0.saturating_mul(rounds))
+    }
+
+    /// The replica that answers what a vertex holds: with a part of every role on each server, that of its leader.
+    pub(super) fn replier(&self, vertex: VertexId) -> usize {
+        let turn = if self.layout.coupled { 0 } else { vertex.id };
+        let turn = turn.wrapping_add(u64::from(vertex.leader)) % self.layout.replicas as u64;
+        usize::try_from(turn).unwrap_or(0)
     }
 
     /// Is this a number that a leader of this cluster can have given out?
@@ -284,5 +321,11 @@ impl<F: Faults<Mutant>> Config<F> {
 
     pub(super) fn breaks(&self, rule: Mutant) -> bool {
         self.faults.breaks(rule)
+    }
+}
+
+impl<F: Rules> Config<F> {
+    pub(crate) fn breaks_fast(&self, rule: FastRule) -> bool {
+        Faults::<FastRule>::breaks(self.faults, rule)
     }
 }

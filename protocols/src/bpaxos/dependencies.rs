@@ -7,10 +7,9 @@
 use super::Msg;
 use super::config::{Config, Role};
 use super::index::{Footprint, Index, Memory};
-use super::mutant::Mutant;
+use super::mutant::{Mutant, Rules};
 use super::node::{Part, Turn};
 use super::storage::Storage;
-use crate::faults::Faults;
 use crate::graph::{VertexId, VertexSet, Vertices as _};
 use crate::state_machine::StateMachine;
 use im::OrdMap;
@@ -58,7 +57,7 @@ impl<K: Ord + Clone> Default for Generation<K> {
 
 impl<K: Ord + Clone> Generation<K> {
     /// One that holds these entries.
-    fn of<F: Faults<Mutant>>(entries: OrdMap<VertexId, Entry<K>>, memory: Memory<F>) -> Self {
+    fn of<F: Rules>(entries: OrdMap<VertexId, Entry<K>>, memory: Memory<F>) -> Self {
         let mut index = Index::default();
         for (vertex, entry) in &entries {
             index.insert(*vertex, &entry.footprint, memory);
@@ -81,7 +80,7 @@ impl<K: Ord + Clone> DependencyState<K> {
     }
 
     /// Answers: with what it answered before, or else with all conflicting vertices seen so far.
-    pub fn answer<F: Faults<Mutant>>(
+    pub fn answer<F: Rules>(
         &mut self,
         vertex: VertexId,
         footprint: &Footprint<K>,
@@ -119,7 +118,7 @@ impl<K: Ord + Clone> DependencyState<K> {
     }
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn start_dependency_node<M: StateMachine>(
         &self,
         storage: Option<&Storage<M>>,
@@ -153,7 +152,7 @@ impl<F: Faults<Mutant>> Part<F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, DependencyState<M::Key>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, DependencyState<M::Key>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         if let Msg::DependencyRequest { vertex, footprint } = msg {
             self.on_request(src, vertex, &footprint);

@@ -3,14 +3,13 @@
 use super::collection::Collection;
 use super::config::Role;
 use super::index::Footprint;
-use super::mutant::Mutant;
+use super::mutant::{Mutant, Rules};
 use super::node::{Part, Turn};
-use super::proposer::ProposerState;
+use super::proposer::{Attempt, ProposerState};
 use super::storage::Storage;
 use super::{Action, Committed, Msg, Proposal, Timer};
 use crate::client::ClientMsg;
 use crate::command::{Command, CommandOf, take_batch};
-use crate::faults::Faults;
 use crate::graph::{VertexId, VertexSet, Vertices as _};
 use crate::state_machine::StateMachine;
 use im::{OrdMap, Vector};
@@ -51,7 +50,7 @@ pub struct Waiting<C> {
     pub deps: VertexSet,
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn start_leader<M: StateMachine>(
         &self,
         storage: Option<&Storage<M>>,
@@ -105,7 +104,7 @@ impl<F: Faults<Mutant>> Part<F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         match msg {
             Msg::Client(ClientMsg::Request(command)) => self.on_request(src, command),
@@ -127,7 +126,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
                 if let Some(mut proposer) = self.as_proposer() {
                     proposer.on_msg(src, msg);
                 }
-                if makes_room {
+                if makes_room || self.config.fast.is_some() {
                     self.number_queue();
                 }
             }
@@ -164,11 +163,24 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
 
     /// One snapshot at a time is enough.
     fn on_snapshot_request(&mut self) {
-        let is_snapshot = |waiting: &Waiting<_>| waiting.action == Action::Snapshot;
-        let on_its_way = self.state.waiting.values().any(is_snapshot);
+        let waiting = self.state.waiting.values().map(|waiting| &waiting.action);
+        let attempts = self.attempts().map(|(_, attempt)| &attempt.proposal.action);
+        let on_its_way = waiting.chain(attempts).any(|action| *action == Action::Snapshot);
         if !on_its_way && self.has_room(self.config.limits.column_vertices) {
             self.number(Action::Snapshot);
         }
+    }
+
+    /// With a fast path: what is not chosen yet, of its own vertices or recovered ones.
+    fn attempts(&self) -> impl Iterator<Item = (&VertexId, &Attempt<M::Command>)> {
+        let proposer = self.state.proposer.as_ref().filter(|_| self.config.fast.is_some());
+        proposer.into_iter().flat_map(|proposer| &proposer.active)
+    }
+
+    /// How many vertices wait for their dependencies; with a fast path, until they are chosen.
+    fn outstanding(&self) -> usize {
+        let proposer = self.state.proposer.as_ref().filter(|_| self.config.fast.is_some());
+        self.state.waiting.len() + proposer.map_or(0, |proposer| proposer.active.len())
     }
 
     /// Gives numbers to what waits, as far as the window has room; what piles up meanwhile shares a vertex.
@@ -185,7 +197,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
     fn has_room(&self, count: u64) -> bool {
         let next = self.vertex(self.state.next);
         let near = self.state.collection().is_near(next, count);
-        near && self.state.waiting.len() < self.config.limits.window_vertices
+        near && self.outstanding() < self.config.limits.window_vertices
     }
 
     /// This leader's vertex of this number.
@@ -193,7 +205,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
         VertexId { leader: u32::try_from(self.index).unwrap_or(u32::MAX), id }
     }
 
-    /// Gives a vertex its number, which is never given out again, and asks a quorum of dependency nodes.
+    /// Gives a vertex its number, which is never given out again, and asks a quorum of dependency nodes, or those that may
+    /// choose it at once.
     fn number(&mut self, action: Action<M::Command>) {
         let vertex = self.vertex(self.state.next);
         self.state.next += 1;
@@ -202,6 +215,12 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, LeaderState<M::Command>, M, F>
             if !self.breaks(Mutant::ReuseIds) {
                 self.save();
             }
+        }
+        if self.config.fast.is_some() {
+            if let Some(mut proposer) = self.as_proposer() {
+                proposer.propose_fast(vertex, action);
+            }
+            return;
         }
         let turn = vertex.id.wrapping_add(u64::from(vertex.leader));
         let nodes = self.config.dependencies.readers(turn).union(self.config.dependencies.writers(turn));

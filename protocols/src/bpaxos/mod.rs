@@ -17,6 +17,9 @@
 //!    dependencies unless phase 1 finds a vote. A noop conflicts with nothing, so it owes the invariant nothing. The command
 //!    comes back in another vertex when its client asks again.
 //!
+//! With [`Fast`], a way to choose a vertex in one round trip, the same actor is [`crate::epaxos`] and
+//! [`crate::unanimous_bpaxos`]: acceptors are dependency nodes, too, and vote for their own answers.
+//!
 //! Leaders and proposers are nodes of their own or, if the layout has no proposers, one (section 3 of the journal version: one
 //! hop less). Each thing that is compared is a part of the state: [`StateMachine::keys`] tells which a command reads and
 //! writes, and a dependency node need not know more of it.
@@ -46,12 +49,15 @@ mod clients;
 mod collection;
 mod config;
 mod dependencies;
+mod fast;
 mod index;
 mod leader;
 mod mutant;
 mod node;
+mod pre_accept;
 mod proposer;
 mod replica;
+mod server;
 mod snapshot;
 mod storage;
 mod transfer;
@@ -61,12 +67,15 @@ pub use clients::{ClientTable, Lane, LaneChange};
 pub use collection::Collection;
 pub use config::{Bounds, Config, Layout, Limits, Role, Timing};
 pub use dependencies::{DependencyState, Entry, Generation};
+pub use fast::{Answers, Fast, FastRule, Outcome, Promises, is_pre_acceptance};
 pub use index::{Footprint, Index};
 pub use leader::{LeaderState, Waiting};
-pub use mutant::Mutant;
+pub(crate) use mutant::Broken;
+pub use mutant::{Mutant, Rules};
 pub use node::{Node, Part, State};
 pub use proposer::{Attempt, ProposerState, Stage};
 pub use replica::ReplicaState;
+pub use server::ServerState;
 pub use snapshot::{Snapshot, SnapshotCursor, SnapshotDelta, SnapshotPart, Transfer};
 pub use storage::{DependencyDelta, ProposerSaved, Storage, StorageDelta};
 
@@ -213,6 +222,24 @@ pub enum Msg<M: StateMachine> {
         vertex: VertexId,
         /// The round voted in.
         round: Round,
+    },
+    /// Proposer to acceptor that is a dependency node, too: vote for this command after what you name, and these.
+    PreAccept {
+        /// The vertex.
+        vertex: VertexId,
+        /// The round.
+        round: Round,
+        /// The command, and what it is to depend on besides.
+        proposal: ProposalOf<M>,
+    },
+    /// Acceptor to proposer: voted for the command after these.
+    PreAcceptOk {
+        /// The vertex.
+        vertex: VertexId,
+        /// The round voted in.
+        round: Round,
+        /// What it depends on in this vote.
+        deps: VertexSet,
     },
     /// Acceptor to proposer of a round that is too small.
     Nack {

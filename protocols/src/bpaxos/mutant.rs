@@ -1,6 +1,28 @@
 //! The rules that a mutant may break.
 
+use super::fast::FastRule;
+use crate::faults::{Faults, Mutated};
 use serde::{Deserialize, Serialize};
+
+/// Which rules are broken: of the modules, and of the ways to choose a vertex in one round trip.
+pub trait Rules: Faults<Mutant> + Faults<FastRule> {}
+
+impl<F: Faults<Mutant> + Faults<FastRule>> Rules for F {}
+
+/// A broken rule, as the protocols with a fast path name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// One that they share with the protocol without.
+    Shared(Mutant),
+    /// One of the fast path.
+    Fast(FastRule),
+}
+
+impl Faults<FastRule> for Mutated<Mutant> {
+    fn breaks(self, _: FastRule) -> bool {
+        false
+    }
+}
 
 /// The rules that a mutant may break. `specs/bpaxos` says which property notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

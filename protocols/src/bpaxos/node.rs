@@ -4,13 +4,14 @@ use super::acceptor::AcceptorState;
 use super::config::{Config, Layout, Role};
 use super::dependencies::DependencyState;
 use super::leader::LeaderState;
-use super::mutant::Mutant;
+use super::mutant::{Mutant, Rules};
 use super::proposer::ProposerState;
 use super::replica::ReplicaState;
+use super::server::ServerState;
 use super::storage::Storage;
 use super::{Msg, Timer};
 use crate::client::{Client, ClientState};
-use crate::faults::{Correct, Faults};
+use crate::faults::Correct;
 use crate::state_machine::StateMachine;
 use stateright::actor::{Actor, Id, Out};
 use std::borrow::Cow;
@@ -41,6 +42,8 @@ pub enum Node<M: StateMachine, F = Correct> {
     Acceptor(Part<F>),
     /// Executes.
     Replica(Part<F>),
+    /// An acceptor that is a dependency node, too, and perhaps a leader and a replica.
+    Server(Part<F>),
     /// Asks.
     Client(Client<M::Command>),
 }
@@ -58,12 +61,14 @@ pub enum State<M: StateMachine> {
     Acceptor(AcceptorState<M::Command>),
     /// A replica's.
     Replica(Box<ReplicaState<M>>),
+    /// A server's.
+    Server(Box<ServerState<M>>),
     /// A client's.
     Client(ClientState<M::Command>),
 }
 
 /// One event being handled by a node with a state of type `S`: what a role does are methods of this.
-pub(super) struct Turn<'a, S, M: StateMachine, F: Faults<Mutant>> {
+pub(super) struct Turn<'a, S, M: StateMachine, F: Rules> {
     pub(super) index: usize,
     pub(super) part: &'a Part<F>,
     pub(super) config: &'a Config<F>,
@@ -73,7 +78,7 @@ pub(super) struct Turn<'a, S, M: StateMachine, F: Faults<Mutant>> {
     pub(super) numbers: Option<u64>,
 }
 
-impl<S, M: StateMachine, F: Faults<Mutant>> Turn<'_, S, M, F> {
+impl<S, M: StateMachine, F: Rules> Turn<'_, S, M, F> {
     pub(super) fn layout(&self) -> Layout {
         self.config.layout
     }
@@ -103,7 +108,7 @@ impl<S, M: StateMachine, F: Faults<Mutant>> Turn<'_, S, M, F> {
     }
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn turn<'a, S, M: StateMachine>(
         &'a self,
         state: &'a mut S,
@@ -113,10 +118,12 @@ impl<F: Faults<Mutant>> Part<F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Node<M, F> {
+impl<M: StateMachine, F: Rules> Node<M, F> {
     /// The node of a role; none for a client, which is configured in its own way.
     pub fn of(role: Role, part: Part<F>) -> Option<Self> {
         Some(match role {
+            Role::Server => Self::Server(part),
+            Role::Acceptor if part.config.fast.is_some() => Self::Server(part),
             Role::Leader => Self::Leader(part),
             Role::Proposer => Self::Proposer(part),
             Role::DependencyNode => Self::DependencyNode(part),
@@ -136,6 +143,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Node<M, F> {
             }
             (Self::Acceptor(part), State::Acceptor(state)) => part.acceptor_ignores(state, src, msg),
             (Self::Replica(part), State::Replica(state)) => part.replica_ignores(state, src, msg),
+            (Self::Server(part), State::Server(state)) => part.server_ignores(state, src, msg),
             (Self::Client(client), State::Client(state)) => match msg {
                 Msg::Client(msg) => client.ignores(state, src, msg),
                 _ => true,
@@ -145,7 +153,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Node<M, F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
+impl<M: StateMachine, F: Rules> Actor for Node<M, F> {
     type Msg = Msg<M>;
     type Timer = Timer;
     type State = State<M>;
@@ -160,6 +168,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
             Self::DependencyNode(part) => State::DependencyNode(part.start_dependency_node(storage)),
             Self::Acceptor(part) => State::Acceptor(part.start_acceptor(storage)),
             Self::Replica(part) => State::Replica(Box::new(part.start_replica(storage, out))),
+            Self::Server(part) => State::Server(Box::new(part.start_server(storage, out))),
             Self::Client(client) => State::Client(client.start(id, out)),
         }
     }
@@ -176,6 +185,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
             }
             (Self::Acceptor(part), State::Acceptor(state)) => part.turn(state, out).on_msg(src, msg),
             (Self::Replica(part), State::Replica(state)) => part.turn(&mut **state, out).on_msg(src, msg),
+            (Self::Server(part), State::Server(state)) => part.turn(&mut **state, out).on_msg(src, &msg),
             (Self::Client(client), State::Client(state)) => {
                 if let Msg::Client(msg) = msg {
                     client.on_msg(id, state, msg, out);
@@ -194,6 +204,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
             (Self::Replica(part), State::Replica(state), timer) => {
                 part.turn(&mut **state, out).on_timeout(timer);
             }
+            (Self::Server(part), State::Server(state), timer) => {
+                part.turn(&mut **state, out).on_timeout(timer);
+            }
             (Self::Client(client), State::Client(state), Timer::Retry(timer)) => {
                 client.on_timeout(id, state, timer, out);
             }
@@ -206,8 +219,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
             Self::Leader(part) => format!("leader {}", part.index),
             Self::Proposer(part) => format!("proposer {}", part.index),
             Self::DependencyNode(part) => format!("dependency service node {}", part.index),
-            Self::Acceptor(part) => format!("acceptor {}", part.index),
             Self::Replica(part) => format!("replica {}", part.index),
+            Self::Server(part) if part.config.layout.coupled => format!("server {}", part.index),
+            Self::Acceptor(part) | Self::Server(part) => format!("acceptor {}", part.index),
             Self::Client(_) => "client".into(),
         }
     }

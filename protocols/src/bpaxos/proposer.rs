@@ -8,11 +8,11 @@
 
 use super::collection::Collection;
 use super::config::Role;
-use super::mutant::Mutant;
+use super::fast::{Answers, Promises, acceptance};
+use super::mutant::{Mutant, Rules};
 use super::node::{Part, Turn};
 use super::storage::{ProposerSaved, Storage};
 use super::{Committed, Msg, Proposal, ProposalOf, Timer, Vote};
-use crate::faults::Faults;
 use crate::graph::{VertexId, VertexSet};
 use crate::ids::Round;
 use crate::state_machine::StateMachine;
@@ -54,7 +54,11 @@ pub enum Stage<C: Clone> {
     /// It was overtaken and waits before it tries again.
     Backoff,
     /// Promises so far, each with the acceptor's last vote.
-    Phase1(OrdMap<usize, Option<Vote<C>>>),
+    Phase1(Promises<C>),
+    /// With a fast path: what acceptors have pre-accepted it after, so far, and whether one of them is late.
+    PreAccept(Answers, bool),
+    /// With a fast path: the leader's own acceptor is to record what is as good as chosen.
+    Record,
     /// Votes so far.
     Phase2(NodeSet),
 }
@@ -88,7 +92,7 @@ impl<C: Clone> ProposerState<C> {
     }
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn proposer_ignores<M: StateMachine>(
         &self,
         state: &ProposerState<M::Command>,
@@ -116,6 +120,11 @@ impl<F: Faults<Mutant>> Part<F> {
             },
             Msg::Phase2b { vertex, round } => match attempt(vertex, round) {
                 Some(Stage::Phase2(voted)) => !acceptor || voted.contains(index),
+                Some(Stage::Record) => !acceptor || index != vertex.leader as usize,
+                _ => true,
+            },
+            Msg::PreAcceptOk { vertex, round, .. } => match attempt(vertex, round) {
+                Some(Stage::PreAccept(answers, _)) => !acceptor || answers.contains_key(&index),
                 _ => true,
             },
             Msg::Nack { vertex, round } => {
@@ -133,13 +142,14 @@ impl<F: Faults<Mutant>> Part<F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, ProposerState<M::Command>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         let (_, index) = self.layout().role(src);
         match msg {
             Msg::Propose(Committed { vertex, proposal }) => self.propose(vertex, proposal),
             Msg::Phase1b { vertex, vote, .. } => self.on_phase1b(index, vertex, vote),
             Msg::Phase2b { vertex, .. } => self.on_phase2b(index, vertex),
+            Msg::PreAcceptOk { vertex, deps, .. } => self.on_pre_accept_ok(index, vertex, deps),
             Msg::Nack { vertex, round } => self.on_nack(vertex, round),
             Msg::Collected(set) => {
                 let grows = self.state.collection.add(&set);
@@ -189,13 +199,13 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
             return;
         }
         let own = self.config.proposer_of(vertex.leader as usize) == self.index;
-        let after = (!own || vertex.id < *fresh_from).then_some(*used_before);
-        let round = self.config.round_of(self.index, vertex, after);
+        let begun = !own || vertex.id < *fresh_from || self.config.fast.is_some();
+        let round = self.config.round_of(self.index, vertex, begun.then_some(*used_before));
         self.begin(vertex, round, proposal);
     }
 
     /// Begins a round, which is noted down before anybody hears of it.
-    fn begin(&mut self, vertex: VertexId, round: Round, proposal: ProposalOf<M>) {
+    pub(super) fn begin(&mut self, vertex: VertexId, round: Round, proposal: ProposalOf<M>) {
         if round > self.config.bounds.round_max {
             return;
         }
@@ -211,7 +221,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
             self.state.saved.reserved = vertex.id + self.config.limits.reserved_ids.max(1);
             self.save();
         }
-        if round == Round::ZERO || self.breaks(Mutant::SkipPhase1) {
+        if round == Round::ZERO && self.config.fast.is_some() {
+            self.pre_accept(vertex, round, proposal);
+        } else if round == Round::ZERO || self.breaks(Mutant::SkipPhase1) {
             self.vote(vertex, round, proposal);
         } else {
             let acceptors = self.config.acceptors.readers(turn_of(vertex, round));
@@ -221,15 +233,16 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
         }
     }
 
-    /// Phase 2.
-    fn vote(&mut self, vertex: VertexId, round: Round, proposal: ProposalOf<M>) {
+    /// Phase 2; with a fast path, in the second round of the ballot.
+    pub(super) fn vote(&mut self, vertex: VertexId, round: Round, proposal: ProposalOf<M>) {
+        let round = if self.config.fast.is_some() { acceptance(round) } else { round };
         let stage = Stage::Phase2(NodeSet::EMPTY);
         self.state.active.insert(vertex, Attempt { round, proposal, stage });
         self.contact(vertex, self.config.acceptors.writers(turn_of(vertex, round)));
     }
 
     /// Sends these acceptors what the attempt waits for.
-    fn contact(&mut self, vertex: VertexId, acceptors: NodeSet) {
+    pub(super) fn contact(&mut self, vertex: VertexId, acceptors: NodeSet) {
         let Some(Attempt { round, proposal, stage }) = self.state.active.get(&vertex).cloned() else {
             return;
         };
@@ -238,7 +251,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
             let msg = match stage {
                 Stage::Backoff => return,
                 Stage::Phase1(_) => Msg::Phase1a { vertex, round },
-                Stage::Phase2(_) => Msg::Phase2a { vertex, round, proposal: proposal.clone() },
+                Stage::PreAccept(..) => Msg::PreAccept { vertex, round, proposal: proposal.clone() },
+                Stage::Phase2(_) | Stage::Record => {
+                    Msg::Phase2a { vertex, round, proposal: proposal.clone() }
+                }
             };
             self.send(layout.id(Role::Acceptor, acceptor), msg);
         }
@@ -255,6 +271,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
             return;
         }
         let round = attempt.round;
+        if self.config.fast.is_some() {
+            let promises = promises.clone();
+            return self.end_phase1(vertex, &promises);
+        }
         let votes = promises.values().flatten();
         let found = if lowest {
             votes.min_by_key(|vote| vote.vote_round)
@@ -268,11 +288,21 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
 
     fn on_phase2b(&mut self, acceptor: usize, vertex: VertexId) {
         let Some(attempt) = self.state.active.get_mut(&vertex) else { return };
-        let Stage::Phase2(voted) = &mut attempt.stage else { return };
-        voted.insert(acceptor);
-        if !self.config.ends_phase2(*voted) {
-            return;
+        let is_chosen = match &mut attempt.stage {
+            Stage::Phase2(voted) => {
+                voted.insert(acceptor);
+                self.config.ends_phase2(*voted)
+            }
+            Stage::Record => true,
+            _ => false,
+        };
+        if is_chosen {
+            self.choose(vertex);
         }
+    }
+
+    /// What is proposed is chosen: tells replicas.
+    pub(super) fn choose(&mut self, vertex: VertexId) {
         if let Some(Attempt { proposal, .. }) = self.state.active.remove(&vertex) {
             self.state.chosen.insert(vertex, proposal.clone());
             if self.breaks(Mutant::ForgetUsedRounds) && self.state.active.is_empty() {
@@ -330,16 +360,19 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ProposerState<M::Command>, M, 
         let everyone = NodeSet::first(self.layout().acceptors);
         let mut left = self.config.limits.resend_vertices;
         for (vertex, attempt) in &self.state.active.clone() {
-            let answered = match &attempt.stage {
+            let silent = match &attempt.stage {
                 Stage::Backoff => continue,
-                Stage::Phase1(promises) => promises.keys().copied().collect(),
-                Stage::Phase2(voted) => *voted,
+                Stage::Phase1(promises) => everyone.difference(promises.keys().copied().collect()),
+                Stage::Phase2(voted) => everyone.difference(*voted),
+                Stage::Record => NodeSet::single(vertex.leader as usize),
+                Stage::PreAccept(..) => NodeSet::EMPTY,
             };
             if left == 0 {
                 break;
             }
             left -= 1;
-            self.contact(*vertex, everyone.difference(answered));
+            self.contact(*vertex, silent);
+            self.on_late_answers(*vertex);
         }
         if !self.state.active.is_empty() {
             self.set_timer(Timer::Resend);

@@ -4,14 +4,13 @@
 
 use super::clients::{ClientTable, TableRules};
 use super::config::Role;
-use super::mutant::Mutant;
+use super::mutant::{Mutant, Rules};
 use super::node::{Node, Part, Turn};
 use super::snapshot::{Snapshot, Transfer};
 use super::storage::Storage;
 use super::{Action, Committed, Msg, ProposalOf, Timer};
 use crate::client::ClientMsg;
 use crate::command::CommandOf;
-use crate::faults::Faults;
 use crate::graph::{Executor, Outcome, VertexId, VertexSet, Vertices as _};
 use crate::sessions::{Answer, Standing};
 use crate::state_machine::StateMachine;
@@ -75,7 +74,7 @@ impl<M: StateMachine> ReplicaState<M> {
     }
 }
 
-impl<F: Faults<Mutant>> Part<F> {
+impl<F: Rules> Part<F> {
     pub(super) fn start_replica<M: StateMachine>(
         &self,
         storage: Option<&Storage<M>>,
@@ -117,7 +116,7 @@ impl<F: Faults<Mutant>> Part<F> {
     }
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaState<M>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
         self.drop_retained();
         match msg {
@@ -228,9 +227,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaState<M>, M, F> {
             Standing::Settled(Answer::Output(_) | Answer::Opened { .. })
         );
         let answer = clients.execute(machine, command, self.config.limits.lanes, rules);
-        let turn = vertex.id.wrapping_add(u64::from(vertex.leader)) % self.layout().replicas as u64;
         if let Some(answer) = answer
-            && (known || turn == self.index as u64)
+            && (known || self.config.replier(vertex) == self.index)
         {
             let reply = ClientMsg::Reply { id: command.id, answer };
             self.send(command.id.client_id(), Msg::Client(reply));
@@ -339,10 +337,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaState<M>, M, F> {
         self.set_timer(Timer::Recover(vertex));
     }
 
-    /// A proposer, in turn, beginning with the vertex's own.
+    /// A proposer, in turn, beginning with the vertex's own, or the one that is on this server.
     fn proposer_in_turn(&self, vertex: VertexId, turn: u64) -> Id {
         let (layout, proposers) = (self.layout(), self.config.proposers() as u64);
-        let turn = turn.wrapping_add(u64::from(vertex.leader)) % proposers;
+        let first = if layout.coupled { self.index as u64 } else { u64::from(vertex.leader) };
+        let turn = turn.wrapping_add(first) % proposers;
         layout.id(layout.proposing(), usize::try_from(turn).unwrap_or(0))
     }
 
@@ -363,7 +362,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaState<M>, M, F> {
         if self.state.snapshot.number > 0 {
             self.tell_saved();
         }
-        if self.state.since_snapshot >= self.snapshot_due() {
+        // Whoever is fetching one would make others take ever newer ones, and have to begin again.
+        if self.state.since_snapshot >= self.snapshot_due() && self.state.transfer.is_none() {
             self.request_snapshot();
         }
         let limit = self.config.limits.recovering_vertices;

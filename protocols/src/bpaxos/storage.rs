@@ -47,6 +47,8 @@ pub enum Storage<M: StateMachine> {
     },
     /// A replica: what the graph amounted to.
     Replica(Snapshot<M>),
+    /// A server: what each of its parts saves, in the order of its parts.
+    Server(Vec<Self>),
 }
 
 /// What a proposer must not forget.
@@ -98,6 +100,8 @@ pub enum StorageDelta<M: StateMachine> {
     Acceptor(Vec<Change<VertexId, Ballot<M::Command>>>, VertexSet, bool),
     /// Of a replica: its newer snapshot.
     Replica(SnapshotDelta<M>),
+    /// Of a server: of each of its parts.
+    Server(Vec<Self>),
 }
 
 /// Written as the difference from nothing: what a trace of a recovery holds.
@@ -147,6 +151,14 @@ impl<M: StateMachine> Durable for Storage<M> {
                 Some(Self::Replica(before)) => snapshot.delta(before),
                 _ => snapshot.delta(&Snapshot::default()),
             }),
+            Self::Server(parts) => {
+                let before = match before {
+                    Some(Self::Server(before)) => before.as_slice(),
+                    _ => &[],
+                };
+                let of_part = |(at, part): (usize, &Self)| part.delta(before.get(at));
+                StorageDelta::Server(parts.iter().enumerate().map(of_part).collect())
+            }
         }
     }
 
@@ -187,6 +199,17 @@ impl<M: StateMachine> Durable for Storage<M> {
                 };
                 snapshot.patch(delta);
                 Self::Replica(snapshot)
+            }
+            (StorageDelta::Server(deltas), before @ (None | Some(Self::Server(_)))) => {
+                let mut before = match before {
+                    Some(Self::Server(before)) if before.len() != deltas.len() => return Err(Mismatch),
+                    Some(Self::Server(before)) => before.into_iter().map(Some).collect(),
+                    _ => vec![None; deltas.len()],
+                };
+                let parts = deltas.into_iter().zip(before.drain(..));
+                Self::Server(
+                    parts.map(|(delta, before)| Self::patched(before, delta)).collect::<Result<_, _>>()?,
+                )
             }
             _ => return Err(Mismatch),
         })

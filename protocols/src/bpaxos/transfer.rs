@@ -4,12 +4,11 @@
 //! here and is no noop had run wherever it did: the snapshot can be taken over as it is. And if it has run here, whatever
 //! the snapshot stands for and has not run here can only be noops, and may be called executed.
 
-use super::mutant::Mutant;
+use super::mutant::Rules;
 use super::node::Turn;
 use super::replica::ReplicaState;
 use super::snapshot::{Snapshot, SnapshotCursor, SnapshotPart, Transfer};
 use super::{Action, Committed, Msg, Timer, proposal_bytes};
-use crate::faults::Faults;
 use crate::graph::{Outcome, VertexId, VertexSet, Vertices as _};
 use crate::state_machine::StateMachine;
 use im::OrdMap;
@@ -64,7 +63,7 @@ fn clone<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
     (key.clone(), value.clone())
 }
 
-impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, ReplicaState<M>, M, F> {
+impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
     /// Asks for the next part of a snapshot that has begun to arrive, or for whatever is missing.
     pub(super) fn ask_for_missing(&mut self, source: Id) {
         let unfinished = self.state.transfer.as_ref().filter(|t| t.snapshot.number > self.state.snapshots);
