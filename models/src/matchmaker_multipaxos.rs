@@ -87,7 +87,7 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
     }
 
     fn split_answers(&self, what: &str, answers: &Matching, parts: &mut Parts<'_>) {
-        parts.rest(&(what, answers.watermark, &answers.earlier));
+        parts.rest(&(what, answers.watermark, answers.collected, &answers.earlier));
         self.split_set(what, answers.replied, Role::Matchmaker, parts);
     }
 

@@ -277,7 +277,8 @@ fn observe_server<M: StateMachine, F: Faults<Mutant>>(
         }
         Stage::Phase1 { earlier, .. } => {
             let retired = ghost.retired.get(&leading.round).copied().unwrap_or_default();
-            if earlier.iter().any(|(round, _)| *round < retired) {
+            let collected = ghost.announced(retired).map(Announced::age).unwrap_or_default();
+            if earlier.iter().any(|(round, listed)| *round < retired || listed.age() < collected) {
                 note(ghost, moment::RETIRED);
             }
             if earlier.len() > 1 {

@@ -6,7 +6,7 @@ use parthood_protocols::faults::Faults;
 use parthood_protocols::matchmaker_paxos::{
     AcceptorState, Garbage, Msg, Mutant, Node, Phase, ProposerState, Role, State,
 };
-use parthood_protocols::matchmaking::{Configuration, MatchmakerState, Round, read_everywhere};
+use parthood_protocols::matchmaking::{Age, Configuration, MatchmakerState, Round, read_everywhere};
 use parthood_protocols::state_machine::Data;
 use parthood_quorums::{NodeSet, QuorumSystem};
 use stateright::actor::Command;
@@ -305,7 +305,7 @@ fn observe_matched<V: Data, F: Faults<Mutant>>(
     let (Phase::Matching { answers, .. }, Some(round)) = (&before.phase, after.used) else { return };
     let Cause::Deliver { msg: Msg::MatchB { watermark, earlier, .. }, .. } = step.cause else { return };
     let mut answers = answers.clone();
-    answers.add(matchmaker, *watermark, earlier.clone());
+    answers.add(matchmaker, *watermark, Age::default(), earlier.clone());
     let is_complete = answers.replied.len() >= protocol.config.f_plus_1();
     let returned = answers.returned();
     if returned.len() < answers.earlier.len() {

@@ -10,7 +10,7 @@ use std::fmt::Write;
 pub(super) fn state<V: Data>(state: &State<V>) -> String {
     match state {
         State::Proposer(state) => proposer(state),
-        State::Matchmaker(MatchmakerState { log, watermark }) => {
+        State::Matchmaker(MatchmakerState { log, watermark, .. }) => {
             let log: Vec<Matched> = log.iter().map(|(round, noted)| (*round, noted.clone())).collect();
             format!("noted {}{}", configurations(&log), above(*watermark))
         }

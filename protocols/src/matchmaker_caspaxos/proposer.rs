@@ -5,7 +5,7 @@ use crate::client::ClientMsg;
 use crate::command::{CommandId, CommandOf};
 use crate::faults::Faults;
 use crate::matchmaker_paxos::{Garbage, Msg as Paxos, Role, Vote};
-use crate::matchmaking::{Configuration, Matched, Matching, Round, read_everywhere};
+use crate::matchmaking::{Age, Configuration, Matched, Matching, Round, read_everywhere};
 use crate::state_machine::StateMachine;
 use parthood_quorums::{NodeSet, QuorumSystem};
 use stateright::actor::{Id, Out};
@@ -219,7 +219,7 @@ impl<F: Faults<Mutant>> CasProposer<F> {
         out: Say<'_, M, F>,
     ) {
         let CasPhase::Matching { answers, carried } = &mut state.phase else { return };
-        answers.add(matchmaker, watermark, below);
+        answers.add(matchmaker, watermark, Age::default(), below);
         if answers.replied.len() < self.config.paxos.f_plus_1() {
             return;
         }

@@ -230,6 +230,7 @@ pub enum State {
 
 /// What a participant saves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "there are as many as nodes")]
 pub enum Storage {
     /// The largest round that a proposer has used.
     Proposer(Round),

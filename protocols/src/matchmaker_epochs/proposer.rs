@@ -3,7 +3,7 @@
 use super::{Config, Matching, Msg, Mutant, Node, Noted, Role, Storage, Timer};
 use crate::faults::Faults;
 use crate::matchmaker_paxos::Garbage;
-use crate::matchmaking::{Ask, Epoch, Matched, Round, Said};
+use crate::matchmaking::{Age, Ask, Epoch, Matched, Round, Said};
 use parthood_quorums::NodeSet;
 use stateright::actor::{Id, Out};
 use std::sync::Arc;
@@ -94,7 +94,11 @@ impl<F: Faults<Mutant>> Proposer<F> {
             self.config.set_timer(Timer::Resend, out);
         }
         if let Garbage::Asked(confirmed) = state.garbage {
-            self.config.ask(epoch.members.difference(confirmed), &Ask::GarbageA { epoch, round }, out);
+            self.config.ask(
+                epoch.members.difference(confirmed),
+                &Ask::GarbageA { epoch, round, age: Age::default() },
+                out,
+            );
             self.config.set_timer(Timer::Resend, out);
         }
     }
@@ -172,7 +176,7 @@ impl<F: Faults<Mutant>> Proposer<F> {
         out: &mut Out<Node<F>>,
     ) {
         let Phase::Matching(answers) = &mut state.phase else { return };
-        answers.add(number, watermark, earlier);
+        answers.add(number, watermark, Age::default(), earlier);
         let replied = answers.replied;
         let one_short = self.config.breaks(Mutant::MatchQuorumShort);
         if !one_short && !self.is_enough(state.epoch, replied, Mutant::CombineEpochs) {

@@ -11,7 +11,7 @@
 //! rounds, runs phase 1 once for all slots with a read quorum of each, and proposes again what it finds. If matching shows a
 //! newer configuration than it knew, it goes on to its next round with that: configurations are numbered by *versions*,
 //! and only a reconfiguration, never a change of leader, makes a new one. So a server that slept through a
-//! reconfiguration proposes nothing to acceptors that were switched off (though it may make later leaders ask them).
+//! reconfiguration proposes nothing to acceptors that were switched off, and nobody asks them because of it.
 //!
 //! # Reconfiguration without a pause
 //!
@@ -79,7 +79,7 @@ use crate::command::ValueOf;
 use crate::faults::{Correct, Faults};
 use crate::ids::Slot;
 use crate::log::{Report, SnapshotCursor, SnapshotPart};
-use crate::matchmaking::{self, Ask, Configuration, Epoch, Round, Said};
+use crate::matchmaking::{self, Age, Ask, Configuration, Epoch, Round, Said};
 use crate::state_machine::StateMachine;
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Id, Out};
@@ -99,7 +99,7 @@ pub struct Announced {
 
 impl Announced {
     /// How new it is.
-    pub const fn age(&self) -> (u64, Round) {
+    pub const fn age(&self) -> Age {
         (self.version, self.since)
     }
 }

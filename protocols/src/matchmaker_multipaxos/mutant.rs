@@ -24,6 +24,8 @@ pub enum Mutant {
     OnlyNewestConfiguration,
     /// Phase 1 ends with a read quorum of any one returned configuration.
     AnyConfigurationSuffices,
+    /// A leader asks acceptors that a server which had slept announced after they were retired.
+    AskOutdated,
     /// A leader takes no notice of watermarks.
     IgnoreWatermarks,
     /// An acceptor votes in a round below the one it promised.

@@ -299,7 +299,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let epoch = self.state.epoch;
         let Some(leading) = self.leading() else { return };
         if let Garbage::Asked(confirmed) = leading.garbage {
-            let ask = Ask::GarbageA { epoch, round: leading.round };
+            let ask = Ask::GarbageA { epoch, round: leading.round, age: leading.announced.age() };
             self.send_to_all(epoch.members.difference(confirmed), Role::Matchmaker, &Msg::Ask(ask));
         }
     }

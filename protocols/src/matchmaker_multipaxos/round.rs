@@ -6,7 +6,7 @@ use super::{Announced, Matched, Matching, Msg, Mutant, Role, Settling, Timer};
 use crate::faults::Faults;
 use crate::ids::{Slot, SlotClass};
 use crate::log::{Recovery, RecoveryRules, Report};
-use crate::matchmaking::{Ask, Round, read_everywhere};
+use crate::matchmaking::{Age, Ask, Round, read_everywhere};
 use crate::state_machine::StateMachine;
 use parthood_quorums::{NodeSet, QuorumSystem};
 
@@ -127,7 +127,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         &mut self,
         matchmaker: usize,
         round: Round,
-        watermark: Round,
+        (watermark, collected): (Round, Age),
         earlier: Vec<Matched>,
     ) {
         let epoch = self.state.epoch;
@@ -136,7 +136,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let Some(leading) = self.state.leading.as_mut() else { return };
         let is_next = leading.round != round;
         let Some(answers) = leading.matching(round) else { return };
-        answers.add(matchmaker, watermark, earlier);
+        answers.add(matchmaker, watermark, collected, earlier);
         let replied = answers.replied;
         let combined = combine && 2 * replied.len() > epoch.members.len();
         if epoch.is_quorum(replied) || combined || one_short {
@@ -172,9 +172,13 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
     }
 
-    /// The configurations that phase 1 must ask.
+    /// The configurations that phase 1 must ask. Not those that are older than the one that was collected for: a server that had
+    /// slept announced them for larger rounds, learned of the newer one, and proposed nothing there.
     fn returned(&self, answers: &Matching) -> Vec<Matched> {
         let mut returned = answers.returned();
+        if !self.breaks(Mutant::AskOutdated) {
+            returned.retain(|(_, announced)| announced.age() >= answers.collected);
+        }
         if self.breaks(Mutant::IgnoreWatermarks) {
             returned.clone_from(&answers.earlier);
         }

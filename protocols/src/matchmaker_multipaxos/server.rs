@@ -247,8 +247,8 @@ impl<F: Faults<Mutant>> Server<F> {
 impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     fn on_said(&mut self, matchmaker: usize, said: Said<Announced>) {
         match said {
-            Said::MatchB { round, watermark, earlier, .. } => {
-                self.on_match_b(matchmaker, round, watermark, earlier);
+            Said::MatchB { round, watermark, collected, earlier, .. } => {
+                self.on_match_b(matchmaker, round, (watermark, collected), earlier);
             }
             Said::GarbageB { .. } => self.on_garbage_b(matchmaker),
             Said::Nack { round } => self.raise_round(round),

@@ -2,7 +2,7 @@
 
 use super::{Config, Msg, Mutant, Node, Storage};
 use crate::faults::Faults;
-use crate::matchmaking::{Answer, MatchmakerState, Standing};
+use crate::matchmaking::{Age, Answer, MatchmakerState, Standing};
 use crate::state_machine::Data;
 use stateright::actor::{Id, Out};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl<F: Faults<Mutant>> Matchmaker<F> {
         match msg {
             Msg::MatchA { round, configuration } => {
                 match state.announce(round, &configuration, log_max, breaks) {
-                    Answer::Matched { watermark, earlier, is_new } => {
+                    Answer::Matched { watermark, earlier, is_new, .. } => {
                         if is_new {
                             self.save(state, out);
                         }
@@ -54,7 +54,7 @@ impl<F: Faults<Mutant>> Matchmaker<F> {
                 }
             }
             Msg::GarbageA { round } => {
-                if state.retire(round, breaks) {
+                if state.retire(round, Age::default(), breaks) {
                     self.save(state, out);
                 }
                 out.send(proposer, Msg::GarbageB { watermark: state.watermark });

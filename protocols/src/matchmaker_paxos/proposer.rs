@@ -2,7 +2,7 @@
 
 use super::{Config, Garbage, Msg, Mutant, Node, Role, Storage, Timer, Vote};
 use crate::faults::Faults;
-use crate::matchmaking::{Configuration, Matched, Matching, Round, read_everywhere};
+use crate::matchmaking::{Age, Configuration, Matched, Matching, Round, read_everywhere};
 use crate::state_machine::Data;
 use parthood_quorums::{NodeSet, QuorumSystem};
 use stateright::actor::{Id, Out};
@@ -304,7 +304,7 @@ impl<F: Faults<Mutant>> Proposer<F> {
     ) {
         let breaks = |rule| self.config.breaks(rule);
         let Phase::Matching { answers, carried } = &mut state.phase else { return };
-        answers.add(matchmaker, watermark, below);
+        answers.add(matchmaker, watermark, Age::default(), below);
         if !self.config.is_enough(answers.replied, breaks(Mutant::MatchQuorumShort)) {
             return;
         }

@@ -131,8 +131,11 @@ impl<C: Clone + PartialEq> Change<C> {
     pub fn on(&mut self, from: usize, said: Said<C>, broken: impl Broken) -> Outcome {
         match (said, &mut self.stage) {
             (Said::BallotNack { ballot, .. }, _) => Outcome::Overtaken(ballot),
-            (Said::Stopped { watermark, log, vote, .. }, Changing::Stopping { merged, vote: highest }) => {
-                let log = MatchmakerState { log: log.into_iter().collect(), watermark };
+            (
+                Said::Stopped { watermark, collected, log, vote, .. },
+                Changing::Stopping { merged, vote: highest },
+            ) => {
+                let log = MatchmakerState { log: log.into_iter().collect(), watermark, collected };
                 merge(merged, log, self.stopped.is_empty(), broken);
                 self.stopped.insert(from);
                 *highest = (*highest).max(vote);
@@ -210,7 +213,7 @@ impl<C: Clone + PartialEq> Change<C> {
 
 fn bootstrap<C: Clone>(after: Epoch, merged: &MatchmakerState<C>) -> Ask<C> {
     let log = merged.log.iter().map(|(round, configuration)| (*round, configuration.clone())).collect();
-    Ask::Bootstrap { after, watermark: merged.watermark, log }
+    Ask::Bootstrap { after, watermark: merged.watermark, collected: merged.collected, log }
 }
 
 /// Adds what one matchmaker had noted to what the others had.
@@ -302,7 +305,7 @@ mod tests {
         let (round, watermark) = (ballot(2), Round::ZERO);
         assert_eq!(
             said,
-            Some(Said::MatchB { epoch: 1, round, watermark, earlier }),
+            Some(Said::MatchB { epoch: 1, round, watermark, collected: (0, Round::ZERO), earlier }),
             "whoever names it knows"
         );
         nodes[0].on(0, Ask::Learn(second), 9, Correct);

@@ -1,6 +1,6 @@
 //! Epochs: which matchmakers serve, and what is said between them and whoever needs them.
 
-use super::{Matched, Round};
+use super::{Age, Matched, Round};
 use parthood_quorums::NodeSet;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -51,12 +51,14 @@ pub enum Ask<C> {
         /// Its configuration.
         configuration: C,
     },
-    /// Retire what is below this round.
+    /// Retire what is below this round, which was matched.
     GarbageA {
         /// The epoch.
         epoch: Epoch,
         /// The round.
         round: Round,
+        /// How new its configuration is.
+        age: Age,
     },
     /// Your epoch ends: say what you have noted, and promise this ballot on who follows.
     Stop {
@@ -71,6 +73,8 @@ pub enum Ask<C> {
         after: Epoch,
         /// What is below is retired.
         watermark: Round,
+        /// How new the configuration of that round is.
+        collected: Age,
         /// The configurations of the rounds before.
         log: Vec<Matched<C>>,
     },
@@ -98,6 +102,8 @@ pub enum Said<C> {
         round: Round,
         /// What is below is retired.
         watermark: Round,
+        /// How new the configuration of that round is.
+        collected: Age,
         /// The configurations of smaller rounds, in ascending order.
         earlier: Vec<Matched<C>>,
     },
@@ -121,6 +127,8 @@ pub enum Said<C> {
         ballot: Round,
         /// What is below is retired.
         watermark: Round,
+        /// How new the configuration of that round is.
+        collected: Age,
         /// All that was noted.
         log: Vec<Matched<C>>,
         /// The last vote on who follows.

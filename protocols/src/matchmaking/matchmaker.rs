@@ -7,7 +7,7 @@
 //! acceptors of that configuration about all smaller rounds asks about each of them. (Ours. Without it, leaders that follow
 //! each other while no quorum of acceptors is there would fill every matchmaker's log, and nobody could ever lead again.)
 
-use super::{Configuration, Matched, Round};
+use super::{Age, Configuration, Matched, Round};
 use crate::durable::{Change, Durable, Mismatch, map_changes, patch_map};
 use crate::state_machine::Data;
 use im::OrdMap;
@@ -21,6 +21,9 @@ pub struct MatchmakerState<C: Clone = Configuration> {
     pub log: OrdMap<Round, C>,
     /// What was announced for smaller rounds is retired and gone, and smaller rounds are refused.
     pub watermark: Round,
+    /// How new the configuration of the watermark's round is. That round was matched: so whoever has announced an older one for
+    /// a larger round has learned of the newer one, and proposed nothing.
+    pub collected: Age,
 }
 
 /// What a matchmaker says to an announcement.
@@ -30,6 +33,8 @@ pub enum Answer<C = Configuration> {
     Matched {
         /// The matchmaker's watermark.
         watermark: Round,
+        /// How new its configuration is.
+        collected: Age,
         /// The configurations of smaller rounds, in ascending order.
         earlier: Vec<Matched<C>>,
         /// Whether the log has changed.
@@ -67,7 +72,7 @@ pub enum Rule {
 
 impl<C: Clone> Default for MatchmakerState<C> {
     fn default() -> Self {
-        Self { log: OrdMap::new(), watermark: Round::ZERO }
+        Self { log: OrdMap::new(), watermark: Round::ZERO, collected: Age::default() }
     }
 }
 
@@ -92,7 +97,7 @@ impl<C: Clone + PartialEq> MatchmakerState<C> {
             self.log.insert(round, configuration.clone());
             self.drop_covered();
         }
-        Answer::Matched { watermark: self.watermark, earlier, is_new }
+        Answer::Matched { watermark: self.watermark, collected: self.collected, earlier, is_new }
     }
 
     /// Drops rounds below the largest for which a larger one below it has the same configuration.
@@ -120,6 +125,7 @@ impl<C: Clone + PartialEq> MatchmakerState<C> {
     /// Adds what another matchmaker, or several, had noted and retired.
     pub(crate) fn unite(&mut self, other: Self) {
         self.watermark = self.watermark.max(other.watermark);
+        self.collected = self.collected.max(other.collected);
         let log = std::mem::take(&mut self.log).union(other.log);
         self.log = log.into_iter().filter(|(round, _)| *round >= self.watermark).collect();
         self.drop_covered();
@@ -149,8 +155,8 @@ impl<C: Clone + PartialEq> MatchmakerState<C> {
         }
     }
 
-    /// Retires all configurations below a round, but not its own; says whether anything changed.
-    pub fn retire(&mut self, round: Round, breaks: impl Fn(Rule) -> bool) -> bool {
+    /// Retires all configurations below a round, but not its own, which is that new; says whether anything changed.
+    pub fn retire(&mut self, round: Round, age: Age, breaks: impl Fn(Rule) -> bool) -> bool {
         let is_retired = |entry: &Round| *entry < round || *entry == round && breaks(Rule::KeepCollector);
         let shrinks = self.log.keys().any(is_retired);
         if shrinks {
@@ -160,6 +166,7 @@ impl<C: Clone + PartialEq> MatchmakerState<C> {
         let raises = round > self.watermark && !breaks(Rule::RaiseWatermark);
         if raises {
             self.watermark = round;
+            self.collected = self.collected.max(age);
         }
         raises || shrinks
     }
@@ -170,6 +177,7 @@ impl<C: Clone + PartialEq> MatchmakerState<C> {
 pub struct MatchmakerDelta<C = Configuration> {
     log: Vec<Change<Round, C>>,
     watermark: Round,
+    collected: Age,
 }
 
 impl<C: Data> Durable for MatchmakerState<C> {
@@ -178,7 +186,7 @@ impl<C: Data> Durable for MatchmakerState<C> {
     fn delta(&self, before: Option<&Self>) -> MatchmakerDelta<C> {
         let empty = Self::default();
         let log = map_changes(&before.unwrap_or(&empty).log, &self.log);
-        MatchmakerDelta { log, watermark: self.watermark }
+        MatchmakerDelta { log, watermark: self.watermark, collected: self.collected }
     }
 
     fn patched(before: Option<Self>, delta: MatchmakerDelta<C>) -> Result<Self, Mismatch> {
@@ -188,6 +196,7 @@ impl<C: Data> Durable for MatchmakerState<C> {
         }
         patch_map(&mut state.log, delta.log);
         state.watermark = delta.watermark;
+        state.collected = delta.collected;
         Ok(state)
     }
 }
@@ -226,7 +235,12 @@ mod tests {
         let mut matchmaker = MatchmakerState::default();
         let one = vec![(round(1), Configuration::single(0))];
         announced(&mut matchmaker, 1);
-        let answer = |earlier, is_new| Answer::Matched { watermark: Round::ZERO, earlier, is_new };
+        let answer = |earlier, is_new| Answer::Matched {
+            watermark: Round::ZERO,
+            collected: Age::default(),
+            earlier,
+            is_new,
+        };
         assert_eq!(announced(&mut matchmaker, 3), answer(one.clone(), true));
         assert_eq!(announced(&mut matchmaker, 3), answer(one, false), "a copy is answered again");
         assert_eq!(announced(&mut matchmaker, 2), Answer::Refused(round(3)));
@@ -242,14 +256,19 @@ mod tests {
             let configuration = Configuration::single(usize::try_from(term % 3).unwrap());
             matchmaker.announce(round(term), &configuration, 4, correct);
         }
-        assert!(matchmaker.retire(round(3), correct));
-        assert!(!matchmaker.retire(round(2), correct), "a late order changes nothing");
+        assert!(matchmaker.retire(round(3), Age::default(), correct));
+        assert!(!matchmaker.retire(round(2), Age::default(), correct), "a late order changes nothing");
         assert_eq!(matchmaker.watermark, round(3));
         assert_eq!(matchmaker.log.keys().copied().collect::<Vec<_>>(), [round(3)]);
-        let answer = Answer::Matched { watermark: round(3), earlier: vec![], is_new: false };
+        let answer = Answer::Matched {
+            watermark: round(3),
+            collected: Age::default(),
+            earlier: vec![],
+            is_new: false,
+        };
         assert_eq!(announced(&mut matchmaker, 3), answer);
         let mut empty = MatchmakerState::default();
-        empty.retire(round(3), correct);
+        empty.retire(round(3), Age::default(), correct);
         assert_eq!(announced(&mut empty, 2), Answer::Refused(round(3)));
     }
 
@@ -271,7 +290,7 @@ mod tests {
             matches!(known, Answer::Matched { is_new: true, .. }),
             "who leads with a known one is never refused"
         );
-        matchmaker.retire(round(4), correct);
+        matchmaker.retire(round(4), Age::default(), correct);
         assert!(matches!(other(&mut matchmaker, 6), Answer::Matched { is_new: true, .. }));
     }
 
@@ -282,7 +301,8 @@ mod tests {
         (2..1_000).for_each(|term| drop(announced(&mut matchmaker, term)));
         assert_eq!(matchmaker.log.keys().copied().collect::<Vec<_>>(), [round(1), round(998), round(999)]);
         let earlier = vec![(round(1), Configuration::single(1)), (round(998), Configuration::single(0))];
-        let answer = Answer::Matched { watermark: Round::ZERO, earlier, is_new: false };
+        let answer =
+            Answer::Matched { watermark: Round::ZERO, collected: Age::default(), earlier, is_new: false };
         assert_eq!(announced(&mut matchmaker, 999), answer, "a copy hears of the same configuration below");
     }
 
@@ -291,7 +311,7 @@ mod tests {
         let mut before = MatchmakerState::default();
         (1..4).for_each(|term| drop(announced(&mut before, term)));
         let mut after = before.clone();
-        after.retire(round(2), correct);
+        after.retire(round(2), Age::default(), correct);
         announced(&mut after, 7);
         assert_eq!(
             MatchmakerState::patched(Some(before.clone()), after.delta(Some(&before))),

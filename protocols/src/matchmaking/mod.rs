@@ -30,5 +30,9 @@ pub use matchmaker::{Answer, MatchmakerDelta, MatchmakerState, Rule};
 pub use node::{Broken, MatchmakerNode, NodeDelta, Successor};
 pub use round::Round;
 
+/// How new a configuration is, where configurations follow each other: how many there were before it, and the round that it was
+/// first announced for. Where every round has one of its own none is newer than another.
+pub type Age = (u64, Round);
+
 /// A configuration, or what a protocol announces with it, and the round that it was announced for.
 pub type Matched<C = Configuration> = (Round, C);

@@ -9,7 +9,7 @@
 //! watermark above them, and so does the union. A matchmaker that serves takes nothing over any more. One that missed its
 //! log may get it late: it then is like one that has heard nothing so far.
 
-use super::{Answer, Ask, Configuration, Epoch, EpochRule, MatchmakerState, Round, Rule, Said};
+use super::{Age, Answer, Ask, Configuration, Epoch, EpochRule, MatchmakerState, Round, Rule, Said};
 use crate::durable::{Durable, Mismatch};
 use crate::state_machine::Data;
 use parthood_quorums::NodeSet;
@@ -79,15 +79,15 @@ impl<C: Clone + PartialEq> MatchmakerNode<C> {
         let learned = self.newest.number != before.0;
         let (changed, said) = match ask {
             Ask::Learn(_) => (false, self.log.is_some().then_some(Said::Learned(self.newest.number))),
-            Ask::Bootstrap { after, watermark, log } => {
-                let log = MatchmakerState { log: log.into_iter().collect(), watermark };
+            Ask::Bootstrap { after, watermark, collected, log } => {
+                let log = MatchmakerState { log: log.into_iter().collect(), watermark, collected };
                 self.on_bootstrap(me, after, log, broken)
             }
             _ if named.number < self.newest.number => (false, Some(self.over())),
             Ask::MatchA { round, configuration, .. } => {
                 self.on_match_a(round, &configuration, entries_max, broken)
             }
-            Ask::GarbageA { round, .. } => self.on_garbage_a(round, broken),
+            Ask::GarbageA { round, age, .. } => self.on_garbage_a(round, age, broken),
             Ask::Stop { ballot, .. } => (false, self.on_stop(ballot)),
             Ask::Choose { ballot, members, .. } => (false, self.on_choose(ballot, members, broken)),
         };
@@ -124,21 +124,21 @@ impl<C: Clone + PartialEq> MatchmakerNode<C> {
         }
         let Some(state) = &mut self.log else { return (false, None) };
         match state.announce(round, configuration, entries_max, |rule| broken.rule(rule)) {
-            Answer::Matched { watermark, earlier, is_new } => {
-                (is_new, Some(Said::MatchB { epoch, round, watermark, earlier }))
+            Answer::Matched { watermark, collected, earlier, is_new } => {
+                (is_new, Some(Said::MatchB { epoch, round, watermark, collected, earlier }))
             }
             Answer::Refused(round) => (false, Some(Said::Nack { round })),
             Answer::Full => (false, None),
         }
     }
 
-    fn on_garbage_a(&mut self, round: Round, broken: impl Broken) -> (bool, Option<Said<C>>) {
+    fn on_garbage_a(&mut self, round: Round, age: Age, broken: impl Broken) -> (bool, Option<Said<C>>) {
         let epoch = self.newest.number;
         if self.successor.is_some() && !broken.epoch_rule(EpochRule::StoppedRetiresNothing) {
             return (false, Some(self.over()));
         }
         let Some(state) = &mut self.log else { return (false, None) };
-        let changed = state.retire(round, |rule| broken.rule(rule));
+        let changed = state.retire(round, age, |rule| broken.rule(rule));
         (changed, Some(Said::GarbageB { epoch, watermark: state.watermark }))
     }
 
@@ -154,7 +154,8 @@ impl<C: Clone + PartialEq> MatchmakerNode<C> {
         };
         self.successor = Some(Successor { promised: ballot, vote });
         let log = state.log.iter().map(|(round, configuration)| (*round, configuration.clone())).collect();
-        Some(Said::Stopped { epoch, ballot, watermark: state.watermark, log, vote })
+        let MatchmakerState { watermark, collected, .. } = *state;
+        Some(Said::Stopped { epoch, ballot, watermark, collected, log, vote })
     }
 
     fn on_choose(&mut self, ballot: Round, members: NodeSet, broken: impl Broken) -> Option<Said<C>> {
@@ -314,10 +315,20 @@ mod tests {
         let round = |term| Round { term, ..Round::ZERO };
         let asked = [
             Ask::MatchA { epoch: first, round: round(1), configuration: 1_u64 },
-            Ask::Bootstrap { after: first, watermark: round(0), log: vec![(round(1), 1)] },
+            Ask::Bootstrap {
+                after: first,
+                watermark: round(0),
+                collected: Age::default(),
+                log: vec![(round(1), 1)],
+            },
             Ask::Stop { epoch: first, ballot: round(3) },
             Ask::Choose { epoch: first, ballot: round(3), members: second.members },
-            Ask::Bootstrap { after: first, watermark: round(2), log: vec![(round(2), 2)] },
+            Ask::Bootstrap {
+                after: first,
+                watermark: round(2),
+                collected: Age::default(),
+                log: vec![(round(2), 2)],
+            },
             Ask::Learn(second),
             Ask::MatchA { epoch: second, round: round(5), configuration: 5 },
         ];
