@@ -165,6 +165,158 @@ fn a_wrong_reconfiguration_is_refused_with_the_reason() {
     drop(hosts);
 }
 
+/// Adds a host with an acceptor and a matchmaker, and a table that asks for others than at first.
+fn change(folder: &Path, generation: u64, acceptors: &str, matchmakers: &str, more: &str) -> Cluster {
+    let file = folder.join("cluster.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, nodes) = text.split_at(text.find("\n[[node]]").unwrap());
+    let before = before.split("\n[reconfiguration]").next().unwrap();
+    let table = format!(
+        "\n[reconfiguration]\ngeneration = {generation}\nacceptors = {acceptors}\nmatchmakers = {matchmakers}\n"
+    );
+    std::fs::write(&file, [before, &table, nodes, more].concat()).unwrap();
+    Cluster::load(&file).unwrap()
+}
+
+/// A table of a node.
+fn node(role: &str, letter: char, port: u16) -> String {
+    format!("\n[[node]]\nname = \"{role}-{letter}\"\nrole = \"{role}\"\naddress = \"127.0.0.1:{port}\"\n")
+}
+
+fn start(folder: &Path, cluster: &Cluster, host: usize) -> Server {
+    let mut arguments = vec!["run", "--config", "cluster.toml"];
+    for node in &hosts(cluster)[host] {
+        arguments.extend(["--node", &cluster.members[*node].name]);
+    }
+    Server::start(folder, &arguments)
+}
+
+/// The host of a node.
+fn host_of(cluster: &Cluster, name: &str) -> usize {
+    let node = cluster.index(name).unwrap();
+    hosts(cluster).iter().position(|host| host.contains(&node)).unwrap()
+}
+
+#[test]
+fn a_changed_cluster_file_reaches_hosts_one_after_the_other_and_others_take_over_under_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let first = Cluster::load(&cluster_of(folder, PROTOCOL, 3, "")).unwrap();
+    let start_as = |cluster: &Cluster, letter: char| {
+        let name = if letter < 'd' { format!("server-{letter}") } else { format!("acceptor-{letter}") };
+        start(folder, cluster, host_of(cluster, &name))
+    };
+    let [a, b, c] = ['a', 'b', 'c'].map(|letter| start_as(&first, letter));
+    let load = Load {
+        outstanding: 8,
+        duration: Duration::from_secs(6),
+        keys: 50,
+        check: true,
+        seed: 7,
+        ..Load::default()
+    };
+    let loaded = first.clone();
+    let loading = std::thread::spawn(move || bench::run(&loaded, &load));
+    // A fourth host, and a file that asks for it in place of what is on host a.
+    let port = free_ports(1)[0];
+    let added = node("matchmaker", 'd', port) + &node("acceptor", 'd', port);
+    let acceptors = r#"["acceptor-b", "acceptor-c", "acceptor-d"]"#;
+    let matchmakers = r#"["matchmaker-b", "matchmaker-c", "matchmaker-d"]"#;
+    let second = change(folder, 1, acceptors, matchmakers, &added);
+    let d = start_as(&second, 'd');
+    // The first leader is the last to have the new file: until then, leaders with either may follow each other.
+    c.kill();
+    let c = start_as(&second, 'c');
+    b.kill();
+    let b = start_as(&second, 'b');
+    a.kill();
+    let a = start_as(&second, 'a');
+    let asked = parthood(folder, &["reconfigure", "--config", "cluster.toml", "--timeout", "30"]);
+    assert_eq!(asked.status, 0, "{asked:?}");
+    for role in ["acceptor", "matchmaker"] {
+        let retired =
+            format!("retired: every {role} other than {role}-b, {role}-c, {role}-d may be shut down");
+        assert!(asked.out.contains(&retired), "{asked:?}");
+    }
+    a.kill();
+    let measured = loading.join().unwrap().unwrap();
+    assert_eq!(measured.unknown, 0, "every command is answered in the end");
+    assert!(measured.answered > 100, "{} commands are no load", measured.answered);
+    let history = with_last_reads(&second, measured);
+    assert_eq!(bench::judge(&history), HistoryVerdict::Right, "without host a");
+    // Whoever comes back with an older file, or another one of the same generation, is told so.
+    let run = [
+        "run",
+        "--config",
+        "cluster.toml",
+        "--node",
+        "server-a",
+        "--node",
+        "matchmaker-a",
+        "--node",
+        "acceptor-a",
+    ];
+    change(folder, 1, r#"["acceptor-a", "acceptor-c", "acceptor-d"]"#, matchmakers, "");
+    let refused = parthood(folder, &run);
+    assert_eq!(refused.status, 2, "{refused:?}");
+    assert!(
+        refused.err.contains("is generation 1, and another one was generation 1: count up"),
+        "{refused:?}"
+    );
+    // The next generation, at two of the servers only, asks for host a again.
+    let third = change(folder, 2, r#"["acceptor-a", "acceptor-c", "acceptor-d"]"#, matchmakers, "");
+    b.kill();
+    let (a, b) = (start_as(&third, 'a'), start_as(&third, 'b'));
+    let asked = parthood(folder, &["reconfigure", "--config", "cluster.toml", "--timeout", "30"]);
+    assert!(asked.status == 0 && asked.out.contains("other than acceptor-a, acceptor-c"), "{asked:?}");
+    [a, b, c, d].into_iter().for_each(Server::kill);
+}
+
+#[test]
+fn a_cluster_file_under_which_somebody_would_be_somebody_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let file = cluster_of(folder, PROTOCOL, 3, "");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let cluster = Cluster::load(&file).unwrap();
+    start(folder, &cluster, host_of(&cluster, "server-a")).kill();
+    let refused = |text: String, why: &str| {
+        std::fs::write(&file, text).unwrap();
+        let nodes = ["--node", "server-a", "--node", "matchmaker-a", "--node", "acceptor-a"];
+        let ended = parthood(folder, &[&["run", "--config", "cluster.toml"][..], &nodes].concat());
+        assert!(ended.status == 2 && ended.err.contains(why), "{why}: {ended:?}");
+    };
+    let port = free_ports(1)[0];
+    refused(text.replace("acceptor-c", "acceptor-x"), "was acceptor-c and would be acceptor-x");
+    let at = text.find("\n[[node]]").unwrap();
+    let inserted = [&text[..at], &node("matchmaker", 'd', port), &text[at..]].concat();
+    refused(inserted, "add nodes after all others");
+    let last = text.rfind("\n[[node]]").unwrap();
+    refused(text[..last].to_owned(), "is missing: leave it in the file");
+    let table = |rest: &str| [&text[..at], "\n[reconfiguration]\n", rest, &text[at..]].concat();
+    refused(table("generation = 0\nacceptors = [\"acceptor-a\"]\n"), "the first change is generation 1");
+    refused(table("generation = 1\nacceptors = [\"acceptor-a\"]\n"), "does not survive 1 failures");
+    refused(table("generation = 1\nacceptors = [\"acceptor-q\"]\n"), "unknown node `acceptor-q`");
+    refused(table("generation = 1\nmatchmakers = [\"matchmaker-a\"]\n"), "3 matchmakers must serve");
+    refused(table("generation = 1\nmatchmakers = [\"acceptor-a\"]\n"), "is a acceptor and no matchmaker");
+    refused(table("generation = 1\n"), "it asks for nothing");
+    let of_another = text.replace("protocol = \"matchmaker_multipaxos\"", "protocol = \"craq\"");
+    let of_another = of_another.replacen(
+        "\n[[node]]",
+        "\n[reconfiguration]\ngeneration = 1\nacceptors = [\"a\"]\n\n[[node]]",
+        1,
+    );
+    refused(of_another, "the nodes of craq are fixed");
+    // A process is named after its nodes: with one more at its address it would look elsewhere for what it has saved.
+    let address = cluster.members[cluster.index("server-a").unwrap()].address.port();
+    let more = [&text[..], &node("acceptor", 'd', address)].concat();
+    std::fs::write(&file, more).unwrap();
+    let nodes =
+        ["--node", "server-a", "--node", "matchmaker-a", "--node", "acceptor-a", "--node", "acceptor-d"];
+    let ended = parthood(folder, &[&["run", "--config", "cluster.toml"][..], &nodes].concat());
+    assert!(ended.status == 2 && ended.err.contains("give new nodes an address of their own"), "{ended:?}");
+}
+
 /// So many reconfigurations under load, one of eight of the matchmakers, with a host killed every so often and started again
 /// from its disk some reconfigurations later; whatever was said to be retired is not needed, since the next one may be killed.
 fn many_reconfigurations(reconfigurations: usize) {
@@ -172,13 +324,7 @@ fn many_reconfigurations(reconfigurations: usize) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let cluster = with_spares(folder);
-    let start = |host: usize| {
-        let mut arguments = vec!["run", "--config", "cluster.toml"];
-        for node in &hosts(&cluster)[host] {
-            arguments.extend(["--node", &cluster.members[*node].name]);
-        }
-        Server::start(folder, &arguments)
-    };
+    let start = |host: usize| start(folder, &cluster, host);
     let mut running: Vec<Option<Server>> = (0..HOSTS).map(|host| Some(start(host))).collect();
     let load = Load {
         outstanding: 4,

@@ -265,20 +265,22 @@ pub enum ClientVerb {
 #[command(after_help = "Examples:\n  \
         parthood reconfigure --acceptors acceptor-b,acceptor-c,acceptor-d\n  \
         parthood reconfigure --acceptors acceptor-a,acceptor-d --unanimous-writes\n\n\
-        A new acceptor is added to the cluster file of all servers first, as the last of its role, and started with an empty\n\
-        disk. To ask again is harmless: the answer is how far it is.")]
+        A new acceptor or matchmaker is added to the cluster file of all servers first, at its end, and started with an empty\n\
+        disk. To ask again is harmless: the answer is how far it is.\n\n\
+        A changed cluster file does the same: where its table [reconfiguration] names others, nodes that are started again with\n\
+        it will have them used. Without names this command tells how far that is, and sees to it if nobody does.")]
 pub struct ReconfigureArgs {
     /// The cluster file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The acceptors that vote from now on; majorities of them decide.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', required_unless_present = "matchmakers")]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub acceptors: Vec<String>,
     /// The matchmakers that serve from now on, as many as before.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["acceptors", "unanimous_writes"])]
     pub matchmakers: Vec<String>,
     /// All of them must vote, and any one that is left can say what was chosen: one more than may fail are enough.
-    #[arg(long)]
+    #[arg(long, requires = "acceptors")]
     pub unanimous_writes: bool,
     /// How long to wait until the old ones may be shut down, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]

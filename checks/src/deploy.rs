@@ -5,6 +5,7 @@
 //! speaks to them is the same for all. The protocols are listed once, in [`visit`] and [`visit_store`].
 
 mod bpaxos;
+mod changes;
 mod client;
 mod cluster;
 mod compartmentalized;
@@ -21,7 +22,7 @@ mod unreplicated;
 
 pub use bpaxos::{Bpaxos, Epaxos, UnanimousBpaxos};
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
-pub use cluster::{Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
+pub use cluster::{Changed, Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use compartmentalized::{Compartmentalized, Mencius};
 pub use craq::Craq;
 pub use journal::DurableJournal;
@@ -72,6 +73,10 @@ pub trait Deployable: 'static {
     /// Roles that must be there and are numbered after those that it can do without.
     const LATER_ROLES: &'static [&'static str] = &[];
 
+    /// Roles whose nodes are numbered as they come in the cluster file, one after the other whatever their role, so that others
+    /// can be added at its end.
+    const ADDED_ROLES: &'static [&'static str] = &[];
+
     /// The role of the nodes over which the quorum systems of the cluster file are; none where it names none.
     const VOTERS: Option<&'static str>;
 
@@ -91,6 +96,15 @@ pub trait Deployable: 'static {
     /// How many of so many nodes it makes use of.
     fn servers(nodes: usize) -> usize {
         nodes
+    }
+
+    /// May nodes that have saved under one cluster file be started again under another one? If not, why, and what to do.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    fn may_follow(before: &Cluster, now: &Cluster) -> Result<(), String> {
+        let _ = (before, now);
+        Ok(())
     }
 
     /// A node of the cluster. One that is not `voting` has lost what it saved and must not vote.

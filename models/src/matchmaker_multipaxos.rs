@@ -16,14 +16,14 @@ mod params;
 mod properties;
 
 pub use ghost::Ghost;
-pub use params::{OperatorParams, Params};
+pub use params::{FileParams, OperatorParams, Params};
 
 use crate::{Budget, Class, Hashed, Parts, Property, Protocol, Step, index};
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::faults::{Faults, Mutated};
 use parthood_protocols::matchmaker_multipaxos::{
     Acceptor, Announced, Config, Handover, Leading, Matching, Matchmaker, Msg, Mutant, Node, Operator, Role,
-    Server, ServerState, Stage, State, Timer,
+    Server, ServerState, Stage, State, Timer, Wish,
 };
 use parthood_protocols::matchmaker_paxos::Garbage;
 use parthood_protocols::matchmaking::{Ask, Changing, Round, Said};
@@ -40,6 +40,8 @@ pub struct MatchmakerMultipaxos<M: StateMachine = AppendLog, F: Faults<Mutant> =
     /// The clients, as far as they are part of the configuration.
     clients: Vec<Client<M::Command>>,
     operators: Vec<Operator>,
+    /// What the servers' cluster files ask for, as far as they ask for anything.
+    wishes: Vec<Wish>,
     /// Acceptors that no configuration tells apart.
     alike: Vec<Vec<usize>>,
     /// Matchmakers that are in the same sets.
@@ -57,6 +59,7 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
             config,
             clients: vec![],
             operators: vec![],
+            wishes: vec![],
             alike: vec![],
             matchmakers_alike: vec![],
             answers: false,
@@ -117,7 +120,7 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
             }
         }
         if let Some(next) = &leading.next {
-            parts.rest(&(next.round, &next.announced, next.operator));
+            parts.rest(&(next.round, &next.announced, next.by));
             self.split_answers("next", &next.answers, parts);
         }
         for (number, below) in &leading.noted {
@@ -140,7 +143,7 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
     }
 
     fn split_handover(&self, handover: &Handover, parts: &mut Parts<'_>) {
-        parts.rest(&("handover", handover.operator, handover.wanted, handover.attempts));
+        parts.rest(&("handover", handover.by, handover.wanted, handover.attempts));
         let Some(change) = &handover.change else { return };
         parts.rest(&(change.epoch, change.ballot, change.wanted));
         self.split_set("stopped", change.stopped, Role::Matchmaker, parts);
@@ -164,13 +167,15 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for MatchmakerMultipaxos<M, F>
 
     fn actors(&self) -> Vec<Self::Actor> {
         let config = || self.config.clone();
-        let servers = (0..self.config.servers).map(|index| Node::Server(Server { index, config: config() }));
-        let matchmakers = (0..self.config.matchmakers)
-            .map(|index| Node::Matchmaker(Matchmaker { index, config: config() }));
-        let acceptors = (0..self.config.acceptors).map(|_| Node::Acceptor(Acceptor { config: config() }));
+        let wish = |index: usize| self.wishes.get(index).cloned().unwrap_or_default();
+        let node = |id: usize| match self.config.role(Id::from(id)) {
+            Some(Role::Server(index)) => Node::Server(Server { index, wish: wish(index), config: config() }),
+            Some(Role::Matchmaker(index)) => Node::Matchmaker(Matchmaker { index, config: config() }),
+            Some(Role::Acceptor(_)) | None => Node::Acceptor(Acceptor { config: config() }),
+        };
         let clients = self.clients.iter().cloned().map(Node::Client);
         let operators = self.operators.iter().cloned().map(Node::Operator);
-        servers.chain(matchmakers).chain(acceptors).chain(clients).chain(operators).collect()
+        (0..self.config.nodes()).map(node).chain(clients).chain(operators).collect()
     }
 
     fn ghost(&self) -> Ghost<M> {

@@ -4,33 +4,75 @@ use super::Console;
 use crate::cli::ReconfigureArgs;
 use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE};
 use crate::error::{Error, Status};
-use parthood_protocols::matchmaker_multipaxos::{Progress, Refusal};
+use parthood_protocols::matchmaker_multipaxos::{Progress, Refusal, Wanted};
 use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// What is asked for, of one role.
+struct Request<'a> {
+    /// The role, in the plural.
+    roles: &'static str,
+    names: &'a [String],
+    wanted: Wanted,
+}
+
 pub(super) fn run(args: &ReconfigureArgs) -> Result<Status, Error> {
     let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CLUSTER_FILE));
     let cluster = Cluster::load(file)?;
-    let wanted = if args.matchmakers.is_empty() {
-        deploy::acceptors(&cluster, &args.acceptors, args.unanimous_writes)?
-    } else {
-        deploy::matchmakers(&cluster, &args.matchmakers)?
-    };
     let timeout = Duration::from_secs_f64(args.timeout.clamp(0.001, 3600.0));
+    for request in requests(args, &cluster)? {
+        let status = ask(args, &cluster, &request, timeout)?;
+        if status != Status::Done {
+            return Ok(status);
+        }
+    }
+    Ok(Status::Done)
+}
+
+/// What was named; or else what the cluster file names, matchmakers first as its leader does.
+fn requests<'a>(args: &'a ReconfigureArgs, cluster: &'a Cluster) -> Result<Vec<Request<'a>>, Error> {
+    let named = !args.acceptors.is_empty() || !args.matchmakers.is_empty();
+    let (acceptors, matchmakers, unanimous) = match &cluster.changed {
+        _ if named => (&args.acceptors, &args.matchmakers, args.unanimous_writes),
+        Some(changed) => (&changed.acceptors, &changed.matchmakers, changed.unanimous_writes),
+        None => {
+            let what = "name --acceptors or --matchmakers; the cluster file has no [reconfiguration] that says which";
+            return Err(Error::Usage(what.into()));
+        }
+    };
+    let mut requests = vec![];
+    if !matchmakers.is_empty() {
+        let wanted = deploy::matchmakers(cluster, matchmakers)?;
+        requests.push(Request { roles: "matchmakers", names: matchmakers, wanted });
+    }
+    if !acceptors.is_empty() {
+        let wanted = deploy::acceptors(cluster, acceptors, unanimous)?;
+        requests.push(Request { roles: "acceptors", names: acceptors, wanted });
+    }
+    Ok(requests)
+}
+
+/// Asks for it and tells how far it is, until the old ones may be shut down.
+fn ask(
+    args: &ReconfigureArgs,
+    cluster: &Cluster,
+    request: &Request<'_>,
+    timeout: Duration,
+) -> Result<Status, Error> {
     let console = Console::new();
     let started = Instant::now();
     let mut written = Ok(());
-    let furthest = deploy::reconfigure(&cluster, &wanted, timeout, |progress| {
+    let furthest = deploy::reconfigure(cluster, &request.wanted, timeout, |progress| {
         if written.is_ok() {
-            written = tell(&console, args, progress, started.elapsed());
+            written = tell(&console, args, request, progress, started.elapsed());
         }
     })?;
     written?;
     Ok(match furthest {
         Some(Progress::Retired(_)) => Status::Done,
         Some(Progress::Refused(Refusal::Silent(number))) => {
-            let name = deploy::matchmaker_name(&cluster, number);
+            let name = deploy::matchmaker_name(cluster, number);
             eprintln!(
                 "parthood: {name} did not answer, and another matchmaker serves in its place: start it and ask again, or name another"
             );
@@ -68,15 +110,11 @@ pub(super) fn run(args: &ReconfigureArgs) -> Result<Status, Error> {
 fn tell(
     console: &Console,
     args: &ReconfigureArgs,
+    request: &Request<'_>,
     progress: &Progress,
     after: Duration,
 ) -> Result<(), Error> {
-    let (key, nodes) = if args.matchmakers.is_empty() {
-        ("acceptors", &args.acceptors)
-    } else {
-        ("matchmakers", &args.matchmakers)
-    };
-    let names = nodes.join(", ");
+    let names = request.names.join(", ");
     let (stage, number) = match progress {
         Progress::Active(number) => ("active", *number),
         Progress::Retired(number) => ("retired", *number),
@@ -84,21 +122,23 @@ fn tell(
             return Ok(());
         }
     };
-    let role = key.trim_end_matches('s');
-    let text = match (progress, key) {
+    let role = request.roles.trim_end_matches('s');
+    let text = match (progress, &request.wanted) {
         (Progress::Retired(_), _) => format!("retired: every {role} other than {names} may be shut down"),
-        (_, "acceptors") => {
+        (_, Wanted::Acceptors(_)) => {
             format!(
                 "active: new commands go to {names} (configuration {number}); keep the old acceptors running"
             )
         }
-        _ => format!("active: {names} serve (epoch {number}); keep the old matchmakers running"),
+        (_, Wanted::Matchmakers(_)) => {
+            format!("active: {names} serve (epoch {number}); keep the old matchmakers running")
+        }
     };
     if args.output.json {
         let ms = after.as_secs_f64() * 1e3;
         let schema = "parthood.reconfigure/1";
         return console.json(&json!({
-            "schema": schema, "stage": stage, "configuration": number, key: nodes, "after_ms": ms,
+            "schema": schema, "stage": stage, "configuration": number, request.roles: request.names, "after_ms": ms,
         }));
     }
     console.line(text)

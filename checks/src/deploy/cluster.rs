@@ -13,10 +13,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 mod bounds;
+mod changed;
 mod example;
 mod group;
 
 pub use bounds::{Sizes, Times};
+pub use changed::Changed;
 pub use group::Group;
 
 /// Where the cluster file is looked for, and where `run --all` puts one if there is none.
@@ -33,8 +35,10 @@ pub struct Cluster {
     pub key_file: PathBuf,
     /// The folder of its saves; none keeps them in memory only.
     pub data: Option<PathBuf>,
-    /// The nodes, by index: ordered by role, and as in the file within a role.
+    /// The nodes, by index: ordered by role, and as in the file within a role, or within those that may get more nodes.
     pub members: Vec<Member>,
+    /// Which nodes are to take the place of others since the first cluster file, if any are.
+    pub changed: Option<Changed>,
     /// In how many groups the leaders share the log.
     pub leader_groups: usize,
     /// The quorum systems; slot `s` belongs to number `s` modulo their number.
@@ -146,12 +150,14 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
     let times = bounds::times(top, problems);
     let sizes = bounds::sizes(top, roles.map_or_else(Sizes::default, |roles| roles.sizes), problems);
     let read_scheme = read_scheme(top, problems);
-    Some(Cluster {
+    let (changed, place) = changed::changed(top, problems).unzip();
+    let cluster = Cluster {
         protocol: protocol?.value,
         id: id.map_or(0, |id| id.value),
         key_file: folder.join(key_file?.value),
         data: data.map(|data| folder.join(data.value)),
         members,
+        changed,
         leader_groups,
         groups,
         stores,
@@ -159,7 +165,11 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
         sizes,
         read_scheme,
         text: String::new(),
-    })
+    };
+    if let Some(place) = place {
+        changed::check(&cluster, &place, problems);
+    }
+    Some(cluster)
 }
 
 /// What a cluster file must know of a protocol.
@@ -168,6 +178,7 @@ struct Roles {
     required: &'static [&'static str],
     optional: &'static [&'static str],
     later: &'static [&'static str],
+    added: &'static [&'static str],
     voters: Option<&'static str>,
     keepers: Option<&'static str>,
     /// Does it contact one quorum where one is enough?
@@ -181,6 +192,12 @@ impl Roles {
     /// All roles, in the order in which nodes are numbered.
     fn all(&self) -> impl Iterator<Item = &'static str> + Clone {
         self.required.iter().chain(self.optional).chain(self.later).copied()
+    }
+
+    /// Where nodes of a role are numbered: roles that may get more nodes share a place.
+    fn place(&self, role: &str) -> Option<usize> {
+        let role = if self.added.contains(&role) { self.added.first().copied() } else { Some(role) };
+        self.all().position(|one| Some(one) == role)
     }
 
     /// Those that must be there.
@@ -199,6 +216,7 @@ impl Visit for RolesOf {
             required: D::ROLES,
             optional: D::OPTIONAL_ROLES,
             later: D::LATER_ROLES,
+            added: D::ADDED_ROLES,
             voters: D::VOTERS,
             keepers: D::KEEPERS,
             thrifty: D::THRIFTY,
@@ -318,7 +336,7 @@ fn members(top: &mut Fields<'_>, roles: Option<Roles>, problems: &mut Problems<'
             problems.note(&top.place(), format!("a cluster needs a node with the role `{role}`"));
         }
     }
-    members.sort_by_key(|member| roles.and_then(|roles| roles.all().position(|role| role == member.role)));
+    members.sort_by_key(|member| roles.and_then(|roles| roles.place(member.role)));
     members
 }
 

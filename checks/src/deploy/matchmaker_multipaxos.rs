@@ -1,18 +1,21 @@
 //! [`parthood_protocols::matchmaker_multipaxos`], deployed: servers that stay, acceptors and matchmakers that can be exchanged.
 //!
 //! As many matchmakers serve as there are servers, the first ones at first; the first configuration is majorities of as many
-//! acceptors. The others are spares until somebody asks for them with `parthood reconfigure`.
+//! acceptors. The others are spares until somebody asks for them: with `parthood reconfigure`, or with the table
+//! `[reconfiguration]` of a changed cluster file when nodes are started again. New matchmakers and acceptors come at the end of
+//! the file; nodes keep their numbers.
 
 use super::{
     ClientRole, Cluster, Deployable, DurableJournal, KvClientMsg, MsgOf, Reads, Replicates, StateOf,
-    answered, client, scripted,
+    answered, changes, client, scripted,
 };
 use crate::error::Error;
 use parthood_models as models;
 use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_multipaxos::{
-    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Operator, Progress, Role, Server, State, Wanted,
+    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Operator, Places, Progress, Refusal, Role, Server,
+    State, Wanted, Wish,
 };
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
@@ -46,6 +49,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
     let serving = (servers.min(matchmakers).max(1) - 1) / 2 * 2 + 1;
     Arc::new(Config {
         servers,
+        places: places(cluster),
         matchmakers,
         serving,
         acceptors,
@@ -62,12 +66,24 @@ fn config(cluster: &Cluster) -> Arc<Config> {
     })
 }
 
+/// Matchmakers and acceptors are numbered as they come in the file.
+fn places(cluster: &Cluster) -> Places {
+    let (mut matchmakers, mut acceptors) = (0.., 0..);
+    let role = |role| match role {
+        "matchmaker" => matchmakers.next().map(Role::Matchmaker),
+        "acceptor" => acceptors.next().map(Role::Acceptor),
+        _ => None,
+    };
+    Places::in_order(cluster.members.iter().map(|member| member.role).filter_map(role))
+}
+
 impl Deployable for MatchmakerMultiPaxos {
     type Actor = Node<KeyValue>;
     type Model = models::matchmaker_multipaxos::MatchmakerMultipaxos<KeyValue, Correct>;
 
     const NAME: &'static str = "matchmaker_multipaxos";
     const ROLES: &'static [&'static str] = &["server", "matchmaker", "acceptor"];
+    const ADDED_ROLES: &'static [&'static str] = &["matchmaker", "acceptor"];
     /// The quorums of each configuration are majorities, or what the operator says.
     const VOTERS: Option<&'static str> = None;
     /// An acceptor that has lost what it saved is replaced by another one.
@@ -76,10 +92,26 @@ impl Deployable for MatchmakerMultiPaxos {
     fn server(cluster: &Cluster, index: usize, _: bool) -> Self::Actor {
         let config = config(cluster);
         match config.role(Id::from(index)) {
-            Some(Role::Server(index)) => Node::Server(Server { index, config }),
+            // What a cluster file asks for is checked when it is read.
+            Some(Role::Server(index)) => {
+                Node::Server(Server { index, wish: wish(cluster).unwrap_or_default(), config })
+            }
             Some(Role::Matchmaker(index)) => Node::Matchmaker(Matchmaker { index, config }),
             Some(Role::Acceptor(_)) | None => Node::Acceptor(Acceptor { config }),
         }
+    }
+
+    fn may_follow(before: &Cluster, now: &Cluster) -> Result<(), String> {
+        changes::nobody_moves(before, now)?;
+        changes::generations_grow(before, now)?;
+        let (old, new) = (config(before), config(now));
+        if (old.serving, &old.initial) == (new.serving, &new.initial) {
+            return Ok(());
+        }
+        Err(format!(
+            "at first {} matchmakers served and the acceptors were {:?}; by this file they would have been {} and {:?}: add fewer nodes",
+            old.serving, old.initial, new.serving, new.initial
+        ))
     }
 
     fn model(cluster: &Cluster) -> Self::Model {
@@ -181,18 +213,49 @@ fn operator(cluster: &Cluster, application: Option<Id>) -> Operator {
     }
 }
 
+/// What the table `[reconfiguration]` of a cluster file asks for.
+///
+/// # Errors
+/// When a name is none of an acceptor or matchmaker, or what it asks for would be refused.
+pub(super) fn wish(cluster: &Cluster) -> Result<Wish, Error> {
+    let Some(changed) = &cluster.changed else { return Ok(Wish::default()) };
+    let config = config(cluster);
+    let sound =
+        |refusal: Option<Refusal>| refusal.map_or(Ok(()), |refusal| Err(Error::Usage(refusal.to_string())));
+    let mut wish = Wish { generation: changed.generation, ..Wish::default() };
+    if !changed.acceptors.is_empty() {
+        let configuration = configuration(cluster, &changed.acceptors, changed.unanimous_writes)?;
+        sound(config.refusal(&configuration))?;
+        wish.acceptors = Some(configuration);
+    }
+    if !changed.matchmakers.is_empty() {
+        let members = members(cluster, &changed.matchmakers)?;
+        sound(config.refusal_of_matchmakers(members))?;
+        wish.matchmakers = Some(members);
+    }
+    Ok(wish)
+}
+
 /// That these acceptors vote: majorities of them decide; or any one reads and all must write.
 ///
 /// # Errors
 /// When a name is none of an acceptor.
 pub fn acceptors(cluster: &Cluster, names: &[String], unanimous_writes: bool) -> Result<Wanted, Error> {
+    configuration(cluster, names, unanimous_writes).map(Wanted::Acceptors)
+}
+
+fn configuration(
+    cluster: &Cluster,
+    names: &[String],
+    unanimous_writes: bool,
+) -> Result<Configuration, Error> {
     let number = |role| match role {
         Role::Acceptor(number) => Some(number),
         _ => None,
     };
     let acceptors = numbers(cluster, names, "acceptor", number)?;
     let all_write = Configuration::UnanimousWrites(acceptors);
-    Ok(Wanted::Acceptors(if unanimous_writes { all_write } else { Configuration::Majority(acceptors) }))
+    Ok(if unanimous_writes { all_write } else { Configuration::Majority(acceptors) })
 }
 
 /// That these matchmakers serve.
@@ -200,11 +263,15 @@ pub fn acceptors(cluster: &Cluster, names: &[String], unanimous_writes: bool) ->
 /// # Errors
 /// When a name is none of a matchmaker.
 pub fn matchmakers(cluster: &Cluster, names: &[String]) -> Result<Wanted, Error> {
+    members(cluster, names).map(Wanted::Matchmakers)
+}
+
+fn members(cluster: &Cluster, names: &[String]) -> Result<NodeSet, Error> {
     let number = |role| match role {
         Role::Matchmaker(number) => Some(number),
         _ => None,
     };
-    Ok(Wanted::Matchmakers(numbers(cluster, names, "matchmaker", number)?))
+    numbers(cluster, names, "matchmaker", number)
 }
 
 /// The numbers of nodes of one role.

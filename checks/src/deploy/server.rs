@@ -1,6 +1,6 @@
 //! Hosts nodes: one event loop, in a thread of its own, for each address.
 
-use super::{Cluster, Deployable, DurableJournal, Visit, visit};
+use super::{Cluster, Deployable, DurableJournal, Visit, changes, visit};
 use crate::error::Error;
 use parthood_runtime::storage::{Cut, Durability, Recovery};
 use parthood_runtime::trace::{Header, TraceWriter};
@@ -123,6 +123,7 @@ fn driver<D: Deployable>(
         builder = builder.host(Id::from(node), D::server(cluster, node, !options.rejoin));
     }
     if let Some(data) = &cluster.data {
+        changes::check::<D>(cluster, nodes, data, &name)?;
         builder = builder.data(data.join(&name));
     }
     if options.no_sync {
@@ -133,6 +134,9 @@ fn driver<D: Deployable>(
         builder = builder.observer(trace::<D>(cluster, nodes, options.rejoin, &file)?);
     }
     let driver = builder.build()?;
+    if let Some(data) = &cluster.data {
+        changes::remember(cluster, data, &name)?;
+    }
     let recovered = match driver.recovery() {
         None => "keeping everything in memory".to_owned(),
         Some(recovery) => describe(recovery),

@@ -92,9 +92,14 @@ impl<M: StateMachine> Ghost<M> {
     /// What was announced for a round.
     fn announced(&self, round: Round) -> Option<&Announced> {
         let configuration = Configuration::Majority(NodeSet::EMPTY);
-        let least = Announced { version: 0, since: Round::ZERO, configuration };
+        let least = Announced { version: 0, since: Round::ZERO, generation: 0, configuration };
         let announced = self.announced.range((round, least)..).next();
         announced.filter(|(of, _)| *of == round).map(|(_, announced)| announced)
+    }
+
+    /// The newest cluster file that was heeded when the configuration of a round was made.
+    pub(super) fn generation(&self, round: Round) -> u64 {
+        self.announced(round).map_or(0, |announced| announced.generation)
     }
 
     /// The configuration that was announced for a round.

@@ -4,7 +4,7 @@ use super::{MatchmakerMultipaxos, properties};
 use crate::client_params::{self, ClientParams};
 use crate::matchmaker_paxos::{ConfigurationParams, alike};
 use parthood_protocols::faults::Mutated;
-use parthood_protocols::matchmaker_multipaxos::{Bounds, Config, Mutant, Operator, Wanted};
+use parthood_protocols::matchmaker_multipaxos::{Bounds, Config, Mutant, Operator, Places, Wanted, Wish};
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::multipaxos::{Limits, Timing};
 use serde::Deserialize;
@@ -32,6 +32,9 @@ pub struct Params {
     /// The operators.
     #[serde(default)]
     pub operators: Vec<OperatorParams>,
+    /// What the cluster files of the servers ask for, from the first server on.
+    #[serde(default)]
+    pub files: Vec<FileParams>,
     /// The clients.
     pub clients: Vec<ClientParams>,
     /// No leader uses a round of this age or above: terms and steps together.
@@ -90,6 +93,20 @@ pub struct OperatorParams {
     pub retries: u32,
 }
 
+/// A server's cluster file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileParams {
+    /// Its number.
+    pub generation: u64,
+    /// The number of the configuration that it asks for.
+    #[serde(default)]
+    pub configuration: Option<usize>,
+    /// The matchmakers that it asks for.
+    #[serde(default)]
+    pub matchmakers: Option<Vec<usize>>,
+}
+
 fn one() -> usize {
     1
 }
@@ -146,6 +163,7 @@ impl MatchmakerMultipaxos {
         };
         let config = Arc::new(Config {
             servers: params.servers,
+            places: Places::in_blocks(matchmakers, acceptors),
             matchmakers,
             serving: params.matchmakers,
             acceptors,
@@ -170,7 +188,13 @@ impl MatchmakerMultipaxos {
             // Only the simulator has a clock that this matters to.
             ask_after: Duration::from_millis(100)..Duration::from_millis(200),
         });
+        let wish = |file: &FileParams| Wish {
+            generation: file.generation,
+            acceptors: file.configuration.map(|number| configurations[number].clone()),
+            matchmakers: file.matchmakers.as_ref().map(|members| members.iter().copied().collect()),
+        };
         Ok(Self {
+            wishes: params.files.iter().map(wish).collect(),
             alike: alike(&all, acceptors),
             matchmakers_alike: matchmakers_alike(params),
             clients: client_params::clients(&params.clients, params.servers)?,
@@ -192,7 +216,8 @@ fn script(operator: &OperatorParams, configurations: &[Configuration]) -> Vec<Wa
 
 /// Groups matchmakers that are in the same sets.
 fn matchmakers_alike(params: &Params) -> Vec<Vec<usize>> {
-    let wanted = || params.operators.iter().flat_map(|operator| &operator.matchmakers);
+    let of_files = || params.files.iter().filter_map(|file| file.matchmakers.as_ref());
+    let wanted = || params.operators.iter().flat_map(|operator| &operator.matchmakers).chain(of_files());
     let mut groups: BTreeMap<Vec<bool>, Vec<usize>> = BTreeMap::new();
     for number in 0..params.matchmakers + params.spare_matchmakers {
         let sets = wanted().map(|set| set.contains(&number));
@@ -214,11 +239,13 @@ fn check(params: &Params) -> Result<(), String> {
     if *servers <= matchmakers / 2 {
         return Err(format!("{servers} servers are fewer than f + 1 = {}", matchmakers / 2 + 1));
     }
-    let wanted = operators.iter().flat_map(|operator| &operator.script);
+    let of_files = params.files.iter().filter_map(|file| file.configuration.as_ref());
+    let wanted = operators.iter().flat_map(|operator| &operator.script).chain(of_files);
     if let Some(wrong) = wanted.into_iter().find(|number| **number >= configurations.len()) {
         return Err(format!("there is no configuration {wrong}; there are {}", configurations.len()));
     }
-    let members = operators.iter().flat_map(|operator| &operator.matchmakers);
+    let of_files = params.files.iter().filter_map(|file| file.matchmakers.as_ref());
+    let members = operators.iter().flat_map(|operator| &operator.matchmakers).chain(of_files);
     let all = matchmakers + params.spare_matchmakers;
     if let Some(wrong) = members.flatten().find(|number| **number >= all) {
         return Err(format!("there is no matchmaker {wrong}; there are {all}"));

@@ -33,6 +33,11 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
             let rounds: Vec<Round> = view.ghost.announced.iter().map(|(round, _)| *round).collect();
             rounds.windows(2).all(|two| two[0] != two[1])
         }),
+        Property::always("no older cluster file undoes a newer one", |view| {
+            let rounds: BTreeSet<Round> = view.ghost.proposed.iter().map(|(_, round, _)| *round).collect();
+            let generations: Vec<u64> = rounds.iter().map(|round| view.ghost.generation(*round)).collect();
+            generations.is_sorted()
+        }),
         Property::always("persisted means chosen and stored", persisted_means_stored),
         Property::always(moment::WENT_BACK, |view| !view.ghost.moments.contains(moment::WENT_BACK)),
         Property::always(moment::ORDER, |view| !view.ghost.moments.contains(moment::ORDER)),
@@ -49,7 +54,7 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerMultipaxos<AppendLog, F>>> {
-    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 18] = [
+    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 19] = [
         Property::always("what is proposed excludes other choices below", proposals_exclude),
         Property::always("garbage collection is justified", collection_is_justified),
         Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
@@ -82,6 +87,21 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
             });
             let done = |operator: &OperatorState| operator.wanted.is_none() && operator.done > 0;
             view.ghost.serving.len() > view.protocol.config().f() && operators.into_iter().any(done)
+        }),
+        Property::sometimes("all cluster files are heeded", |view| {
+            let newest = view.protocol.wishes.iter().max_by_key(|wish| wish.generation);
+            let chosen = view.ghost.votes.chosen(view.ghost.writes());
+            let mut generations = chosen.map(|(_, round, _)| view.ghost.generation(round));
+            newest.is_some_and(|newest| {
+                let members = |epoch: &u64, wanted| {
+                    servers(view)
+                        .any(|server| server.epoch.number == *epoch && server.epoch.members == wanted)
+                };
+                let serve = newest
+                    .matchmakers
+                    .is_none_or(|wanted| view.ghost.serving.values().any(|epoch| members(epoch, wanted)));
+                serve && generations.any(|generation| generation == newest.generation)
+            })
         }),
         Property::sometimes("another server leads after a reconfiguration", |view| {
             servers(view).any(|server| {

@@ -132,8 +132,14 @@ impl<F: Faults<Mutant>> Reconfigurer<F> {
     /// Tries again; or asks again, after another member has been taken for one that does not answer.
     pub(super) fn on_timeout(&self, state: &mut ReconfigurerState, out: &mut Out<Node<F>>) {
         let Some(change) = &mut state.change else { return self.begin(state, out) };
+        let stragglers = change.stragglers();
         match change.lose_patience(self.config.rules()) {
-            Outcome::Waits => self.ask(change, out),
+            Outcome::Waits => {
+                self.ask(change, out);
+                if let Some((whom, stop)) = stragglers {
+                    self.config.ask(whom, &stop, out);
+                }
+            }
             outcome => self.act(state, outcome, out),
         }
     }

@@ -20,16 +20,34 @@ pub enum Role {
     Acceptor(usize),
 }
 
+/// Who has which id after the servers. Matchmakers and acceptors may be added at the end, and nobody's id ever changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places(Vec<Role>);
+
+impl Places {
+    /// All matchmakers, and then all acceptors.
+    pub fn in_blocks(matchmakers: usize, acceptors: usize) -> Self {
+        Self((0..matchmakers).map(Role::Matchmaker).chain((0..acceptors).map(Role::Acceptor)).collect())
+    }
+
+    /// In this order.
+    pub fn in_order(roles: impl IntoIterator<Item = Role>) -> Self {
+        Self(roles.into_iter().collect())
+    }
+}
+
 /// What all participants know.
 #[derive(Clone, Debug)]
 pub struct Config<F = Correct> {
     /// The number of servers, `2f + 1`: indices from 0.
     pub servers: usize,
-    /// The number of matchmakers, those that no epoch uses yet included: indices after the servers.
+    /// The ids of the others.
+    pub places: Places,
+    /// The number of matchmakers, those that no epoch uses yet included.
     pub matchmakers: usize,
     /// How many of them serve at a time, the first ones at first: `2f + 1`.
     pub serving: usize,
-    /// The number of acceptors, those that no configuration uses yet included: indices after the matchmakers.
+    /// The number of acceptors, those that no configuration uses yet included.
     pub acceptors: usize,
     /// The first configuration.
     pub initial: Configuration,
@@ -75,6 +93,9 @@ impl Default for Bounds {
     }
 }
 
+/// No node and no client has this id.
+const NOBODY: usize = usize::MAX >> 1;
+
 /// Why a reconfiguration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
@@ -111,21 +132,19 @@ impl<F> Config<F> {
     /// The role of a participant; none for clients, operators and strangers.
     pub fn role(&self, id: Id) -> Option<Role> {
         let number = usize::from(id);
-        let acceptors = self.servers + self.matchmakers;
-        match number {
-            _ if number < self.servers => Some(Role::Server(number)),
-            _ if number < acceptors => Some(Role::Matchmaker(number - self.servers)),
-            _ if number < self.nodes() => Some(Role::Acceptor(number - acceptors)),
-            _ => None,
+        match number.checked_sub(self.servers) {
+            None => Some(Role::Server(number)),
+            Some(place) => self.places.0.get(place).copied(),
         }
     }
 
-    /// The id of a participant.
+    /// The id of a participant. One that this participant has not heard of, as its cluster file is older than others', gets
+    /// an id that nobody has.
     pub fn id(&self, role: Role) -> Id {
+        let place = || self.places.0.iter().position(|one| *one == role).map(|place| self.servers + place);
         Id::from(match role {
             Role::Server(number) => number,
-            Role::Matchmaker(number) => self.servers + number,
-            Role::Acceptor(number) => self.servers + self.matchmakers + number,
+            Role::Matchmaker(_) | Role::Acceptor(_) => place().unwrap_or(NOBODY),
         })
     }
 
@@ -218,6 +237,7 @@ mod tests {
     fn config() -> Config {
         Config {
             servers: 3,
+            places: Places::in_blocks(3, 5),
             matchmakers: 3,
             serving: 3,
             acceptors: 5,
@@ -258,5 +278,12 @@ mod tests {
         let roles = (0..12).map(|id| config.role(Id::from(id)));
         let ids: Vec<_> = roles.map(|role| role.map(|role| usize::from(config.id(role)))).collect();
         assert_eq!(ids, (0..11).map(Some).chain([None]).collect::<Vec<_>>());
+        let added = [Role::Acceptor(5), Role::Matchmaker(3), Role::Acceptor(6)];
+        let before = (0..11).filter_map(|id| config.role(Id::from(id))).skip(config.servers);
+        let places = Places::in_order(before.chain(added));
+        let later = Config { places, matchmakers: 4, acceptors: 7, ..config.clone() };
+        assert!((0..11).all(|id| later.role(Id::from(id)) == config.role(Id::from(id))), "nobody moves");
+        assert_eq!(added.map(|role| usize::from(later.id(role))), [11, 12, 13]);
+        assert!(config.role(config.id(added[0])).is_none(), "whoever has not heard of it sends to nobody");
     }
 }

@@ -4,7 +4,7 @@
 //! by somebody who is gone ends what that one has begun, and asks those that serve then.
 
 use super::server::Turn;
-use super::{Announced, Matching, Msg, Mutant, Progress, Refusal, Role, Stage, Wanted};
+use super::{Announced, Asker, Matching, Msg, Mutant, Progress, Refusal, Role, Stage, Wanted};
 use crate::faults::Faults;
 use crate::matchmaker_paxos::Garbage;
 use crate::matchmaking::{Ask, Change, Epoch, Outcome, Round, Said};
@@ -16,7 +16,7 @@ use stateright::actor::Id;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handover {
     /// Who asked for it; nobody, where a leader ends what another one has begun.
-    pub operator: Option<usize>,
+    pub by: Option<Asker>,
     /// What was asked for.
     pub wanted: NodeSet,
     /// How far it is; none while another one is ahead.
@@ -65,12 +65,12 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if let Some(refusal) = config.refusal_of_matchmakers(wanted) {
             return Progress::Refused(refusal);
         }
-        self.begin_handover(Some(operator), wanted);
+        self.begin_handover(Some(Asker::Operator(operator)), wanted);
         Progress::Waiting
     }
 
     /// Begins, or begins again, to replace the matchmakers, in a ballot that it has not used.
-    fn begin_handover(&mut self, operator: Option<usize>, wanted: NodeSet) {
+    pub(super) fn begin_handover(&mut self, by: Option<Asker>, wanted: NodeSet) {
         let ballot = Round::next_owned_by(self.server.index, self.state.ballot);
         if ballot.age() >= self.server.config.bounds.rounds_max || self.state.leading.is_none() {
             return;
@@ -79,7 +79,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         self.save();
         let change = Some(Change::new(self.state.epoch, ballot, wanted));
         if let Some(leading) = self.leading() {
-            leading.handover = Some(Handover { operator, wanted, change, attempts: 0 });
+            leading.handover = Some(Handover { by, wanted, change, attempts: 0 });
         }
         self.ask_for_change();
     }
@@ -124,13 +124,17 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     pub(super) fn resend_change(&mut self) {
         let (patience, rules) = (self.server.config.patience, self.server.config.rules());
         let Some(handover) = self.leading().and_then(|leading| leading.handover.as_mut()) else { return };
-        let (operator, wanted) = (handover.operator, handover.wanted);
+        let (by, wanted) = (handover.by, handover.wanted);
         handover.attempts = handover.attempts.saturating_add(1);
         let impatient = handover.attempts > patience;
-        let Some(change) = &mut handover.change else { return self.begin_handover(operator, wanted) };
+        let Some(change) = &mut handover.change else { return self.begin_handover(by, wanted) };
+        let stragglers = change.stragglers();
         let outcome = if impatient { change.lose_patience(rules) } else { Outcome::Waits };
         if outcome == Outcome::Waits {
             self.ask_for_change();
+            if let Some((whom, stop)) = stragglers {
+                self.send_to_all(whom, Role::Matchmaker, &Msg::Ask(stop));
+            }
         } else {
             self.act_on_change(outcome);
         }
@@ -155,6 +159,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if newest.number <= self.state.epoch.number {
             return;
         }
+        let old = self.state.epoch.members.difference(newest.members);
         self.state.epoch = newest;
         self.save();
         let combine = self.breaks(Mutant::CombineEpochs);
@@ -173,19 +178,23 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let handover = leading.handover.take();
         let mut settling = Settling::default();
         if let Some(handover) = handover {
-            let proposed = handover.change.as_ref().map(|change| change.wanted);
-            match handover.operator {
-                Some(operator) if handover.wanted == newest.members => settling.operator = Some(operator),
-                Some(operator) if proposed == Some(newest.members) => {
+            let is_done = handover.wanted == newest.members;
+            let is_replaced = handover.change.as_ref().is_some_and(|change| change.wanted == newest.members);
+            match handover.by {
+                Some(Asker::Operator(operator)) if is_done => settling.operator = Some(operator),
+                Some(Asker::Operator(operator)) if is_replaced => {
                     self.tell_silent(operator, handover.wanted, newest);
                 }
-                Some(operator) => self.begin_handover(Some(operator), handover.wanted),
+                Some(Asker::File(_)) if is_done || is_replaced => self.order_of_file(),
+                Some(by) => self.begin_handover(Some(by), handover.wanted),
                 None => {}
             }
         }
         if let Some(leading) = self.leading() {
             leading.settling = Some(settling);
         }
+        // Whoever asks an old matchmaker is then told who follows, and not only that it has stopped.
+        self.send_to_all(old, Role::Matchmaker, &Msg::Ask(Ask::Learn(newest)));
         self.ask_matchmakers();
         self.ask_to_retire();
         self.tell_handover();

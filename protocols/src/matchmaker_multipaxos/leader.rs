@@ -352,6 +352,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             self.send_to_all(acceptors.difference(proposal.voted), Role::Acceptor, &msg);
         }
         self.resend_change();
+        self.heed_file();
         self.settle();
         self.ask_matchmakers();
         self.ask_for_reports();

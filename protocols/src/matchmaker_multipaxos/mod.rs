@@ -47,6 +47,8 @@
 //! Sessions, batching, catch-up and snapshots in parts are those of [`crate::multipaxos`]. A round above one's own ends
 //! one's leadership. Whoever waits for acceptors that were retired after it had matched gives up and matches again.
 //!
+//! What a server's cluster file asks for its leader does as well, once: `wish.rs`.
+//!
 //! Matchmakers are replaced as in [`crate::matchmaker_epochs`], by the leader, while everything else goes on: `handover.rs`.
 //! Servers save which ones serve, and tell each other.
 
@@ -62,17 +64,19 @@ mod replica;
 mod round;
 mod server;
 mod storage;
+mod wish;
 
 pub use acceptor::{Acceptor, AcceptorNode};
-pub use config::{Bounds, Config, Refusal, Role};
+pub use config::{Bounds, Config, Places, Refusal, Role};
 pub use handover::{Handover, Settling};
 pub use leader::{Leading, Proposal, Stage};
 pub use matchmaker::Matchmaker;
 pub use mutant::Mutant;
 pub use operator::{Operator, OperatorState, Wanted};
-pub use reconfiguration::{Next, Order, Progress};
+pub use reconfiguration::{Asker, Next, Order, Progress};
 pub use server::{Server, ServerState};
 pub use storage::{Kept, Storage, StorageDelta};
+pub use wish::Wish;
 
 use crate::client::{Client, ClientMsg, ClientState, RetryTimer};
 use crate::command::ValueOf;
@@ -93,6 +97,8 @@ pub struct Announced {
     /// The round that it was first announced for. Leaders that follow each other may give two configurations one version,
     /// where the first of them is cut off; the one of the larger round is the newer one.
     pub since: Round,
+    /// The newest cluster file that was heeded when it was made.
+    pub generation: u64,
     /// The acceptors and their quorums.
     pub configuration: Configuration,
 }

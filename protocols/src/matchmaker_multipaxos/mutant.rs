@@ -68,6 +68,8 @@ pub enum Mutant {
     HandedOverTooEarly,
     /// A new leader uses the configuration that it knew although a newer one was matched.
     KeepOutdated,
+    /// A leader heeds its cluster file whatever newer one was heeded before.
+    HeedAnyFile,
     /// A replica executes past a slot that it lacks.
     ExecutePastHole,
     /// A replica executes what it has executed before.

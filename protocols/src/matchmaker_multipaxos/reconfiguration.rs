@@ -1,7 +1,7 @@
 //! What a leader does to use other acceptors, and to retire the old ones.
 
 use super::server::Turn;
-use super::{Announced, Matching, Msg, Mutant, Refusal, Role, Stage, Wanted};
+use super::{Announced, Leading, Matching, Msg, Mutant, Refusal, Role, Stage, Wanted};
 use crate::faults::Faults;
 use crate::ids::Slot;
 use crate::matchmaker_paxos::Garbage;
@@ -29,11 +29,38 @@ pub enum Progress {
     Superseded(u64),
 }
 
+/// Who asks for a reconfiguration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Asker {
+    /// An operator, who is told how far it is.
+    Operator(usize),
+    /// The leader's cluster file, of this generation.
+    File(u64),
+}
+
+impl Asker {
+    /// Who is told.
+    pub(super) fn operator(self) -> Option<usize> {
+        match self {
+            Self::Operator(operator) => Some(operator),
+            Self::File(_) => None,
+        }
+    }
+
+    /// The newest file that will have been heeded then, if it was this one before.
+    pub(super) fn generation(self, heeded: u64) -> u64 {
+        match self {
+            Self::Operator(_) => heeded,
+            Self::File(generation) => generation,
+        }
+    }
+}
+
 /// A reconfiguration that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Order {
     /// Who asked.
-    pub operator: usize,
+    pub by: Asker,
     /// What was asked for.
     pub wanted: Configuration,
 }
@@ -46,7 +73,7 @@ pub struct Next {
     /// Its configuration.
     pub announced: Announced,
     /// Who asked for it.
-    pub operator: usize,
+    pub by: Asker,
     /// The matchmakers' answers so far.
     pub answers: Matching,
 }
@@ -54,7 +81,22 @@ pub struct Next {
 impl Next {
     /// What was asked for.
     pub(super) fn order(self) -> Order {
-        Order { operator: self.operator, wanted: self.announced.configuration }
+        Order { by: self.by, wanted: self.announced.configuration }
+    }
+}
+
+impl<C: Clone> Leading<C> {
+    /// The next reconfiguration that waits. A file that is not newer any more than what is in force waits in vain.
+    pub(super) fn next_order(&mut self, any_file: bool) -> Option<Order> {
+        let heeded = self.announced.generation;
+        let is_outdated = |order: &Order| match order.by {
+            Asker::File(generation) => generation <= heeded && !any_file,
+            Asker::Operator(_) => false,
+        };
+        while self.orders.front().is_some_and(is_outdated) {
+            self.orders.pop_front();
+        }
+        self.orders.pop_front()
     }
 }
 
@@ -94,7 +136,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if leading.orders.len() + usize::from(leading.next.is_some()) > config.orders_max {
             return Progress::Refused(Refusal::UnderWay(config.orders_max));
         }
-        leading.orders.push_back(Order { operator, wanted: wanted.clone() });
+        leading.orders.push_back(Order { by: Asker::Operator(operator), wanted: wanted.clone() });
         Progress::Waiting
     }
 
@@ -128,6 +170,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let any_round = self.breaks(Mutant::BypassFromAnyRound);
         let unfinished = self.breaks(Mutant::BypassUnfinishedPhase1);
         let early = self.breaks(Mutant::ActiveTooEarly);
+        let any_file = self.breaks(Mutant::HeedAnyFile);
         let rounds_max = self.server.config.bounds.rounds_max;
         let Some(leading) = self.leading() else { return };
         let mut round = leading.round.successor();
@@ -138,17 +181,18 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if !is_ready || leading.next.is_some() || round.age() >= rounds_max {
             return;
         }
-        let Some(order) = leading.orders.pop_front() else { return };
+        let Some(order) = leading.next_order(any_file) else { return };
         let version = leading.announced.version + 1;
-        let announced = Announced { version, since: round, configuration: order.wanted };
-        if early {
+        let generation = order.by.generation(leading.announced.generation);
+        let announced = Announced { version, since: round, generation, configuration: order.wanted };
+        if let Some(operator) = order.by.operator().filter(|_| early) {
             let wanted = Wanted::Acceptors(announced.configuration.clone());
             let progress = Progress::Active(announced.version);
-            self.send(Id::from(order.operator), Msg::Progress { wanted, progress });
+            self.send(Id::from(operator), Msg::Progress { wanted, progress });
         }
         if let Some(leading) = self.leading() {
             let answers = Matching::default();
-            leading.next = Some(Next { round, announced, operator: order.operator, answers });
+            leading.next = Some(Next { round, announced, by: order.by, answers });
         }
         self.use_round(round);
         self.ask_matchmakers();
@@ -165,7 +209,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         leading.previous = Some((leading.round, old.configuration));
         leading.round = next.round;
         leading.stage = Stage::Steady;
-        leading.operator = Some(next.operator);
+        leading.operator = next.by.operator();
         leading.garbage = Garbage::Idle;
         if reuse && leading.next_slot > Slot::ZERO {
             leading.next_slot = leading.next_slot.minus(1);

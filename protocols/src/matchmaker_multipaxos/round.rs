@@ -96,16 +96,19 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
 
     /// Gives its present round up for another one; with the next configuration that was asked for, if any was.
     pub(super) fn begin_another_round(&mut self) {
+        let any_file = self.breaks(Mutant::HeedAnyFile);
         let Some(leading) = self.leading() else { return };
         let mut announced = leading.announced.clone();
-        let order = leading.orders.pop_front();
+        let order = leading.next_order(any_file);
         let version = announced.version.max(self.state.known.version);
+        let heeded = announced.generation.max(self.state.known.generation);
         if let (Some(order), Some(since)) = (&order, self.next_round()) {
-            announced = Announced { version: version + 1, since, configuration: order.wanted.clone() };
+            let (generation, configuration) = (order.by.generation(heeded), order.wanted.clone());
+            announced = Announced { version: version + 1, since, generation, configuration };
         }
         self.begin_round(announced);
         if let (Some(order), Some(leading)) = (order, self.leading()) {
-            leading.operator = Some(order.operator);
+            leading.operator = order.by.operator();
         }
     }
 
@@ -295,6 +298,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         self.make_durable();
         self.propose_queue();
         self.begin_next();
+        self.heed_file();
     }
 
     /// A leader that has caught up past its own proposals need not count their votes any more.

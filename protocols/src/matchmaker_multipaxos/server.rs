@@ -1,7 +1,7 @@
 //! A server: its two roles in one state, and the dispatch of what happens to it.
 
 use super::storage::Kept;
-use super::{Announced, Config, Leading, Msg, Mutant, Node, Role, Storage, Timer};
+use super::{Announced, Config, Leading, Msg, Mutant, Node, Role, Storage, Timer, Wish};
 use crate::client::ClientMsg;
 use crate::faults::Faults;
 use crate::ids::Slot;
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub struct Server<F> {
     /// Its number.
     pub index: usize,
+    /// What its cluster file asks for.
+    pub wish: Wish,
     /// What all participants know.
     pub config: Arc<Config<F>>,
 }
@@ -63,7 +65,7 @@ impl<F: Faults<Mutant>> Server<F> {
             (kept.clone(), ReplicaState::at(snapshot.clone()))
         } else {
             let configuration = self.config.initial.clone();
-            let known = Announced { version: 0, since: Round::ZERO, configuration };
+            let known = Announced { version: 0, since: Round::ZERO, generation: 0, configuration };
             let sessions = Sessions::with_clients(self.config.known_clients.iter().copied());
             let kept = Kept { used: None, ballot: None, known, epoch: self.config.first_epoch() };
             (kept, ReplicaState::new(sessions))

@@ -6,7 +6,8 @@
 //! 2. It merges what they had noted: all rounds, and the largest watermark. A round that was matched was noted by as many,
 //!    so one of those that stopped has it, or a watermark above it.
 //! 3. It hands the merged log to all members of the next epoch that it would propose. One that does not answer it replaces by
-//!    one of the stopped ones that does; it goes on without it only when there is nobody else.
+//!    one of the stopped ones that does, and has the others of the present epoch stop for that, too; it goes on without it
+//!    only when there is nobody else.
 //! 4. It has the stopped matchmakers vote on the next members, which is Paxos: if one of them had voted for a set, it proposes
 //!    the one of the highest ballot in place of its own. (That one's members got their logs before it was first proposed.)
 //! 5. When one more than may fail have voted the epoch is chosen, and everybody may hear of it.
@@ -84,6 +85,13 @@ impl<C: Clone + PartialEq> Change<C> {
         Self { epoch, ballot, wanted, stopped: NodeSet::EMPTY, stage }
     }
 
+    /// Who has not stopped, and is to: so that there is somebody to take for a member that does not answer.
+    pub fn stragglers(&self) -> Option<(NodeSet, Ask<C>)> {
+        let (epoch, ballot) = (self.epoch, self.ballot);
+        let is_bootstrapping = matches!(self.stage, Changing::Bootstrapping { .. });
+        is_bootstrapping.then(|| (epoch.members.difference(self.stopped), Ask::Stop { epoch, ballot }))
+    }
+
     /// Whom to ask what; again, if somebody does not answer.
     pub fn questions(&self) -> (NodeSet, Ask<C>) {
         let (epoch, ballot) = (self.epoch, self.ballot);
@@ -113,9 +121,10 @@ impl<C: Clone + PartialEq> Change<C> {
     pub fn ignores(&self, from: usize, said: &Said<C>) -> bool {
         let (epoch, ballot) = (self.epoch.number, self.ballot);
         match (said, &self.stage) {
-            (Said::Stopped { epoch: of, ballot: to, .. }, Changing::Stopping { .. }) => {
-                (*of, *to) != (epoch, ballot) || self.stopped.contains(from)
-            }
+            (
+                Said::Stopped { epoch: of, ballot: to, .. },
+                Changing::Stopping { .. } | Changing::Bootstrapping { .. },
+            ) => (*of, *to) != (epoch, ballot) || self.stopped.contains(from),
             (Said::Bootstrapped { after }, Changing::Bootstrapping { have, .. }) => {
                 *after != epoch || have.contains(from) || !self.wanted.contains(from)
             }
@@ -140,6 +149,11 @@ impl<C: Clone + PartialEq> Change<C> {
                 self.stopped.insert(from);
                 *highest = (*highest).max(vote);
                 self.advance(broken)
+            }
+            // What it had noted and voted is not needed any more.
+            (Said::Stopped { .. }, Changing::Bootstrapping { .. }) => {
+                self.stopped.insert(from);
+                Outcome::Waits
             }
             (Said::Bootstrapped { .. }, Changing::Bootstrapping { have, .. }) => {
                 have.insert(from);
@@ -358,5 +372,22 @@ mod tests {
         let before = nodes[1].clone();
         nodes[1].on(1, late, 9, Correct);
         assert_eq!(nodes[1], before, "it serves already");
+    }
+
+    #[test]
+    fn whoever_stops_late_can_still_be_taken_for_one_that_does_not_answer() {
+        let first = Epoch::first(set(&[0, 1, 2]));
+        let mut nodes: Vec<_> = (0..6).map(|me| MatchmakerNode::<u8>::new(first, me)).collect();
+        let mut change = Change::new(first, ballot(1), set(&[0, 1, 5]));
+        assert_eq!(change.stragglers(), None, "all are asked anyway");
+        assert_eq!(ask(&mut nodes, &mut change, set(&[0, 1])), Outcome::Advances);
+        assert_eq!(ask(&mut nodes, &mut change, set(&[0, 1])), Outcome::Waits);
+        let (whom, stop) = change.stragglers().unwrap();
+        assert_eq!(whom, NodeSet::single(2));
+        let said = nodes[2].on(2, stop, 9, Correct).1.unwrap();
+        assert!(!change.ignores(2, &said));
+        assert_eq!(change.on(2, said, Correct), Outcome::Waits);
+        assert_eq!(change.lose_patience(Correct), Outcome::Advances);
+        assert_eq!(change.wanted, set(&[0, 1, 2]));
     }
 }

@@ -60,6 +60,18 @@ leader_groups = {groups}
 
 ";
 
+/// What comes before them where nodes can be exchanged.
+const CHANGED: &str = r#"# Which nodes are to take the place of others. Nodes that are started again with the changed file, one after the other, see to
+# it; `parthood reconfigure` without names says when the old ones may be shut down. New nodes come at the end of the file, and
+# old ones stay in it, so that nobody's number changes. Count up with every change.
+# [reconfiguration]
+# generation = 1
+# acceptors = ["acceptor-b", "acceptor-c", "acceptor-d"]
+# unanimous_writes = false   # true: all of them must vote, so that one more than may fail are enough
+# matchmakers = ["matchmaker-b", "matchmaker-c", "matchmaker-d"]
+
+"#;
+
 /// What comes before the quorum systems where there may be read batchers.
 const SCHEME: &str = r#"# How read batchers make batches of linearizable reads: by size and time, or "adaptive": while the one before is under way.
 # read_scheme = "timed"
@@ -77,6 +89,7 @@ impl Cluster {
         let strategy = if roles.thrifty { STRATEGY } else { "" };
         let scheme = if roles.optional.contains(&"read_batcher") { SCHEME } else { "" };
         let stores = roles.keepers.map_or(String::new(), |keepers| STORES.replace("{keepers}", keepers));
+        let changed = if roles.added.is_empty() { "" } else { CHANGED };
         let shares = roles.leader_groups > 1;
         let leaders = if shares {
             LEADERS.replace("{groups}", &roles.leader_groups.to_string())
@@ -86,7 +99,7 @@ impl Cluster {
         let mut text = EXAMPLE
             .replace("{protocol}", protocol)
             .replace("{leaders}", &leaders)
-            .replace("{scheme}", scheme)
+            .replace("{scheme}", &[changed, scheme].concat())
             .replace("{strategy}", strategy)
             .replace("{stores}", &stores)
             .replace("{limits}", &limits(roles.sizes));
