@@ -7,7 +7,7 @@ use parthood_protocols::matchmaker_fast_paxos::{
     FastAcceptorState, FastPhase, FastState, Msg, Mutant, Node, State,
 };
 use parthood_protocols::matchmaker_paxos::{AcceptorState, Msg as Paxos, Role};
-use parthood_protocols::matchmaking::Round;
+use parthood_protocols::matchmaking::{Age, Round};
 use parthood_protocols::state_machine::Data;
 use parthood_quorums::NodeSet;
 use stateright::actor::Command;
@@ -156,7 +156,7 @@ fn observe_matched<V: Data, F: Faults<Mutant>>(
     };
     let Some(Role::Matchmaker(number)) = protocol.config.paxos.role(src) else { return };
     let mut answers = answers.clone();
-    answers.add(number, *watermark, earlier.clone());
+    answers.add(number, *watermark, Age::default(), earlier.clone());
     if !answers.returned().is_empty() || answers.replied.len() < protocol.config.paxos.f_plus_1() {
         note(ghost, moment::BYPASS);
     }

@@ -4,7 +4,7 @@
 use super::{Config, Msg, Mutant, Node, Storage, Timer, Votes};
 use crate::faults::Faults;
 use crate::matchmaker_paxos::{Garbage, Msg as Paxos, Role, Vote};
-use crate::matchmaking::{Matched, Matching, Round, read_everywhere};
+use crate::matchmaking::{Age, Matched, Matching, Round, read_everywhere};
 use crate::state_machine::Data;
 use parthood_quorums::NodeSet;
 use stateright::actor::{Id, Out};
@@ -225,7 +225,7 @@ impl<F: Faults<Mutant>> FastProposer<F> {
         out: Say<'_, V, F>,
     ) {
         let FastPhase::Matching { answers, spared } = &mut state.phase else { return };
-        answers.add(matchmaker, watermark, below);
+        answers.add(matchmaker, watermark, Age::default(), below);
         let one_short = usize::from(self.config.breaks(Mutant::MatchQuorumShort));
         if answers.replied.len() + one_short < self.config.paxos.f_plus_1() {
             return;
