@@ -1,11 +1,11 @@
 //! Matchmaker `MultiPaxos`: storms in which the acceptors are exchanged all the time, and a cluster of processes whose
 //! acceptors come and go under load.
 
-use crate::harness::{Server, cluster_of, free_ports, hosts, parthood};
-use crate::scenario::with_last_reads;
+use crate::harness::{Server, hosts, parthood};
+use crate::scenario::{ask_for, reconfigure, spares, with_last_reads};
 use parthood::bench::{self, HistoryVerdict, Load};
 use parthood::deploy::{self, Cluster};
-use parthood::protocols::matchmaker_multipaxos::{Progress, Refusal, Wanted};
+use parthood::protocols::operator::{Progress, Refusal};
 use parthood::retrace::{self, Properties};
 use parthood::simulate::{self, Storm};
 use std::path::Path;
@@ -33,36 +33,13 @@ fn storm(servers: u16, seed: u64) {
 
 /// A cluster with five acceptors and five matchmakers, of which two each have hosts of their own.
 fn with_spares(folder: &Path) -> Cluster {
-    let spare = |(letter, port): (char, u16)| {
-        ["acceptor", "matchmaker"].map(|role| {
-            format!(
-                "\n[[node]]\nname = \"{role}-{letter}\"\nrole = \"{role}\"\naddress = \"127.0.0.1:{port}\"\n"
-            )
-        })
-    };
-    let spares: String = "de".chars().zip(free_ports(2)).flat_map(spare).collect();
-    Cluster::load(&cluster_of(folder, PROTOCOL, 3, &spares)).unwrap()
-}
-
-/// Has the cluster use these acceptors, and waits until the others may be shut down.
-fn reconfigure(cluster: &Cluster, letters: &str) {
-    let names: Vec<String> = letters.chars().map(|letter| format!("acceptor-{letter}")).collect();
-    let unanimous = names.len() == 2;
-    let wanted = deploy::acceptors(cluster, &names, unanimous).unwrap();
-    ask(cluster, letters, &wanted);
+    spares(folder, PROTOCOL, &["acceptor", "matchmaker"])
 }
 
 /// Has these matchmakers serve, and waits until the others may be shut down.
 fn replace_matchmakers(cluster: &Cluster, letters: &str) {
     let names: Vec<String> = letters.chars().map(|letter| format!("matchmaker-{letter}")).collect();
-    ask(cluster, letters, &deploy::matchmakers(cluster, &names).unwrap());
-}
-
-fn ask(cluster: &Cluster, letters: &str, wanted: &Wanted) {
-    let mut told = vec![];
-    let timeout = Duration::from_secs(30);
-    let last = deploy::reconfigure(cluster, wanted, timeout, |progress| told.push(progress.clone())).unwrap();
-    let Some(Progress::Retired(_)) = last else { panic!("{letters}: {told:?}") };
+    ask_for(cluster, letters, &deploy::matchmakers(cluster, &names).unwrap());
 }
 
 #[test]
@@ -158,7 +135,10 @@ fn a_wrong_reconfiguration_is_refused_with_the_reason() {
     let ended = parthood(folder, &[&silent[..], &["matchmaker-a,matchmaker-b,matchmaker-c"]].concat());
     assert!(ended.status == 0 && ended.out.contains("every matchmaker other than"), "{ended:?}");
     let ended = ask("server-a,acceptor-b,acceptor-c");
-    assert!(ended.status == 2 && ended.err.contains("server-a is a server and no acceptor"), "{ended:?}");
+    assert!(
+        ended.status == 2 && ended.err.contains("server-a has the role server, and not acceptor"),
+        "{ended:?}"
+    );
     // What is in use already is retired at once; nobody's acceptor goes.
     let ended = ask("acceptor-a,acceptor-b,acceptor-c");
     assert!(ended.status == 0 && ended.out.contains("retired: every acceptor other than"), "{ended:?}");

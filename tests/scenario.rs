@@ -1,14 +1,16 @@
 //! A deployed cluster through everything that can go wrong: kill -9 of the leader and of a follower, restarts from disk,
 //! a node that is cut off for a while; and the reckoning afterwards.
 
-use crate::harness::{Server, cluster, cluster_of, hosts, pause};
+use crate::harness::{Server, cluster, cluster_of, free_ports, hosts, pause};
 use parthood::bench::{self, History, HistoryVerdict, Load, Measured};
 use parthood::deploy::{self, ClientOptions, Cluster, KvClient, ServeOptions};
 use parthood::models::linearizability::{Operation, Return};
+use parthood::protocols::operator::{Progress, Wanted};
 use parthood::protocols::state_machine::KeyValueCommand;
 use parthood::retrace::{self, Properties};
 use parthood::runtime::udp::Faults;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 /// Three hosts with a node of every role: the first and the second are killed and restarted, the third is cut off.
@@ -86,6 +88,35 @@ pub(crate) fn with_last_reads(cluster: &Cluster, measured: Measured) -> History 
     history
 }
 
+/// A cluster of three hosts, and of two more that have a node of each of these roles only: spares.
+pub(crate) fn spares(folder: &Path, protocol: &str, roles: &[&str]) -> Cluster {
+    let spare = |(letter, port): (char, u16)| {
+        let node = move |role: &&str| {
+            format!(
+                "\n[[node]]\nname = \"{role}-{letter}\"\nrole = \"{role}\"\naddress = \"127.0.0.1:{port}\"\n"
+            )
+        };
+        roles.iter().map(node)
+    };
+    let spares: String = "de".chars().zip(free_ports(2)).flat_map(spare).collect();
+    Cluster::load(&cluster_of(folder, protocol, 3, &spares)).unwrap()
+}
+
+/// Has the cluster use these acceptors, all of which must write if they are two, and waits until the others may be shut down.
+pub(crate) fn reconfigure(cluster: &Cluster, letters: &str) {
+    let names: Vec<String> = letters.chars().map(|letter| format!("acceptor-{letter}")).collect();
+    let wanted = deploy::acceptors(cluster, &names, names.len() == 2).unwrap();
+    ask_for(cluster, letters, &wanted);
+}
+
+/// Has the cluster reconfigured, and waits until what is replaced may be shut down.
+pub(crate) fn ask_for(cluster: &Cluster, letters: &str, wanted: &Wanted) {
+    let mut told = vec![];
+    let timeout = Duration::from_secs(30);
+    let last = deploy::reconfigure(cluster, wanted, timeout, |progress| told.push(progress.clone())).unwrap();
+    let Some(Progress::Retired(_)) = last else { panic!("{letters}: {told:?}") };
+}
+
 #[test]
 fn multipaxos_survives_kills_and_a_partition_and_loses_nothing() {
     three_processes_survive_kills_and_a_partition_and_lose_nothing("multipaxos");
@@ -99,6 +130,11 @@ fn compartmentalized_survives_kills_and_a_partition_and_loses_nothing() {
 #[test]
 fn matchmaker_multipaxos_survives_kills_and_a_partition_and_loses_nothing() {
     three_processes_survive_kills_and_a_partition_and_lose_nothing("matchmaker_multipaxos");
+}
+
+#[test]
+fn horizontal_survives_kills_and_a_partition_and_loses_nothing() {
+    three_processes_survive_kills_and_a_partition_and_lose_nothing("horizontal");
 }
 
 #[test]

@@ -10,12 +10,14 @@ mod client;
 mod cluster;
 mod compartmentalized;
 mod craq;
+mod horizontal;
 mod journal;
 mod matchmaker_fast_paxos;
 mod matchmaker_multipaxos;
 mod matchmaker_paxos;
 mod multipaxos;
 mod paxos;
+mod reconfigure;
 mod server;
 mod spaxos;
 mod unreplicated;
@@ -25,12 +27,15 @@ pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
 pub use cluster::{Changed, Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
 pub use compartmentalized::{Compartmentalized, Mencius};
 pub use craq::Craq;
+pub use horizontal::Horizontal;
 pub use journal::DurableJournal;
 pub use matchmaker_fast_paxos::MatchmakerFastPaxos;
-pub use matchmaker_multipaxos::{MatchmakerMultiPaxos, acceptors, matchmaker_name, matchmakers, reconfigure};
+pub use matchmaker_multipaxos::MatchmakerMultiPaxos;
+pub(crate) use matchmaker_multipaxos::config as matchmaker_config;
 pub use matchmaker_paxos::MatchmakerPaxos;
 pub use multipaxos::MultiPaxos;
 pub use paxos::{Decides, Paxos, propose};
+pub use reconfigure::{Reconfigures, acceptors, matchmaker_name, matchmakers, reconfigure};
 pub use server::{ServeOptions, Serving, serve};
 pub use spaxos::Spaxos;
 pub use unreplicated::Unreplicated;
@@ -231,11 +236,12 @@ pub trait VisitStore {
 }
 
 /// The protocols that can be deployed.
-pub const DEPLOYABLE: [&str; 13] = [
+pub const DEPLOYABLE: [&str; 14] = [
     Bpaxos::NAME,
     Compartmentalized::NAME,
     Craq::NAME,
     Epaxos::NAME,
+    Horizontal::NAME,
     MatchmakerFastPaxos::NAME,
     MatchmakerMultiPaxos::NAME,
     MatchmakerPaxos::NAME,
@@ -257,6 +263,7 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         Epaxos::NAME => Ok(visitor.visit::<Epaxos>()),
+        Horizontal::NAME => Ok(visitor.visit::<Horizontal>()),
         MatchmakerFastPaxos::NAME => Ok(visitor.visit::<MatchmakerFastPaxos>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
         MatchmakerPaxos::NAME => Ok(visitor.visit::<MatchmakerPaxos>()),
@@ -280,6 +287,7 @@ pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Outpu
         Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
         Craq::NAME => Ok(visitor.visit::<Craq>()),
         Epaxos::NAME => Ok(visitor.visit::<Epaxos>()),
+        Horizontal::NAME => Ok(visitor.visit::<Horizontal>()),
         MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
         Mencius::NAME => Ok(visitor.visit::<Mencius>()),
         MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),

@@ -30,6 +30,7 @@ pub mod craq;
 pub mod epaxos;
 mod fingerprint;
 pub mod history;
+pub mod horizontal;
 pub mod linearizability;
 mod liveness;
 pub mod matchmaker_caspaxos;

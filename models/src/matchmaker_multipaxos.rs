@@ -22,11 +22,12 @@ use crate::{Budget, Class, Hashed, Parts, Property, Protocol, Step, index};
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::faults::{Faults, Mutated};
 use parthood_protocols::matchmaker_multipaxos::{
-    Acceptor, Announced, Config, Handover, Leading, Matching, Matchmaker, Msg, Mutant, Node, Operator, Role,
-    Server, ServerState, Stage, State, Timer, Wish,
+    Acceptor, Announced, Config, Handover, Leading, Matching, Matchmaker, Msg, Mutant, Node, Role, Server,
+    ServerState, Stage, State, Timer, Wish,
 };
 use parthood_protocols::matchmaker_paxos::Garbage;
 use parthood_protocols::matchmaking::{Ask, Changing, Round, Said};
+use parthood_protocols::operator::Operator;
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use parthood_quorums::NodeSet;
 use stateright::actor::Id;

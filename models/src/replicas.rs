@@ -1,5 +1,6 @@
 //! What is claimed of replicas, whichever actor hosts them.
 
+use parthood_protocols::horizontal::Configured;
 use parthood_protocols::log::ReplicaState;
 use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, AppendLogOutput, StateMachine};
 
@@ -8,6 +9,24 @@ pub(crate) fn entries(machine: &AppendLog) -> Vec<u8> {
     match machine.clone().apply(&AppendLogCommand::Read) {
         AppendLogOutput::Entries(entries) => entries,
         AppendLogOutput::Appended(_) => vec![],
+    }
+}
+
+/// A machine that is an append log, or has one within.
+pub(crate) trait Appends: StateMachine {
+    /// The append log.
+    fn list(&self) -> &AppendLog;
+}
+
+impl Appends for AppendLog {
+    fn list(&self) -> &AppendLog {
+        self
+    }
+}
+
+impl Appends for Configured<AppendLog> {
+    fn list(&self) -> &AppendLog {
+        &self.machine
     }
 }
 
@@ -20,8 +39,8 @@ pub(crate) fn logs_agree<M: StateMachine>(replicas: &[&ReplicaState<M>]) -> bool
 }
 
 /// S4, for what was executed: the machines executed prefixes of one another.
-pub(crate) fn executed_prefixes(replicas: &[&ReplicaState<AppendLog>]) -> bool {
-    let entries: Vec<Vec<u8>> = replicas.iter().map(|replica| entries(&replica.machine)).collect();
+pub(crate) fn executed_prefixes<M: Appends>(replicas: &[&ReplicaState<M>]) -> bool {
+    let entries: Vec<Vec<u8>> = replicas.iter().map(|replica| entries(replica.machine.list())).collect();
     entries.iter().all(|a| entries.iter().all(|b| a.iter().zip(b).all(|(a, b)| a == b)))
 }
 
@@ -36,9 +55,9 @@ pub(crate) fn equal_logs_give_equal_states<M: StateMachine>(replicas: &[&Replica
 }
 
 /// S6: nothing is appended twice. (Scripts append distinct entries.)
-pub(crate) fn entries_are_distinct(replicas: &[&ReplicaState<AppendLog>]) -> bool {
+pub(crate) fn entries_are_distinct<M: Appends>(replicas: &[&ReplicaState<M>]) -> bool {
     replicas.iter().all(|replica| {
-        let mut entries = entries(&replica.machine);
+        let mut entries = entries(replica.machine.list());
         entries.sort_unstable();
         entries.windows(2).all(|pair| pair[0] != pair[1])
     })

@@ -4,7 +4,7 @@ use super::Console;
 use crate::cli::ReconfigureArgs;
 use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE};
 use crate::error::{Error, Status};
-use parthood_protocols::matchmaker_multipaxos::{Progress, Refusal, Wanted};
+use parthood_protocols::operator::{Progress, Refusal, Wanted};
 use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -5,26 +5,24 @@
 //! `[reconfiguration]` of a changed cluster file when nodes are started again. New matchmakers and acceptors come at the end of
 //! the file; nodes keep their numbers.
 
+use super::reconfigure::{Reconfigures, configuration, numbers, operator};
 use super::{
-    ClientRole, Cluster, Deployable, DurableJournal, KvClientMsg, MsgOf, Reads, Replicates, StateOf,
-    answered, changes, client, scripted,
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, changes,
+    client, scripted,
 };
 use crate::error::Error;
 use parthood_models as models;
 use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_multipaxos::{
-    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Operator, Places, Progress, Refusal, Role, Server,
-    State, Wanted, Wish,
+    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Places, Role, Server, State, Transition, Wish,
 };
 use parthood_protocols::matchmaking::Configuration;
+use parthood_protocols::operator::{Operator, OperatorMsg, Refusal, Wanted};
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_quorums::NodeSet;
-use parthood_runtime::LOCAL_APPLICATION;
-use parthood_runtime::udp::{ClientProcess, Driver};
 use stateright::actor::Id;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// [`parthood_protocols::matchmaker_multipaxos`].
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +40,8 @@ const ORDERS_MAX: usize = 4;
 /// How many reconfigurations there are in a simulation, before the last.
 const SIMULATED_RECONFIGURATIONS: usize = 12;
 
-fn config(cluster: &Cluster) -> Arc<Config> {
+/// What all participants of a cluster know.
+pub(crate) fn config(cluster: &Cluster) -> Arc<Config> {
     let (servers, acceptors) = (cluster.count("server"), cluster.count("acceptor"));
     let matchmakers = cluster.count("matchmaker");
     // The largest 2f + 1 that there are as many of.
@@ -61,6 +60,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
         log_max: LOG_MAX,
         orders_max: ORDERS_MAX,
         patience: PATIENCE,
+        transition: Transition::default(),
         bounds: Bounds::default(),
         faults: Correct,
     })
@@ -200,16 +200,16 @@ impl Replicates for MatchmakerMultiPaxos {
     }
 }
 
-/// An operator who asks for nothing yet.
-fn operator(cluster: &Cluster, application: Option<Id>) -> Operator {
-    Operator {
-        contacts: (0..cluster.count("server")).map(Id::from).collect(),
-        first_contact: 0,
-        script: Vec::new(),
-        until_retired: true,
-        application,
-        retries_max: u32::MAX,
-        ask_after: cluster.times.retry(),
+impl Reconfigures for MatchmakerMultiPaxos {
+    fn operator(operator: Operator) -> Self::Actor {
+        Node::Operator(operator)
+    }
+
+    fn told(msg: MsgOf<Self>) -> Option<OperatorMsg> {
+        match msg {
+            Msg::Operator(msg) => Some(msg),
+            _ => None,
+        }
     }
 }
 
@@ -229,119 +229,9 @@ pub(super) fn wish(cluster: &Cluster) -> Result<Wish, Error> {
         wish.acceptors = Some(configuration);
     }
     if !changed.matchmakers.is_empty() {
-        let members = members(cluster, &changed.matchmakers)?;
+        let members = numbers(cluster, &changed.matchmakers, "matchmaker")?;
         sound(config.refusal_of_matchmakers(members))?;
         wish.matchmakers = Some(members);
     }
     Ok(wish)
-}
-
-/// That these acceptors vote: majorities of them decide; or any one reads and all must write.
-///
-/// # Errors
-/// When a name is none of an acceptor.
-pub fn acceptors(cluster: &Cluster, names: &[String], unanimous_writes: bool) -> Result<Wanted, Error> {
-    configuration(cluster, names, unanimous_writes).map(Wanted::Acceptors)
-}
-
-fn configuration(
-    cluster: &Cluster,
-    names: &[String],
-    unanimous_writes: bool,
-) -> Result<Configuration, Error> {
-    let number = |role| match role {
-        Role::Acceptor(number) => Some(number),
-        _ => None,
-    };
-    let acceptors = numbers(cluster, names, "acceptor", number)?;
-    let all_write = Configuration::UnanimousWrites(acceptors);
-    Ok(if unanimous_writes { all_write } else { Configuration::Majority(acceptors) })
-}
-
-/// That these matchmakers serve.
-///
-/// # Errors
-/// When a name is none of a matchmaker.
-pub fn matchmakers(cluster: &Cluster, names: &[String]) -> Result<Wanted, Error> {
-    members(cluster, names).map(Wanted::Matchmakers)
-}
-
-fn members(cluster: &Cluster, names: &[String]) -> Result<NodeSet, Error> {
-    let number = |role| match role {
-        Role::Matchmaker(number) => Some(number),
-        _ => None,
-    };
-    numbers(cluster, names, "matchmaker", number)
-}
-
-/// The numbers of nodes of one role.
-fn numbers(
-    cluster: &Cluster,
-    names: &[String],
-    role: &str,
-    number: fn(Role) -> Option<usize>,
-) -> Result<NodeSet, Error> {
-    let config = config(cluster);
-    let mut numbers = NodeSet::EMPTY;
-    for name in names {
-        let index = cluster.index(name)?;
-        let Some(number) = config.role(Id::from(index)).and_then(number) else {
-            let other = cluster.members[index].role;
-            return Err(Error::Usage(format!("{name} is a {other} and no {role}")));
-        };
-        numbers.insert(number);
-    }
-    Ok(numbers)
-}
-
-/// The name of a matchmaker.
-pub fn matchmaker_name(cluster: &Cluster, number: usize) -> String {
-    let index = usize::from(config(cluster).id(Role::Matchmaker(number)));
-    cluster.members.get(index).map_or_else(|| format!("matchmaker {number}"), |member| member.name.clone())
-}
-
-/// Has a running cluster use other acceptors or matchmakers. `told` hears how far it is; the last it hears, if there is time,
-/// is that the old ones are not needed any more or that the request is refused, which is returned.
-///
-/// # Errors
-/// When the cluster runs another protocol, or a socket cannot be used.
-pub fn reconfigure(
-    cluster: &Cluster,
-    wanted: &Wanted,
-    timeout: Duration,
-    mut told: impl FnMut(&Progress),
-) -> Result<Option<Progress>, Error> {
-    if cluster.protocol != MatchmakerMultiPaxos::NAME {
-        return Err(Error::Usage(format!(
-            "the cluster runs {}, whose nodes are fixed: only {} can change them",
-            cluster.protocol,
-            MatchmakerMultiPaxos::NAME
-        )));
-    }
-    let id = ClientProcess::random()?.id(0);
-    let operator = operator(cluster, Some(Id::from(LOCAL_APPLICATION)));
-    let builder =
-        Driver::<Node<KeyValue>, DurableJournal>::builder(cluster.id, cluster.key()?, cluster.book());
-    let mut driver = builder.host(id, Node::Operator(operator)).build()?;
-    driver.inject(id, Msg::Reconfigure { wanted: wanted.clone(), active: None });
-    let end = Instant::now() + timeout;
-    let mut furthest = None;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        driver.turn(Some(left))?;
-        let heard: Vec<_> = driver.outbox().collect();
-        for (_, msg) in heard {
-            let Msg::Progress { progress, .. } = msg else { continue };
-            if Some(&progress) > furthest.as_ref() {
-                told(&progress);
-                furthest = Some(progress);
-            }
-        }
-        driver.complaints().for_each(|complaint| eprintln!("parthood: {complaint}"));
-        let is_over =
-            matches!(furthest, Some(Progress::Refused(_) | Progress::Retired(_) | Progress::Superseded(_)));
-        if is_over || left.is_zero() {
-            return Ok(furthest);
-        }
-    }
 }

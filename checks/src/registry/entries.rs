@@ -6,6 +6,7 @@ use parthood_models::bpaxos::Bpaxos;
 use parthood_models::compartmentalized::Compartmentalized;
 use parthood_models::craq::Craq;
 use parthood_models::epaxos;
+use parthood_models::horizontal::Horizontal;
 use parthood_models::matchmaker_caspaxos::MatchmakerCaspaxos;
 use parthood_models::matchmaker_epochs::MatchmakerEpochs;
 use parthood_models::matchmaker_fast_paxos::MatchmakerFastPaxos;
@@ -114,6 +115,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, sections 4 to 6",
         manifest: include_str!("../../manifest/matchmaker_multipaxos.toml"),
         model: |row| model(row, MatchmakerMultipaxos::new),
+    },
+    Protocol {
+        name: "horizontal",
+        title: "MultiPaxos whose log says which acceptors decide it, a window later: the comparison",
+        paper: "Matchmaker Paxos: A Reconfigurable Consensus Protocol, sections 1 and 8",
+        manifest: include_str!("../../manifest/horizontal.toml"),
+        model: |row| model(row, Horizontal::new),
     },
     Protocol {
         name: "tile_ledger",

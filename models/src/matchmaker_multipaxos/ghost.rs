@@ -11,10 +11,10 @@ use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Slot;
 use parthood_protocols::log::AcceptorState;
 use parthood_protocols::matchmaker_multipaxos::{
-    AcceptorNode, Announced, MatchmakerNode, Msg, Mutant, Node, Progress, Role, ServerState, Stage, State,
-    Wanted,
+    AcceptorNode, Announced, MatchmakerNode, Msg, Mutant, Node, Role, ServerState, Stage, State,
 };
 use parthood_protocols::matchmaking::{Ask, Configuration, Epoch, Round, Said};
+use parthood_protocols::operator::{OperatorMsg, Progress, Wanted};
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use parthood_quorums::{NodeSet, QuorumSystem};
 use stateright::actor::Command;
@@ -375,7 +375,7 @@ fn observe_sent<M: StateMachine, F: Faults<Mutant>>(
                 ghost.to_mut().answered.entry((epoch, *round)).or_default().insert(number);
             }
         }
-        (Msg::Progress { wanted, progress }, State::Server(server)) => match wanted {
+        (Msg::Operator(OperatorMsg::Progress { wanted, progress }), State::Server(server)) => match wanted {
             Wanted::Acceptors(wanted) => observe_progress(protocol, ghost, server, wanted, progress),
             Wanted::Matchmakers(_) => observe_handover(protocol, ghost, server, progress),
         },

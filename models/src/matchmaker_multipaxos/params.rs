@@ -4,9 +4,10 @@ use super::{MatchmakerMultipaxos, properties};
 use crate::client_params::{self, ClientParams};
 use crate::matchmaker_paxos::{ConfigurationParams, alike};
 use parthood_protocols::faults::Mutated;
-use parthood_protocols::matchmaker_multipaxos::{Bounds, Config, Mutant, Operator, Places, Wanted, Wish};
+use parthood_protocols::matchmaker_multipaxos::{Bounds, Config, Mutant, Places, Transition, Wish};
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::multipaxos::{Limits, Timing};
+use parthood_protocols::operator::{Operator, Wanted};
 use serde::Deserialize;
 use stateright::actor::Id;
 use std::collections::BTreeMap;
@@ -58,6 +59,9 @@ pub struct Params {
     /// How often a new leader sends again before it gives its round up.
     #[serde(default = "never")]
     pub patience: u32,
+    /// How a leader goes on to other acceptors.
+    #[serde(default)]
+    pub transition: Transition,
     /// How many slots a leader may have outstanding.
     #[serde(default = "plenty")]
     pub window_slots: usize,
@@ -175,6 +179,7 @@ impl MatchmakerMultipaxos {
             log_max: 64,
             orders_max: params.orders_max,
             patience: params.patience,
+            transition: params.transition,
             bounds,
             faults: Mutated(mutant),
         });

@@ -49,6 +49,15 @@ pub enum Missing<M: StateMachine> {
     },
 }
 
+/// What a replica gives to another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lent<M: StateMachine> {
+    /// Chosen values, from the slot on that it asked for.
+    Values(Vec<ValueOf<M>>),
+    /// The first part of a snapshot.
+    Part(SnapshotPart<M>),
+}
+
 impl<M: StateMachine> ReplicaState<M> {
     /// A replica that has executed nothing.
     pub(crate) fn new(sessions: Sessions<M::Output>) -> Self {
@@ -152,6 +161,18 @@ impl<M: StateMachine> ReplicaState<M> {
         source
     }
 
+    /// Notes that slots below are chosen, and that a replica has them; true if it lacks one from now on. What was missing
+    /// before is asked for in its time, however often it is heard of.
+    pub(crate) fn expect_chosen(&mut self, chosen_below: Slot, source: Option<usize>, index: usize) -> bool {
+        let lacked = self.chosen_below > self.executed;
+        self.chosen_below = self.chosen_below.max(chosen_below).max(self.executed);
+        let lacks = self.chosen_below > self.executed;
+        if let Some(source) = source.filter(|source| lacks && *source != index) {
+            self.source = source;
+        }
+        lacks && !lacked
+    }
+
     /// What to ask for.
     pub(crate) fn missing(&self) -> Missing<M> {
         let unfinished =
@@ -173,6 +194,15 @@ impl<M: StateMachine> ReplicaState<M> {
             values.push(value.clone());
         }
         values
+    }
+
+    /// What to give to a replica that lacks this slot: values, or a snapshot if they are gone.
+    pub(crate) fn lend(&mut self, from: Slot, limits: PageLimits) -> Lent<M> {
+        if from < self.log_start {
+            Lent::Part(self.lend_part(None, limits.bytes))
+        } else {
+            Lent::Values(self.page(from, limits))
+        }
     }
 
     /// The part of a snapshot that somebody asked for, or the first part of another one if that is gone. The snapshot

@@ -4,7 +4,7 @@ use super::{Config, Msg, Mutant, Node, Role, Storage};
 use crate::command::ValueOf;
 use crate::faults::Faults;
 use crate::ids::Slot;
-use crate::log::AcceptorState;
+use crate::log::{self, Stale};
 use crate::matchmaking::Round;
 use crate::state_machine::StateMachine;
 use stateright::actor::{Id, Out};
@@ -18,23 +18,7 @@ pub struct Acceptor<F> {
 }
 
 /// An acceptor's state, all of which it saves.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AcceptorNode<C: Clone> {
-    /// Promise and votes.
-    pub acceptor: AcceptorState<C, Round>,
-    /// All slots below are chosen, enough servers have saved what they amount to, and their votes are dropped.
-    pub persisted: Slot,
-}
-
-impl<C: Clone> AcceptorNode<C> {
-    /// The first state, or the one after a restart.
-    pub(super) fn after<M: StateMachine<Command = C>>(storage: Option<&Storage<M>>) -> Self {
-        match storage {
-            Some(Storage::Acceptor(saved)) => saved.clone(),
-            _ => Self { acceptor: AcceptorState::new(true), persisted: Slot::ZERO },
-        }
-    }
-}
+pub type AcceptorNode<C> = log::AcceptorNode<C, Round>;
 
 impl<F: Faults<Mutant>> Acceptor<F> {
     /// Where stale rounds are not answered, nothing at all becomes of them.
@@ -68,9 +52,7 @@ impl<F: Faults<Mutant>> Acceptor<F> {
             Msg::Phase1a { round, from } => self.on_phase1a(state, leader, round, from, out),
             Msg::Phase2a { round, slot, value } => self.on_phase2a(state, leader, round, slot, value, out),
             Msg::Persisted(below) => {
-                if below > state.persisted {
-                    state.persisted = below;
-                    state.acceptor.truncate(below);
+                if state.persist(below) {
                     self.save(state, out);
                 }
                 out.send(leader, Msg::PersistedAck(state.persisted));
@@ -92,16 +74,14 @@ impl<F: Faults<Mutant>> Acceptor<F> {
             out.send(leader, Msg::Nack { round: state.acceptor.round });
             return;
         }
-        if round > state.acceptor.round && !self.config.breaks(Mutant::NoPromise) {
-            state.acceptor.round = round;
+        if !self.config.breaks(Mutant::NoPromise) && state.promise(round) {
             self.save(state, out);
         }
-        let report = state.acceptor.report::<M>(from, state.persisted, self.config.limits.page());
+        let report = state.report::<M>(from, self.config.limits.page());
         out.send(leader, Msg::Phase1b { round, from, report });
     }
 
-    /// Votes; unless the slot is chosen and stored already. That says nothing of what is chosen, or in which round, so it
-    /// is no vote.
+    /// Votes, unless the round is stale or the slot is stored already.
     fn on_phase2a<M: StateMachine>(
         &self,
         state: &mut AcceptorNode<M::Command>,
@@ -111,20 +91,11 @@ impl<F: Faults<Mutant>> Acceptor<F> {
         value: ValueOf<M>,
         out: &mut Out<Node<M, F>>,
     ) {
-        if slot < state.persisted {
-            out.send(leader, Msg::PersistedAck(state.persisted));
-            return;
-        }
-        if self.refuses(state, round) {
-            out.send(leader, Msg::Nack { round: state.acceptor.round });
-            return;
-        }
-        let promises = round > state.acceptor.round;
-        if promises {
-            state.acceptor.round = round;
-        }
-        if state.acceptor.vote(round, slot, value, state.persisted) || promises {
-            self.save(state, out);
+        match state.vote::<M>(round, slot, value, self.config.breaks(Mutant::AcceptLowerRound)) {
+            Err(Stale::Slot(persisted)) => return out.send(leader, Msg::PersistedAck(persisted)),
+            Err(Stale::Round(round)) => return out.send(leader, Msg::Nack { round }),
+            Ok(true) => self.save(state, out),
+            Ok(false) => {}
         }
         out.send(leader, Msg::Phase2b { round, slot });
     }

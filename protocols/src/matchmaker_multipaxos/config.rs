@@ -4,7 +4,7 @@ use super::Mutant;
 use crate::faults::{Correct, Faults};
 use crate::matchmaking::{Broken, Configuration, Epoch, EpochRule, Rule};
 use crate::multipaxos::{Limits, Timing};
-use itertools::Itertools;
+use crate::operator::{Refusal, refusal};
 use parthood_quorums::{NodeSet, QuorumSystem};
 use serde::{Deserialize, Serialize};
 use stateright::actor::Id;
@@ -65,10 +65,25 @@ pub struct Config<F = Correct> {
     pub orders_max: usize,
     /// How often a new leader sends again before it gives its round up.
     pub patience: u32,
+    /// How a leader goes on to other acceptors.
+    pub transition: Transition,
     /// What a model leaves out.
     pub bounds: Bounds,
     /// Which rules are broken.
     pub faults: F,
+}
+
+/// How a leader goes on to other acceptors. All but the first exist to show what is lost without it (the paper's ablation).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transition {
+    /// It gives out slots in its round until the next one is matched, and leaves phase 1 out.
+    #[default]
+    Seamless,
+    /// It leaves phase 1 out, but gives out no slot while the next round is matched.
+    Waits,
+    /// It begins the next round as a new leader would: no slot until it is matched and phase 1 is over.
+    Restarts,
 }
 
 /// What a model leaves out, to stay finite; a deployment leaves out nothing.
@@ -95,38 +110,6 @@ impl Default for Bounds {
 
 /// No node and no client has this id.
 const NOBODY: usize = usize::MAX >> 1;
-
-/// Why a reconfiguration is refused.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    /// It names an acceptor that the leader does not know.
-    #[error(
-        "there is no acceptor number {0}: add it to the cluster file of all servers first, and restart them"
-    )]
-    UnknownAcceptor(usize),
-    /// Its quorums are none.
-    #[error("{0}")]
-    Unsound(String),
-    /// After so many failures nobody could say what was chosen.
-    #[error("it does not survive {0} failures, as many as the matchmakers do: name more acceptors")]
-    TooFragile(usize),
-    /// It names a matchmaker that the leader does not know.
-    #[error(
-        "there is no matchmaker number {0}: add it to the cluster file of all servers first, and restart them"
-    )]
-    UnknownMatchmaker(usize),
-    /// More or fewer matchmakers survive more or fewer failures.
-    #[error("{0} matchmakers must serve, as many as before: name so many")]
-    NotAsMany(usize),
-    /// A wanted matchmaker does not answer.
-    #[error(
-        "matchmaker number {0} did not answer, and another one serves in its place: start it and ask again, or name another"
-    )]
-    Silent(usize),
-    /// As many as may wait are waiting.
-    #[error("a reconfiguration is under way and {0} more are waiting: ask again when one of them is active")]
-    UnderWay(usize),
-}
 
 impl<F> Config<F> {
     /// The role of a participant; none for clients, operators and strangers.
@@ -171,30 +154,12 @@ impl<F> Config<F> {
         (members.len() != self.serving).then_some(Refusal::NotAsMany(self.serving))
     }
 
-    /// Why this configuration cannot be used, if it cannot. Whatever acceptors fail, as many as are
-    /// to be survived, a read quorum must be left, so that
-    /// a new round finds what was chosen; a write quorum need not be, for the new round may have other acceptors.
+    /// Why this configuration cannot be used, if it cannot. Whatever acceptors fail, as many as are to be survived, a read
+    /// quorum must be left, so that a new round finds what was chosen; a write quorum need not be, for the new round may have
+    /// other acceptors.
     pub fn refusal(&self, configuration: &Configuration) -> Option<Refusal> {
-        if let Err(error) = configuration.check() {
-            return Some(Refusal::Unsound(error.to_string()));
-        }
-        let acceptors = configuration.acceptors();
-        if let Some(unknown) = acceptors.iter().find(|acceptor| *acceptor >= self.acceptors) {
-            return Some(Refusal::UnknownAcceptor(unknown));
-        }
-        let f = self.acceptor_failures;
-        let survives = |lost: Vec<usize>| {
-            let lost: NodeSet = lost.into_iter().collect();
-            configuration.is_read_quorum(acceptors.difference(lost))
-        };
-        let is_robust = match configuration {
-            Configuration::Majority(_) => 2 * f < acceptors.len(),
-            Configuration::UnanimousWrites(_) => f < acceptors.len(),
-            Configuration::Explicit { .. } => {
-                f < acceptors.len() && acceptors.iter().combinations(f).all(survives)
-            }
-        };
-        (!is_robust).then_some(Refusal::TooFragile(f))
+        let reads = |left| configuration.is_read_quorum(left);
+        refusal(configuration, self.acceptors, self.acceptor_failures, reads)
     }
 }
 
@@ -249,6 +214,7 @@ mod tests {
             acceptor_failures: 1,
             orders_max: 1,
             patience: 1,
+            transition: Transition::Seamless,
             bounds: Bounds::default(),
             faults: Correct,
         }

@@ -4,10 +4,11 @@
 //! by somebody who is gone ends what that one has begun, and asks those that serve then.
 
 use super::server::Turn;
-use super::{Announced, Asker, Matching, Msg, Mutant, Progress, Refusal, Role, Stage, Wanted};
+use super::{Announced, Asker, Matching, Msg, Mutant, Role, Stage};
 use crate::faults::Faults;
 use crate::matchmaker_paxos::Garbage;
 use crate::matchmaking::{Ask, Change, Epoch, Outcome, Round, Said};
+use crate::operator::{Progress, Refusal, Wanted};
 use crate::state_machine::StateMachine;
 use parthood_quorums::NodeSet;
 use stateright::actor::Id;
@@ -205,7 +206,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     fn tell_silent(&mut self, operator: usize, wanted: NodeSet, newest: Epoch) {
         let silent = wanted.difference(newest.members).iter().next().unwrap_or_default();
         let progress = Progress::Refused(Refusal::Silent(silent));
-        self.send(Id::from(operator), Msg::Progress { wanted: Wanted::Matchmakers(wanted), progress });
+        self.tell(Id::from(operator), Wanted::Matchmakers(wanted), progress);
     }
 
     /// Tells whoever asked for the present matchmakers how far they are.
@@ -218,7 +219,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             let progress =
                 if early { Progress::Retired(epoch.number) } else { Progress::Active(epoch.number) };
             let wanted = Wanted::Matchmakers(epoch.members);
-            self.send(Id::from(operator), Msg::Progress { wanted, progress });
+            self.tell(Id::from(operator), wanted, progress);
         }
     }
 
@@ -240,7 +241,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         leading.settling = None;
         if let Some(operator) = operator {
             let (wanted, progress) = (Wanted::Matchmakers(epoch.members), Progress::Retired(epoch.number));
-            self.send(Id::from(operator), Msg::Progress { wanted, progress });
+            self.tell(Id::from(operator), wanted, progress);
         }
     }
 

@@ -4,7 +4,7 @@
 use super::handover::{Handover, Settling};
 use super::reconfiguration::{Next, Order};
 use super::server::Turn;
-use super::{Announced, Matched, Matching, Msg, Mutant, Role, Timer};
+use super::{Announced, Matched, Matching, Msg, Mutant, Role, Timer, Transition};
 use crate::client::ClientMsg;
 use crate::command::{Command, CommandOf, Value, ValueOf, take_batch};
 use crate::faults::{Faults, is_enough};
@@ -201,8 +201,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// Gives waiting commands slots while there are slots to give.
     pub(super) fn propose_queue(&mut self) {
         let limits = self.server.config.limits;
+        let waits = self.server.config.transition == Transition::Waits;
         let renumber = u64::from(self.breaks(Mutant::RenumberCommands));
-        while let Some(leading) = self.steady() {
+        while let Some(leading) = self.steady().filter(|leading| !waits || leading.next.is_none()) {
             if leading.queue.is_empty() || leading.outstanding.len() >= limits.window_slots {
                 return;
             }

@@ -27,7 +27,8 @@
 //! The latter is ours; the paper runs phase 1 of `i + 1` for pending slots. So old acceptors are never fenced and commands
 //! are neither delayed nor lost; votes of both rounds count while slots of the old one are pending. Reconfigurations that
 //! arrive meanwhile wait their turn. One that arrives before phase 1 of `i` is over waits for it; if that takes too long (its
-//! acceptors may be the ones that failed) the leader begins another round with the new configuration.
+//! acceptors may be the ones that failed) the leader begins another round with the new configuration. [`Transition`] takes the
+//! two savings away one by one, for comparison.
 //!
 //! # Retiring the old acceptors
 //!
@@ -58,7 +59,6 @@ mod handover;
 mod leader;
 mod matchmaker;
 mod mutant;
-mod operator;
 mod reconfiguration;
 mod replica;
 mod round;
@@ -67,13 +67,12 @@ mod storage;
 mod wish;
 
 pub use acceptor::{Acceptor, AcceptorNode};
-pub use config::{Bounds, Config, Places, Refusal, Role};
+pub use config::{Bounds, Config, Places, Role, Transition};
 pub use handover::{Handover, Settling};
 pub use leader::{Leading, Proposal, Stage};
 pub use matchmaker::Matchmaker;
 pub use mutant::Mutant;
-pub use operator::{Operator, OperatorState, Wanted};
-pub use reconfiguration::{Asker, Next, Order, Progress};
+pub use reconfiguration::{Asker, Next, Order};
 pub use server::{Server, ServerState};
 pub use storage::{Kept, Storage, StorageDelta};
 pub use wish::Wish;
@@ -84,6 +83,7 @@ use crate::faults::{Correct, Faults};
 use crate::ids::Slot;
 use crate::log::{Report, SnapshotCursor, SnapshotPart};
 use crate::matchmaking::{self, Age, Ask, Configuration, Epoch, Round, Said};
+use crate::operator::{AskTimer, Operator, OperatorMsg, OperatorState};
 use crate::state_machine::StateMachine;
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Id, Out};
@@ -123,20 +123,8 @@ pub type MatchmakerNode = matchmaking::MatchmakerNode<Announced>;
 pub enum Msg<M: StateMachine> {
     /// Between a client and a server.
     Client(ClientMsg<M::Command, M::Output>),
-    /// Application to operator, and operator to server: use these; or, if they were asked for before: how far is it?
-    Reconfigure {
-        /// What is asked for.
-        wanted: Wanted,
-        /// Under which number it has become active, if the operator was told so. It may have been replaced since.
-        active: Option<u64>,
-    },
-    /// Server to operator, and operator to application: so far is the reconfiguration.
-    Progress {
-        /// What was asked for.
-        wanted: Wanted,
-        /// What became of it.
-        progress: Progress,
-    },
+    /// Between an operator and a server.
+    Operator(OperatorMsg),
     /// Leader to matchmaker.
     Ask(Ask<Announced>),
     /// Matchmaker to leader.
@@ -230,6 +218,12 @@ impl<M: StateMachine> From<ClientMsg<M::Command, M::Output>> for Msg<M> {
     }
 }
 
+impl<M: StateMachine> From<OperatorMsg> for Msg<M> {
+    fn from(msg: OperatorMsg) -> Self {
+        Self::Operator(msg)
+    }
+}
+
 /// What sets a participant in motion when nothing arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Timer {
@@ -250,6 +244,12 @@ pub enum Timer {
 impl From<RetryTimer> for Timer {
     fn from(timer: RetryTimer) -> Self {
         Self::Retry(timer)
+    }
+}
+
+impl From<AskTimer> for Timer {
+    fn from(_: AskTimer) -> Self {
+        Self::Ask
     }
 }
 
@@ -298,7 +298,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
                 Some(Storage::Matchmaker(saved)) => saved.clone(),
                 _ => MatchmakerNode::new(matchmaker.config.first_epoch(), matchmaker.index),
             }),
-            Self::Acceptor(_) => State::Acceptor(AcceptorNode::after(storage)),
+            Self::Acceptor(_) => State::Acceptor(match storage {
+                Some(Storage::Acceptor(saved)) => saved.clone(),
+                _ => AcceptorNode::new(),
+            }),
             Self::Client(client) => State::Client(client.start(id, out)),
             Self::Operator(operator) => State::Operator(operator.start(out)),
         }
@@ -322,7 +325,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
                     client.on_msg(id, state, msg, out);
                 }
             }
-            (Self::Operator(operator), State::Operator(state)) => operator.on_msg(state, src, msg, out),
+            (Self::Operator(operator), State::Operator(state)) => {
+                if let Msg::Operator(msg) = msg {
+                    operator.on_msg(state, src, msg, out);
+                }
+            }
             _ => {}
         }
     }
@@ -360,7 +367,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Node<M, F> {
                 Msg::Client(msg) => client.ignores(state, src, msg),
                 _ => true,
             },
-            (Self::Operator(operator), State::Operator(state)) => operator.ignores(state, src, msg),
+            (Self::Operator(operator), State::Operator(state)) => match msg {
+                Msg::Operator(msg) => operator.ignores(state, src, msg),
+                _ => true,
+            },
             _ => true,
         }
     }

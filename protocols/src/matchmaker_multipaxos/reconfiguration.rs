@@ -1,33 +1,15 @@
 //! What a leader does to use other acceptors, and to retire the old ones.
 
 use super::server::Turn;
-use super::{Announced, Leading, Matching, Msg, Mutant, Refusal, Role, Stage, Wanted};
+use super::{Announced, Leading, Matching, Msg, Mutant, Role, Stage, Transition};
 use crate::faults::Faults;
 use crate::ids::Slot;
 use crate::matchmaker_paxos::Garbage;
 use crate::matchmaking::{Ask, Configuration, Round};
+use crate::operator::{Progress, Refusal, Wanted};
 use crate::state_machine::StateMachine;
 use parthood_quorums::{NodeSet, QuorumSystem};
-use serde::{Deserialize, Serialize};
 use stateright::actor::Id;
-
-/// How far a reconfiguration is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Progress {
-    /// Another server probably leads.
-    Elsewhere(u64),
-    /// It waits, or is being done.
-    Waiting,
-    /// New commands go to the new acceptors, or the new matchmakers serve; the old ones are still needed. This is
-    /// configuration, or epoch, number so and so.
-    Active(u64),
-    /// It will not be done.
-    Refused(Refusal),
-    /// Those before are not needed any more.
-    Retired(u64),
-    /// It was active, and somebody asked for another one since: number so and so.
-    Superseded(u64),
-}
 
 /// Who asks for a reconfiguration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,7 +89,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             Wanted::Acceptors(configuration) => self.order(usize::from(operator), configuration, active),
             Wanted::Matchmakers(members) => self.order_matchmakers(usize::from(operator), *members, active),
         };
-        self.send(operator, Msg::Progress { wanted, progress });
+        self.tell(operator, wanted, progress);
         self.begin_next();
     }
 
@@ -159,7 +141,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let Some(leading) = self.leading() else { return };
         if let Some(operator) = leading.operator {
             let wanted = Wanted::Acceptors(leading.announced.configuration.clone());
-            self.send(Id::from(operator), Msg::Progress { wanted, progress });
+            self.tell(Id::from(operator), wanted, progress);
         }
     }
 
@@ -171,6 +153,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let unfinished = self.breaks(Mutant::BypassUnfinishedPhase1);
         let early = self.breaks(Mutant::ActiveTooEarly);
         let any_file = self.breaks(Mutant::HeedAnyFile);
+        let restarts = self.server.config.transition == Transition::Restarts;
         let rounds_max = self.server.config.bounds.rounds_max;
         let Some(leading) = self.leading() else { return };
         let mut round = leading.round.successor();
@@ -181,6 +164,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if !is_ready || leading.next.is_some() || round.age() >= rounds_max {
             return;
         }
+        if restarts && !leading.orders.is_empty() {
+            self.begin_another_round();
+            return;
+        }
         let Some(order) = leading.next_order(any_file) else { return };
         let version = leading.announced.version + 1;
         let generation = order.by.generation(leading.announced.generation);
@@ -188,7 +175,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if let Some(operator) = order.by.operator().filter(|_| early) {
             let wanted = Wanted::Acceptors(announced.configuration.clone());
             let progress = Progress::Active(announced.version);
-            self.send(Id::from(operator), Msg::Progress { wanted, progress });
+            self.tell(Id::from(operator), wanted, progress);
         }
         if let Some(leading) = self.leading() {
             let answers = Matching::default();

@@ -5,26 +5,17 @@ use super::{Msg, Mutant, Role, Timer};
 use crate::command::{CommandOf, Value, ValueOf};
 use crate::faults::Faults;
 use crate::ids::Slot;
-use crate::log::{Missing, ReplicaLimits, SnapshotCursor, SnapshotPart};
+use crate::log::{Lent, Missing, ReplicaLimits, SnapshotCursor, SnapshotPart};
 use crate::sessions::Answer;
 use crate::state_machine::StateMachine;
 use stateright::actor::Id;
 
 impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
-    /// Notes that slots below are chosen; sees to it that the missing ones are asked for. What was missing before is asked
-    /// for in its time, however often it is heard of.
+    /// Notes that slots below are chosen; sees to it that the missing ones are asked for.
     pub(super) fn expect_chosen(&mut self, chosen_below: Slot, source: Option<usize>) {
         let index = self.server.index;
-        let replica = &mut self.state.replica;
-        let lacked = replica.chosen_below > replica.executed;
-        replica.chosen_below = replica.chosen_below.max(chosen_below).max(replica.executed);
-        if replica.chosen_below > replica.executed {
-            if let Some(source) = source.filter(|source| *source != index) {
-                replica.source = source;
-            }
-            if !lacked {
-                self.set_timer(Timer::CatchUp);
-            }
+        if self.state.replica.expect_chosen(chosen_below, source, index) {
+            self.set_timer(Timer::CatchUp);
         }
     }
 
@@ -147,10 +138,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// Sends chosen values, or a snapshot if they are gone.
     pub(super) fn on_catch_up(&mut self, replica: Id, from: Slot) {
         let limits = self.server.config.limits.page();
-        let answer = if from < self.state.replica.log_start {
-            Msg::SnapshotPart(self.state.replica.lend_part(None, limits.bytes))
-        } else {
-            Msg::Chosen { from, values: self.state.replica.page(from, limits) }
+        let answer = match self.state.replica.lend(from, limits) {
+            Lent::Values(values) => Msg::Chosen { from, values },
+            Lent::Part(part) => Msg::SnapshotPart(part),
         };
         self.send(replica, answer);
     }

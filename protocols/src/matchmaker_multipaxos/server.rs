@@ -8,6 +8,7 @@ use crate::ids::Slot;
 use crate::log::ReplicaState;
 use crate::matchmaker_paxos::Garbage;
 use crate::matchmaking::{Epoch, Round, Said};
+use crate::operator::{OperatorMsg, Progress, Wanted};
 use crate::sessions::{Sessions, Standing};
 use crate::state_machine::StateMachine;
 use parthood_quorums::NodeSet;
@@ -90,7 +91,7 @@ impl<F: Faults<Mutant>> Server<F> {
             (Msg::Client(ClientMsg::Request(command)), None) => {
                 command.id.client_id() != src || state.replica.sessions.standing(&command.id) == Standing::Old
             }
-            (Msg::Reconfigure { .. }, None) => false,
+            (Msg::Operator(OperatorMsg::Reconfigure { .. }), None) => false,
             (Msg::Nack { round }, Some(_)) => Some(*round) <= state.heard,
             (msg, Some(Role::Server(number))) if number != self.index => {
                 self.ignores_server(state, number, msg)
@@ -186,7 +187,9 @@ impl<F: Faults<Mutant>> Server<F> {
         };
         self.turn(state, out, |turn| match msg {
             Msg::Client(ClientMsg::Request(command)) => turn.on_request(src, command),
-            Msg::Reconfigure { wanted, active } => turn.on_reconfigure(src, wanted, active),
+            Msg::Operator(OperatorMsg::Reconfigure { wanted, active }) => {
+                turn.on_reconfigure(src, wanted, active);
+            }
             Msg::Said(said) => turn.on_said(number, said),
             Msg::Serve(epoch) => turn.on_serve(src, epoch),
             Msg::Serves(_) => turn.on_settled(Role::Server(number)),
@@ -280,6 +283,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         for number in numbers.iter() {
             self.out.send(self.server.config.id(role(number)), msg.clone());
         }
+    }
+
+    /// Tells an operator how far it is.
+    pub(super) fn tell(&mut self, operator: Id, wanted: Wanted, progress: Progress) {
+        self.send(operator, OperatorMsg::Progress { wanted, progress }.into());
     }
 
     pub(super) fn reply(&mut self, client: Id, msg: ClientMsg<M::Command, M::Output>) {

@@ -2,8 +2,7 @@
 
 use super::{AcceptorNode, Announced, MatchmakerNode};
 use crate::durable::{Durable, Mismatch};
-use crate::ids::Slot;
-use crate::log::{AcceptorState, Snapshot, SnapshotDelta, VotesDelta};
+use crate::log::{AcceptorDelta, Snapshot, SnapshotDelta};
 use crate::matchmaking::{Epoch, NodeDelta, Round};
 use crate::state_machine::StateMachine;
 use serde::de::Error as _;
@@ -47,7 +46,7 @@ pub enum StorageDelta<M: StateMachine> {
     /// A matchmaker's epoch and log.
     Matchmaker(NodeDelta<Announced>),
     /// An acceptor's new votes, and how far older ones are dropped.
-    Acceptor(VotesDelta<M::Command, Round>, Slot),
+    Acceptor(AcceptorDelta<M::Command, Round>),
 }
 
 /// Written as the difference from nothing: what a trace of a recovery holds.
@@ -80,11 +79,9 @@ impl<M: StateMachine> Durable for Storage<M> {
             }
             (Self::Matchmaker(after), _) => StorageDelta::Matchmaker(after.delta(None)),
             (Self::Acceptor(after), Some(Self::Acceptor(before))) => {
-                StorageDelta::Acceptor(after.acceptor.delta(&before.acceptor), after.persisted)
+                StorageDelta::Acceptor(after.delta(Some(before)))
             }
-            (Self::Acceptor(after), _) => {
-                StorageDelta::Acceptor(after.acceptor.delta(&AcceptorState::new(true)), after.persisted)
-            }
+            (Self::Acceptor(after), _) => StorageDelta::Acceptor(after.delta(None)),
         }
     }
 
@@ -109,13 +106,9 @@ impl<M: StateMachine> Durable for Storage<M> {
             (StorageDelta::Matchmaker(delta), Some(Self::Matchmaker(before))) => {
                 Self::Matchmaker(MatchmakerNode::patched(Some(before), delta)?)
             }
-            (StorageDelta::Acceptor(votes, persisted), before @ (None | Some(Self::Acceptor(_)))) => {
-                let mut acceptor = match before {
-                    Some(Self::Acceptor(before)) => before.acceptor,
-                    _ => AcceptorState::new(true),
-                };
-                acceptor.patch(votes, persisted)?;
-                Self::Acceptor(AcceptorNode { acceptor, persisted })
+            (StorageDelta::Acceptor(delta), None) => Self::Acceptor(AcceptorNode::patched(None, delta)?),
+            (StorageDelta::Acceptor(delta), Some(Self::Acceptor(before))) => {
+                Self::Acceptor(AcceptorNode::patched(Some(before), delta)?)
             }
             _ => return Err(Mismatch),
         })

@@ -5,7 +5,7 @@ use super::{Msg, Timer};
 use crate::command::ValueOf;
 use crate::faults::Faults;
 use crate::ids::Slot;
-use crate::log::{Missing, SnapshotCursor, SnapshotPart};
+use crate::log::{Lent, Missing, SnapshotCursor, SnapshotPart};
 use crate::multipaxos::Mutant;
 use crate::state_machine::StateMachine;
 use stateright::actor::Id;
@@ -35,10 +35,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     pub(super) fn on_catch_up(&mut self, replica: Id, from: Slot) {
         self.propose_noop_for(from);
         let limits = self.server.config.limits.page();
-        let answer = if from < self.state.replica.log_start {
-            Msg::SnapshotPart(self.state.replica.lend_part(None, limits.bytes))
-        } else {
-            Msg::Chosen { from, values: self.state.replica.page(from, limits) }
+        let answer = match self.state.replica.lend(from, limits) {
+            Lent::Values(values) => Msg::Chosen { from, values },
+            Lent::Part(part) => Msg::SnapshotPart(part),
         };
         self.send(replica, answer);
     }

@@ -34,20 +34,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         self.expect_chosen(chosen_below, Some(leader));
     }
 
-    /// Notes that slots below are chosen; sees to it that the missing ones are asked for. What was missing before is
-    /// asked for in its time, however often it is heard of.
+    /// Notes that slots below are chosen; sees to it that the missing ones are asked for.
     pub(super) fn expect_chosen(&mut self, chosen_below: Slot, source: Option<usize>) {
         let index = self.server.index;
-        let replica = &mut self.state.replica;
-        let lacked = replica.chosen_below > replica.executed;
-        replica.chosen_below = replica.chosen_below.max(chosen_below).max(replica.executed);
-        if replica.chosen_below > replica.executed {
-            if let Some(source) = source.filter(|source| *source != index) {
-                replica.source = source;
-            }
-            if !lacked {
-                self.set_timer(Timer::CatchUp);
-            }
+        if self.state.replica.expect_chosen(chosen_below, source, index) {
+            self.set_timer(Timer::CatchUp);
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 const EXAMPLE: &str = r#"# A Parthood cluster. Every node and every client reads the same file; paths are relative to it.
 
 # The protocol: multipaxos, compartmentalized, mencius, spaxos, craq, bpaxos, unanimous_bpaxos, epaxos, paxos,
-# matchmaker_paxos, matchmaker_fast_paxos, matchmaker_multipaxos or unreplicated.
+# matchmaker_paxos, matchmaker_fast_paxos, matchmaker_multipaxos, horizontal or unreplicated.
 protocol = "{protocol}"
 
 # Tells clusters apart that share a network.

@@ -1,0 +1,254 @@
+//! The operator, shared by the protocols whose acceptors can be exchanged: asks for reconfigurations, and is told how far
+//! they are.
+//!
+//! It asks one server after the other until the leader answers, and goes on asking, which is harmless, until the
+//! reconfiguration is done or refused. What it asks for comes from a script (models, simulations) or from the application
+//! of its process (deployments).
+
+use crate::matchmaking::Configuration;
+use itertools::Itertools;
+use parthood_quorums::NodeSet;
+use serde::{Deserialize, Serialize};
+use stateright::actor::{Actor, Id, Out};
+use std::ops::Range;
+use std::time::Duration;
+
+/// What an operator may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Wanted {
+    /// That these acceptors vote.
+    Acceptors(Configuration),
+    /// That these matchmakers serve.
+    Matchmakers(NodeSet),
+}
+
+/// How far a reconfiguration is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Progress {
+    /// Another server probably leads.
+    Elsewhere(u64),
+    /// It waits, or is being done.
+    Waiting,
+    /// New commands go to the new acceptors, or the new matchmakers serve; the old ones are still needed. This is
+    /// configuration, or epoch, number so and so.
+    Active(u64),
+    /// It will not be done.
+    Refused(Refusal),
+    /// Those before are not needed any more.
+    Retired(u64),
+    /// It was active, and somebody asked for another one since: number so and so.
+    Superseded(u64),
+}
+
+/// Why a reconfiguration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// It names an acceptor that the leader does not know.
+    #[error(
+        "there is no acceptor number {0}: add it to the cluster file of all servers first, and restart them"
+    )]
+    UnknownAcceptor(usize),
+    /// Its quorums are none.
+    #[error("{0}")]
+    Unsound(String),
+    /// After so many failures nobody could say what was chosen.
+    #[error("it does not survive {0} failures, as it must: name more acceptors")]
+    TooFragile(usize),
+    /// It names a matchmaker that the leader does not know.
+    #[error(
+        "there is no matchmaker number {0}: add it to the cluster file of all servers first, and restart them"
+    )]
+    UnknownMatchmaker(usize),
+    /// More or fewer matchmakers survive more or fewer failures.
+    #[error("{0} matchmakers must serve, as many as before: name so many")]
+    NotAsMany(usize),
+    /// A wanted matchmaker does not answer.
+    #[error(
+        "matchmaker number {0} did not answer, and another one serves in its place: start it and ask again, or name another"
+    )]
+    Silent(usize),
+    /// As many as may wait are waiting.
+    #[error("a reconfiguration is under way and {0} more are waiting: ask again when one of them is active")]
+    UnderWay(usize),
+}
+
+/// What an operator says and is told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum OperatorMsg {
+    /// Application to operator, and operator to server: use these; or, if they were asked for before: how far is it?
+    Reconfigure {
+        /// What is asked for.
+        wanted: Wanted,
+        /// Under which number it has become active, if the operator was told so. It may have been replaced since.
+        active: Option<u64>,
+    },
+    /// Server to operator, and operator to application: so far is the reconfiguration.
+    Progress {
+        /// What was asked for.
+        wanted: Wanted,
+        /// What became of it.
+        progress: Progress,
+    },
+}
+
+/// The timer after which an operator asks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AskTimer;
+
+/// An actor whose messages and timers include those of operators.
+pub(crate) trait Speaks: Actor<Msg: From<OperatorMsg>, Timer: From<AskTimer>> {}
+impl<A: Actor<Msg: From<OperatorMsg>, Timer: From<AskTimer>>> Speaks for A {}
+
+/// An operator, as configured.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// The servers it may ask, in the order in which it tries them.
+    pub contacts: Vec<Id>,
+    /// Which of the contacts it asks first.
+    pub first_contact: usize,
+    /// What it asks for, one after the other.
+    pub script: Vec<Wanted>,
+    /// Whether it waits until the old acceptors are retired before it asks for the next, or only until the new ones are active.
+    pub until_retired: bool,
+    /// Who is told how far it is.
+    pub application: Option<Id>,
+    /// How often it may ask again in all.
+    pub retries_max: u32,
+    /// How long it waits for an answer.
+    pub ask_after: Range<Duration>,
+}
+
+/// Why this configuration of so many acceptors cannot be used, if it cannot: whatever acceptors fail, as many as are to be
+/// survived, enough must be `left`.
+pub(crate) fn refusal(
+    configuration: &Configuration,
+    known: usize,
+    failures: usize,
+    left: impl Fn(NodeSet) -> bool,
+) -> Option<Refusal> {
+    if let Err(error) = configuration.check() {
+        return Some(Refusal::Unsound(error.to_string()));
+    }
+    let acceptors = configuration.acceptors();
+    if let Some(unknown) = acceptors.iter().find(|acceptor| *acceptor >= known) {
+        return Some(Refusal::UnknownAcceptor(unknown));
+    }
+    let survives = |lost: Vec<usize>| left(acceptors.difference(lost.into_iter().collect()));
+    let is_robust = match configuration {
+        // One set of lost acceptors is like the other: trying all of a large set would take too long.
+        Configuration::Majority(_) | Configuration::UnanimousWrites(_) => {
+            failures < acceptors.len() && survives(acceptors.iter().take(failures).collect())
+        }
+        Configuration::Explicit { .. } => {
+            failures < acceptors.len() && acceptors.iter().combinations(failures).all(survives)
+        }
+    };
+    (!is_robust).then_some(Refusal::TooFragile(failures))
+}
+
+/// An operator's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OperatorState {
+    /// Which of the contacts is asked next.
+    pub contact: usize,
+    /// What it wants at present.
+    pub wanted: Option<Wanted>,
+    /// Under which number it has become active, as far as it was told.
+    pub active: Option<u64>,
+    /// What it was told of that, after what it was told before.
+    pub progress: Option<Progress>,
+    /// How much of its script is done or refused.
+    pub done: usize,
+    /// How often it asked again.
+    pub retries: u32,
+}
+
+impl Operator {
+    pub(crate) fn start<A: Speaks>(&self, out: &mut Out<A>) -> OperatorState {
+        let contact = self.first_contact;
+        let mut state =
+            OperatorState { contact, wanted: None, active: None, progress: None, done: 0, retries: 0 };
+        self.want(&mut state, self.script.first().cloned(), out);
+        state
+    }
+
+    fn want<A: Speaks>(&self, state: &mut OperatorState, wanted: Option<Wanted>, out: &mut Out<A>) {
+        (state.wanted, state.active, state.progress) = (wanted, None, None);
+        self.ask(state, out);
+    }
+
+    fn ask<A: Speaks>(&self, state: &OperatorState, out: &mut Out<A>) {
+        if let Some(wanted) = &state.wanted {
+            let (wanted, active) = (wanted.clone(), state.active);
+            out.send(self.contacts[state.contact], OperatorMsg::Reconfigure { wanted, active }.into());
+            if state.retries < self.retries_max {
+                out.set_timer(AskTimer.into(), self.ask_after.clone());
+            }
+        }
+    }
+
+    pub(crate) fn ignores(&self, state: &OperatorState, src: Id, msg: &OperatorMsg) -> bool {
+        match msg {
+            OperatorMsg::Reconfigure { .. } => self.application != Some(src),
+            OperatorMsg::Progress { wanted, progress } => {
+                // An answer that was under way when a later one was sent says less than is known.
+                state.wanted.as_ref() != Some(wanted) || Some(progress) <= state.progress.as_ref()
+            }
+        }
+    }
+
+    pub(crate) fn on_msg<A: Speaks>(
+        &self,
+        state: &mut OperatorState,
+        src: Id,
+        msg: OperatorMsg,
+        out: &mut Out<A>,
+    ) {
+        match msg {
+            OperatorMsg::Reconfigure { wanted, .. } => self.want(state, Some(wanted), out),
+            OperatorMsg::Progress { progress: Progress::Elsewhere(leader), .. } => {
+                let leader = self.contacts.iter().position(|contact| usize::from(*contact) as u64 == leader);
+                if let Some(leader) = leader.filter(|leader| self.contacts[*leader] != src) {
+                    state.contact = leader;
+                    state.progress = Some(Progress::Elsewhere(u64::MAX));
+                    self.ask(state, out);
+                }
+            }
+            OperatorMsg::Progress { wanted, progress } => {
+                if let Some(application) = self.application {
+                    let told = OperatorMsg::Progress { wanted, progress: progress.clone() };
+                    out.send(application, told.into());
+                }
+                if let Progress::Active(number) = &progress {
+                    state.active = Some(*number);
+                }
+                let is_done = match &progress {
+                    Progress::Refused(_) | Progress::Retired(_) | Progress::Superseded(_) => true,
+                    Progress::Active(_) => !self.until_retired,
+                    Progress::Elsewhere(_) | Progress::Waiting => false,
+                };
+                state.progress = Some(progress);
+                if is_done {
+                    state.done += 1;
+                    if state.retries < self.retries_max {
+                        out.cancel_timer(AskTimer.into());
+                    }
+                    self.want(state, self.script.get(state.done).cloned(), out);
+                }
+            }
+        }
+    }
+
+    /// Asks again: the next contact, if the last one has not answered.
+    pub(crate) fn on_timeout<A: Speaks>(&self, state: &mut OperatorState, out: &mut Out<A>) {
+        if state.wanted.is_none() || state.retries >= self.retries_max {
+            return;
+        }
+        if self.retries_max < u32::MAX {
+            state.retries += 1;
+        }
+        state.contact = (state.contact + 1) % self.contacts.len();
+        state.progress = None;
+        self.ask(state, out);
+    }
+}
