@@ -37,6 +37,13 @@ pub(crate) struct Line {
     pub(crate) like: Option<usize>,
 }
 
+/// A moment of which a timeline tells.
+pub(crate) struct Mark<'a> {
+    pub(crate) x: f64,
+    /// None if empty.
+    pub(crate) label: &'a str,
+}
+
 /// A bar of segments from the bottom up.
 pub(crate) struct Bar {
     pub(crate) name: String,
@@ -67,6 +74,11 @@ pub(crate) fn shade(red: bool, at: f64) -> (String, &'static str) {
 
 /// Lines over linear axes.
 pub(crate) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
+    timeline(frame, lines, &[])
+}
+
+/// Lines over linear axes, with moments marked.
+pub(crate) fn timeline(frame: &Frame<'_>, lines: &[Line], marks: &[Mark<'_>]) -> String {
     let is_there = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
     let all = || lines.iter().flat_map(|line| &line.points).filter(|point| is_there(point));
     let bounds = |values: Vec<f64>| {
@@ -80,6 +92,9 @@ pub(crate) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
     let mut svg = Svg::new(frame, WIDTH - RIGHT - LEGEND);
     svg.y_axis(&y, WIDTH - RIGHT - LEGEND);
     svg.x_axis(&x);
+    for mark in marks {
+        svg.mark(x.at(mark.x), mark.label);
+    }
     for (i, line) in lines.iter().enumerate() {
         let hue = line.like.unwrap_or(i);
         let color = if line.strong { INK } else { COLORS[hue % COLORS.len()] };
@@ -261,6 +276,16 @@ impl Svg {
         }
     }
 
+    /// A moment that has a name is drawn in ink.
+    fn mark(&mut self, x: f64, label: &str) {
+        let color = if label.is_empty() { FAINT } else { INK };
+        self.line(format_args!(
+            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{:.1}\" stroke=\"{color}\" stroke-width=\"0.8\" stroke-dasharray=\"2 3\"/>",
+            HEIGHT - BOTTOM
+        ));
+        self.text((x, TOP - 6.0), 10.0, INK, "middle", "", label);
+    }
+
     fn legend(&mut self, row: usize, name: &str, stroke: &str) {
         let y = TOP + 8.0 + 20.0 * f64::from(u32::try_from(row).unwrap_or(u32::MAX));
         let x = WIDTH - RIGHT - LEGEND + 16.0;
@@ -268,8 +293,8 @@ impl Svg {
             "<line x1=\"{x}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" {stroke}/>",
             x + 24.0
         ));
-        let cut: String = if name.chars().count() > 20 {
-            name.chars().take(19).chain(['…']).collect()
+        let cut: String = if name.chars().count() > 23 {
+            name.chars().take(22).chain(['…']).collect()
         } else {
             name.into()
         };

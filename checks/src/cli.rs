@@ -380,6 +380,8 @@ pub struct SimulateArgs {
 #[command(after_help = "Examples:\n  \
         parthood figures compartmentalized            into results/figures/compartmentalized\n  \
         parthood figures --out /tmp/figures --json\n  \
+        parthood figures matchmaker --second-ms 1000  reconfigurations and failures, as slow as in the paper\n  \
+        parthood figures matchmaker --udp             the same over UDP on this machine\n  \
         parthood figures plan --target 1000000 --reads 0.9\n\n\
         Every node is a server that works off its queue, as fast as the paper's machines. The published numbers stand\n\
         beside ours, with the relative error and the busiest node.")]
@@ -393,6 +395,12 @@ pub struct FiguresArgs {
     /// The folder of the CSV and SVG files.
     #[arg(long, value_name = "FOLDER", default_value = "results/figures")]
     pub out: PathBuf,
+    /// For `matchmaker`: run over UDP on this machine, in real time, instead of in the simulator.
+    #[arg(long)]
+    pub udp: bool,
+    /// For `matchmaker`: how long a second of the paper's experiments takes, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(20..=10_000))]
+    pub second_ms: u64,
     /// How results are written.
     #[command(flatten)]
     pub output: Output,

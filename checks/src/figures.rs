@@ -12,6 +12,7 @@ mod draft;
 mod draft_batched;
 mod egalitarian;
 mod many_keys;
+pub mod matchmaker;
 mod measure;
 mod mencius;
 mod plan;

@@ -1,5 +1,6 @@
 //! `parthood figures`
 
+mod matchmaker;
 mod plan;
 
 use super::{Console, Tone};
@@ -48,16 +49,19 @@ pub(super) fn run(args: &FiguresArgs) -> Result<Status, Error> {
         return plan::run(args);
     }
     let console = Console::new();
-    let wanted = match &args.paper {
+    let of_matchmaker = args.paper.as_deref().is_none_or(|paper| paper == matchmaker::PAPER);
+    if args.udp && args.paper.as_deref() != Some(matchmaker::PAPER) {
+        let only = "--udp: only the experiments of one paper run so: parthood figures matchmaker --udp";
+        return Err(Error::Usage(only.into()));
+    }
+    let wanted: Vec<_> = match &args.paper {
         None => PAPERS.to_vec(),
-        Some(name) => {
-            let found: Vec<_> = PAPERS.into_iter().filter(|(paper, _)| paper == name).collect();
-            if found.is_empty() {
-                return Err(Error::unknown("paper", name, PAPERS.iter().map(|(paper, _)| *paper)));
-            }
-            found
-        }
+        Some(name) => PAPERS.into_iter().filter(|(paper, _)| paper == name).collect(),
     };
+    if let Some(name) = args.paper.as_deref().filter(|_| wanted.is_empty() && !of_matchmaker) {
+        let names = PAPERS.iter().map(|(paper, _)| *paper).chain([matchmaker::PAPER]);
+        return Err(Error::unknown("paper", name, names));
+    }
     for (paper, make) in wanted {
         for make in make {
             let figure = make(Costs::default())?;
@@ -71,6 +75,9 @@ pub(super) fn run(args: &FiguresArgs) -> Result<Status, Error> {
             }
         }
         eprintln!("wrote CSV and SVG files into {}", args.out.join(paper).display());
+    }
+    if of_matchmaker {
+        matchmaker::run(&console, args)?;
     }
     Ok(Status::Done)
 }
