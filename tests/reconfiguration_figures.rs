@@ -49,12 +49,15 @@ fn exchanging_acceptors_every_second_costs_nothing() {
         assert!(matchmaker.active_ms < round_trips_ms, "{matchmaker:?}");
         assert!(matchmaker.retired_ms < 5.0, "{matchmaker:?}");
     }
-    let throughput = |system| run(&experiment, system, 8).measured(&experiment.script.phases[0]).per_second.p50;
+    let throughput =
+        |system| run(&experiment, system, 8).measured(&experiment.script.phases[0]).per_second.p50;
     let [wide, narrow] = ["horizontal, window 8", "horizontal, window 2"].map(throughput);
     assert!(off(throughput("matchmaker"), wide) < 0.05, "a window that nobody fills costs nothing: {wide}");
     assert!(narrow < 0.5 * wide, "a window throttles at all times: {narrow} of {wide}");
     for published in experiment.rows().filter(|row| row.phase.name == "quiet") {
-        let Some(paper) = published.published.filter(|_| published.run.system == "matchmaker") else { continue };
+        let Some(paper) = published.published.filter(|_| published.run.system == "matchmaker") else {
+            continue;
+        };
         let ours = published.measured.per_second.p50;
         assert!(off(ours, paper.per_second.unwrap()) < 0.15, "{}: {ours}", published.run.title());
     }
@@ -90,7 +93,12 @@ fn exchanging_matchmakers_every_second_costs_nothing() {
 #[test]
 fn without_its_savings_a_reconfiguration_stalls() {
     let experiment = matchmaker::ablation(Machines::default()).unwrap();
-    let expected = [("nothing", 500.0, 5), ("collection", 500.0, 1), ("+ no phase 1", 250.0, 1), ("+ matching ahead", 0.0, 1)];
+    let expected = [
+        ("nothing", 500.0, 5),
+        ("collection", 500.0, 1),
+        ("+ no phase 1", 250.0, 1),
+        ("+ matching ahead", 0.0, 1),
+    ];
     for (name, stall_ms, returned) in expected {
         let run = run(&experiment, name, 8);
         let stalls = run.stalls_ms(&experiment.script);

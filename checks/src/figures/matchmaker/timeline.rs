@@ -123,7 +123,7 @@ impl Timeline {
         let last = self.answers.last()?.at;
         let mut ends = std::iter::successors(Some(from), |end| Some(end + STEP / 2.0));
         let end = ends.find(|end| *end > last || self.per_second(end + STEP, STEP) >= share * before)?;
-        (end <= last).then(|| (end - from) * self.second * 1e3)
+        (end <= last).then_some((end - from) * self.second * 1e3)
     }
 
     /// Points of the throughput, in windows that end every step.
