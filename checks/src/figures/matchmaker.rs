@@ -1,6 +1,6 @@
 //! The Matchmaker paper's experiments: acceptors, the leader and matchmakers fail or are exchanged while clients go on.
 //!
-//! Each is a script ([`script`]) that is played to a cluster of the very actors: in the simulator, where every node is a server of
+//! Each is a script (`script`) that is played to a cluster of the very actors: in the simulator, where every node is a server of
 //! its own and two numbers say how fast the machines are ([`Machines`]), or over UDP on this machine, where nothing is fitted and
 //! everything shares its cores. Beside it runs the horizontal log, with a window that the clients never fill and with one that they
 //! do. Three servers are proposers and replicas at once, leaders ask all acceptors (the paper's ask two of three at first, which is
