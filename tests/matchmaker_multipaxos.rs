@@ -1,7 +1,7 @@
 //! Matchmaker `MultiPaxos`: storms in which the acceptors are exchanged all the time, and a cluster of processes whose
 //! acceptors come and go under load.
 
-use crate::harness::{Server, hosts, parthood};
+use crate::harness::{Server, cluster_of, free_ports, hosts, parthood};
 use crate::scenario::{ask_for, reconfigure, spares, with_last_reads};
 use parthood::bench::{self, HistoryVerdict, Load};
 use parthood::deploy::{self, Cluster};

@@ -27,7 +27,7 @@ pub use timeline::{Answer, Measured as Stretch, Reconfiguration, Spread, Timelin
 use crate::deploy::{Cluster, Deployable, Horizontal, MatchmakerMultiPaxos, MsgOf, matchmaker_config};
 use crate::error::Error;
 use parthood_protocols::matchmaker_multipaxos::{
-    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Role, Server, Transition,
+    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Role, Server, Transition, Wish,
 };
 use parthood_protocols::matchmaking::Said;
 use parthood_protocols::state_machine::KeyValue;
@@ -196,7 +196,7 @@ fn with(cluster: &Cluster, transition: Transition, collect: bool) -> Vec<Node<Ke
     let node = |id| {
         let config = config.clone();
         match config.role(Id::from(id)) {
-            Some(Role::Server(index)) => Node::Server(Server { index, config }),
+            Some(Role::Server(index)) => Node::Server(Server { index, wish: Wish::default(), config }),
             Some(Role::Matchmaker(index)) => Node::Matchmaker(Matchmaker { index, config }),
             Some(Role::Acceptor(_)) | None => Node::Acceptor(Acceptor { config }),
         }

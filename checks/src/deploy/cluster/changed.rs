@@ -47,7 +47,10 @@ pub(super) fn changed(top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Opti
 pub(super) fn check(cluster: &Cluster, place: &Range<usize>, problems: &mut Problems<'_>) {
     if cluster.protocol != MatchmakerMultiPaxos::NAME {
         let (name, protocol) = (MatchmakerMultiPaxos::NAME, &cluster.protocol);
-        problems.note(place, format!("{protocol} does not exchange its nodes for a changed file: only {name} does"));
+        problems.note(
+            place,
+            format!("{protocol} does not exchange its nodes for a changed file: only {name} does"),
+        );
     } else if let Err(error) = matchmaker_multipaxos::wish(cluster) {
         problems.note(place, error.to_string());
     }
