@@ -264,12 +264,13 @@ fn of_two_leaders_that_race_while_matchmakers_are_replaced_one_matches_and_the_o
 }
 
 /// A reconfigurer that hears nothing any more goes on handing over the log of the first epoch to a matchmaker that has
-/// long noted a round in the second one.
+/// long noted a round in the second one. (It has not heard that all old ones have stopped, or it would take these.)
 fn late_bootstrap<F: Faults<Mutant>>(faults: F) -> Sim<Node<F>, Judge> {
     let [one, other] = LEADERS;
     let deaf = OPERATORS[1];
     let schedule = Schedule::new()
         .cut(links(deaf, &[M + 3, M + 4, M + 5]), Duration::ZERO, millis(500))
+        .cut(vec![(M + 2, deaf)], Duration::ZERO, END)
         .cut((0..NODES).map(|from| (from, deaf)).collect(), Duration::from_micros(2_500), END)
         .cut(mute(one), Duration::ZERO, millis(300))
         .cut(links(one, &[M + 3]), Duration::ZERO, END)
