@@ -91,6 +91,9 @@ pub trait Deployable: 'static {
     /// Does it contact one quorum where one is enough, as a strategy says?
     const THRIFTY: bool = false;
 
+    /// Is the window of outstanding slots part of what all nodes must agree on?
+    const AGREES_ON_WINDOW: bool = false;
+
     /// In how many groups its leaders share the log where the cluster file says nothing; one where they never do. Leaders and
     /// the nodes that vote are dealt to them in turn.
     const LEADER_GROUPS: usize = 1;
@@ -103,7 +106,7 @@ pub trait Deployable: 'static {
         nodes
     }
 
-    /// May nodes that have saved under one cluster file be started again under another one? If not, why, and what to do.
+    /// May nodes that have saved under one cluster file, and agree with the other one in what all must, be started under it?
     ///
     /// # Errors
     /// Why not, and what to do.

@@ -1,68 +1,155 @@
-//! Cluster files that change between two starts of a node.
+//! What a process has saved, and under which cluster file.
 //!
-//! What a node has saved is of use only to the same node. So each process keeps a copy of the cluster file that it was last
-//! started with beside its folder, and is not started with one under which somebody would be somebody else.
+//! What a node has saved is of use only to the same node, in the same cluster. So each process keeps a copy of the cluster file that it
+//! was last started with beside its folder, together with the names of its nodes, and is not started with one under which
+//! somebody would be somebody else, or would have forgotten what it has saved in another folder. A node that has lost what it
+//! saved must not vote, for ever: that is remembered there as well.
 
 use super::{Cluster, Deployable};
 use crate::error::Error;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The copy of the cluster file with which the process of this name was last started.
-fn copy(data: &Path, name: &str) -> PathBuf {
-    data.join(format!("{name}.toml"))
+/// The first line of a copy, before the file itself.
+const NODES: &str = "# The cluster file with which these nodes were last started: ";
+/// What is between the names of nodes, which hold letters, digits and a few marks.
+const BETWEEN: &str = " + ";
+
+/// Where a process saves.
+pub(super) struct Home<'a> {
+    cluster: &'a Cluster,
+    nodes: String,
+    data: &'a Path,
+    name: &'a str,
 }
 
-/// Refuses a cluster file under which these nodes would not be those that have saved here.
-///
-/// # Errors
-/// Which node would be another one, and what to do; or when the copy of the last file cannot be read.
-pub(super) fn check<D: Deployable>(
-    cluster: &Cluster,
-    nodes: &[usize],
-    data: &Path,
-    name: &str,
-) -> Result<(), Error> {
-    let file = copy(data, name);
-    if !file.exists() {
-        return nobody_moved_house(cluster, nodes, data, name);
+/// A copy of a cluster file beside a folder.
+struct Copy {
+    nodes: String,
+    text: String,
+}
+
+impl<'a> Home<'a> {
+    /// The home of these nodes: a folder of this name.
+    pub(super) fn new(cluster: &'a Cluster, nodes: &[usize], data: &'a Path, name: &'a str) -> Self {
+        let names: Vec<&str> = nodes.iter().map(|node| cluster.members[*node].name.as_str()).collect();
+        Self { cluster, nodes: names.join(BETWEEN), data, name }
     }
-    let text = std::fs::read_to_string(&file).map_err(Error::file("read", &file))?;
-    D::may_follow(&Cluster::read(&file, &text)?, cluster).map_err(|why| {
-        let file = file.display();
-        Error::Usage(format!(
-            "{name} cannot go on with this cluster file: {why} (it was last started with {file})"
-        ))
-    })
-}
 
-/// Keeps a copy of the cluster file. It is whole or not there.
-///
-/// # Errors
-/// When it cannot be written.
-pub(super) fn remember(cluster: &Cluster, data: &Path, name: &str) -> Result<(), Error> {
-    let (file, temporary) = (copy(data, name), data.join(format!("{name}.toml.tmp")));
-    std::fs::write(&temporary, &cluster.text).map_err(Error::file("write", &temporary))?;
-    std::fs::rename(&temporary, &file).map_err(Error::file("rename", &temporary))
-}
+    /// The folder.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.data.join(self.name)
+    }
 
-/// A process is named after its nodes. With one more at its address it would have another folder, and its nodes would have
-/// forgotten everything.
-fn nobody_moved_house(cluster: &Cluster, nodes: &[usize], data: &Path, name: &str) -> Result<(), Error> {
-    let Ok(entries) = std::fs::read_dir(data) else { return Ok(()) };
-    let hosted = |one: &str| nodes.iter().any(|node| cluster.members[*node].name == one);
-    for entry in entries {
-        let entry = entry.map_err(Error::file("list", data))?;
-        let folder = entry.file_name().to_string_lossy().into_owned();
-        let moved =
-            folder.split('+').find(|one| hosted(one)).filter(|_| folder != name && entry.path().is_dir());
-        if let Some(node) = moved {
-            return Err(Error::Usage(format!(
-                "{node} has saved in {}, and would not find it as one of {name}: give new nodes an address of their own",
-                entry.path().display()
-            )));
+    fn copy(&self) -> PathBuf {
+        self.data.join(format!("{}.toml", self.name))
+    }
+
+    /// Refuses a cluster file under which these nodes would not be those that have saved here. Returns whether they have lost
+    /// what they saved: now, as the user says, or before an earlier start.
+    ///
+    /// # Errors
+    /// Which node would be another one, and what to do; or when something cannot be read or written.
+    pub(super) fn enter<D: Deployable>(&self, lost: bool) -> Result<bool, Error> {
+        fs::create_dir_all(self.data).map_err(Error::file("create the data directory", self.data))?;
+        self.nobody_has_moved()?;
+        let copy = self.copy();
+        if copy.exists() {
+            if !lost && !self.has_saved()? {
+                let (name, folder, copy) = (self.name, self.folder(), copy.display());
+                let folder = folder.display();
+                let what = if D::REJOINS {
+                    "with --rejoin, so that they serve but do not vote"
+                } else {
+                    "not at all: others must take their place"
+                };
+                return Err(Error::Environment(format!(
+                    "{name} was started before, as {copy} says, and {folder} holds nothing: put back what it held; if that is lost, start these nodes {what}"
+                )));
+            }
+            let before = Cluster::read(&copy, &read(&copy)?.text)?;
+            let may = self.cluster.agrees_with(&before).and_then(|()| D::may_follow(&before, self.cluster));
+            may.map_err(|why| {
+                let (name, copy) = (self.name, copy.display());
+                Error::Usage(format!(
+                    "{name} cannot go on with this cluster file: {why} (it was last started with {copy})"
+                ))
+            })?;
+        } else {
+            self.remember()?;
         }
+        let mark = self.data.join(format!("{}.rejoined", self.name));
+        if lost && !mark.exists() {
+            let words = "These nodes have lost what they saved before. They do not vote, whether --rejoin says so or not.\n";
+            write(&mark, &[words])?;
+        }
+        Ok(lost || mark.exists())
     }
-    Ok(())
+
+    /// Does the folder hold the log that every process begins at its first start?
+    fn has_saved(&self) -> Result<bool, Error> {
+        let folder = self.folder();
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            entries => entries.map_err(Error::file("list", &folder))?,
+        };
+        let mut names = entries.filter_map(Result::ok).map(|entry| entry.file_name());
+        Ok(names.any(|name| name.to_string_lossy().starts_with("log-")))
+    }
+
+    /// A process is named after its nodes. If it had others it would have another folder, and they would have forgotten
+    /// everything.
+    fn nobody_has_moved(&self) -> Result<(), Error> {
+        for entry in fs::read_dir(self.data).map_err(Error::file("list", self.data))? {
+            let file = entry.map_err(Error::file("list", self.data))?.path();
+            if file.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            let there = read(&file)?.nodes;
+            let moved = self.nodes.split(BETWEEN).find(|one| there.split(BETWEEN).any(|other| other == *one));
+            if let Some(node) = moved.filter(|_| there != self.nodes || file != self.copy()) {
+                return Err(Error::Usage(format!(
+                    "{node} has saved in {}, as one of {there}, and would find nothing of it as one of {}: start the same nodes together as before; nodes that are added need an address of their own",
+                    file.with_extension("").display(),
+                    self.nodes
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a copy of the cluster file. It is whole or not there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn remember(&self) -> Result<(), Error> {
+        write(&self.copy(), &[NODES, &self.nodes, "\n", &self.cluster.text])
+    }
+}
+
+/// Reads a copy of a cluster file.
+fn read(file: &Path) -> Result<Copy, Error> {
+    let all = fs::read_to_string(file).map_err(Error::file("read", file))?;
+    let parts = all.strip_prefix(NODES).and_then(|rest| rest.split_once('\n'));
+    let (nodes, text) = parts.ok_or_else(|| {
+        Error::Usage(format!(
+            "{} is not the copy of a cluster file that a process keeps: the data folder must hold nothing else",
+            file.display()
+        ))
+    })?;
+    Ok(Copy { nodes: nodes.to_owned(), text: text.to_owned() })
+}
+
+/// Writes a file that is durable and whole, or not there.
+fn write(file: &Path, parts: &[&str]) -> Result<(), Error> {
+    let temporary = PathBuf::from(format!("{}.tmp", file.display()));
+    let mut out = File::create(&temporary).map_err(Error::file("write", &temporary))?;
+    let written = parts.iter().try_for_each(|part| out.write_all(part.as_bytes()));
+    written.and_then(|()| out.sync_all()).map_err(Error::file("write", &temporary))?;
+    fs::rename(&temporary, file).map_err(Error::file("rename", &temporary))?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("sync", folder))
 }
 
 /// Every node is still there under its number; others may have come after them.

@@ -36,7 +36,7 @@ pub enum ClientError {
     SessionLost,
     /// The servers have no room for this client.
     #[error(
-        "the servers have no room for so many lanes: raise `lanes` in the cluster file, or ask for fewer"
+        "the servers have no room for so many lanes: ask for fewer, or start a new cluster with more `lanes` in its file"
     )]
     TooManyLanes,
     /// The client's event loop has ended.
@@ -100,6 +100,11 @@ impl<D: Replicates> Observer<D::Actor> for Shown<D> {
     }
 }
 
+/// Where a client begins to take turns: clients are dealt to all whom they may contact by what is random in their ids.
+pub(super) fn turn(id: Id) -> u64 {
+    usize::from(id) as u64 >> u16::BITS
+}
+
 impl<D: Replicates> Lanes<D> {
     /// A client with so many lanes. Nothing is sent before the first turn.
     ///
@@ -126,7 +131,7 @@ impl<D: Replicates> Lanes<D> {
             return Err(Error::Usage(format!("{} reads as {known}, not as {reads}", D::NAME)));
         }
         let id = ClientProcess::random()?.id(0);
-        let mut builder = Driver::builder(cluster.id, cluster.key()?, cluster.book());
+        let mut builder = Driver::builder(cluster.identity(), cluster.key()?, cluster.book());
         let mut shown = None;
         if records {
             let (slots, receiver) = mpsc::channel();
@@ -134,7 +139,7 @@ impl<D: Replicates> Lanes<D> {
             shown = Some(receiver);
         }
         let commands = Commands::Application { lanes };
-        let role = ClientRole { commands, reads, turn: usize::from(id) as u64 };
+        let role = ClientRole { commands, reads, turn: turn(id) };
         let driver = builder.host(id, D::client(cluster, role)).build()?;
         Ok(Self { driver, id, free: (0..lanes).rev().collect(), shown })
     }

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+mod agreed;
 mod bounds;
 mod changed;
 mod example;
@@ -52,6 +53,8 @@ pub struct Cluster {
     pub sizes: Sizes,
     /// How read batchers make batches, where there are any.
     pub read_scheme: ReadScheme,
+    /// What all nodes agree on from the first start on.
+    terms: Vec<agreed::Term>,
     /// The file as it was read.
     pub text: String,
 }
@@ -151,7 +154,7 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
     let sizes = bounds::sizes(top, roles.map_or_else(Sizes::default, |roles| roles.sizes), problems);
     let read_scheme = read_scheme(top, problems);
     let (changed, place) = changed::changed(top, problems).unzip();
-    let cluster = Cluster {
+    let mut cluster = Cluster {
         protocol: protocol?.value,
         id: id.map_or(0, |id| id.value),
         key_file: folder.join(key_file?.value),
@@ -164,8 +167,10 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
         times,
         sizes,
         read_scheme,
+        terms: vec![],
         text: String::new(),
     };
+    cluster.terms = agreed::terms(&cluster, roles?);
     if let Some(place) = place {
         changed::check(&cluster, &place, problems);
     }
@@ -185,6 +190,8 @@ struct Roles {
     thrifty: bool,
     /// In how many groups its leaders share the log by default; one if they never do.
     leader_groups: usize,
+    /// Must all nodes have one window?
+    agrees_on_window: bool,
     sizes: Sizes,
 }
 
@@ -221,6 +228,7 @@ impl Visit for RolesOf {
             keepers: D::KEEPERS,
             thrifty: D::THRIFTY,
             leader_groups: D::LEADER_GROUPS,
+            agrees_on_window: D::AGREES_ON_WINDOW,
             sizes: D::sizes(),
         }
     }

@@ -61,6 +61,8 @@ impl Deployable for Horizontal {
     const VOTERS: Option<&'static str> = None;
     /// An acceptor that has lost what it saved is replaced by another one.
     const REJOINS: bool = false;
+    /// A configuration in one slot is of force so many slots later.
+    const AGREES_ON_WINDOW: bool = true;
 
     fn server(cluster: &Cluster, index: usize, _: bool) -> Self::Actor {
         let config = config(cluster);

@@ -108,7 +108,8 @@ fn ask<D: Reconfigures>(
 ) -> Result<Option<Progress>, Error> {
     let id = ClientProcess::random()?.id(0);
     let operator = D::operator(operator(cluster, Some(Id::from(LOCAL_APPLICATION))));
-    let builder = Driver::<D::Actor, DurableJournal>::builder(cluster.id, cluster.key()?, cluster.book());
+    let builder =
+        Driver::<D::Actor, DurableJournal>::builder(cluster.identity(), cluster.key()?, cluster.book());
     let mut driver = builder.host(id, operator).build()?;
     driver.inject(id, OperatorMsg::Reconfigure { wanted: wanted.clone(), active: None }.into());
     let end = Instant::now() + timeout;

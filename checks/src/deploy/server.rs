@@ -1,7 +1,9 @@
 //! Hosts nodes: one event loop, in a thread of its own, for each address.
 
-use super::{Cluster, Deployable, DurableJournal, Visit, changes, visit};
+use super::changes::Home;
+use super::{Cluster, Deployable, DurableJournal, Visit, visit};
 use crate::error::Error;
+use itertools::Itertools as _;
 use parthood_runtime::storage::{Cut, Durability, Recovery};
 use parthood_runtime::trace::{Header, TraceWriter};
 use parthood_runtime::udp::{Builder, Driver, Handle};
@@ -70,7 +72,7 @@ fn start<D: Deployable>(
     options: &ServeOptions,
 ) -> Result<Serving, Error> {
     let mut places: BTreeMap<SocketAddr, Vec<usize>> = BTreeMap::new();
-    for &node in nodes {
+    for &node in nodes.iter().sorted() {
         places.entry(cluster.members[node].address).or_default().push(node);
     }
     let several = places.len() > 1;
@@ -80,15 +82,16 @@ fn start<D: Deployable>(
         let (cluster, options, report) = (cluster.clone(), options.clone(), report.clone());
         let (ready, started) = mpsc::channel();
         serving.threads.push(std::thread::spawn(move || {
+            let ending = Ending(Some(report));
             // Nobody listens only if the caller has gone.
-            let _ = match driver::<D>(&cluster, &nodes, &options, several) {
+            match driver::<D>(&cluster, &nodes, &options, several) {
                 Ok((mut driver, announcement)) => {
                     let _ = ready.send(Ok((driver.handle(), announcement)));
                     let end = driver.run(|complaint| eprintln!("parthood: {complaint}"));
-                    report.send(end.map_err(Error::from))
+                    ending.tell(end.map_err(Error::from));
                 }
-                Err(error) => return drop(ready.send(Err(error))),
-            };
+                Err(error) => drop(ready.send(Err(error))),
+            }
         }));
         match started.recv().unwrap_or_else(|_| Err(panicked())) {
             Ok((handle, announcement)) => {
@@ -104,6 +107,26 @@ fn start<D: Deployable>(
     Ok(serving)
 }
 
+/// Tells how an event loop has ended, if only by a panic: the others must not go on as if it were there.
+struct Ending(Option<mpsc::Sender<Result<(), Error>>>);
+
+impl Ending {
+    fn tell(mut self, end: Result<(), Error>) {
+        if let Some(report) = self.0.take() {
+            // Nobody listens only if the caller has gone.
+            let _ = report.send(end);
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(report) = self.0.take().filter(|_| std::thread::panicking()) {
+            let _ = report.send(Err(panicked()));
+        }
+    }
+}
+
 fn panicked() -> Error {
     Error::Environment("an event loop has panicked".into())
 }
@@ -117,30 +140,32 @@ fn driver<D: Deployable>(
     several: bool,
 ) -> Result<(DriverOf<D>, String), Error> {
     let name = name(cluster, nodes);
+    let home = cluster.data.as_deref().map(|data| Home::new(cluster, nodes, data, &name));
+    let lost = home.as_ref().map_or(Ok(options.rejoin), |home| home.enter::<D>(options.rejoin))?;
     let mut builder: Builder<D::Actor, DurableJournal> =
-        Driver::builder(cluster.id, cluster.key()?, cluster.book());
+        Driver::builder(cluster.identity(), cluster.key()?, cluster.book());
     for &node in nodes {
-        builder = builder.host(Id::from(node), D::server(cluster, node, !options.rejoin));
+        builder = builder.host(Id::from(node), D::server(cluster, node, !lost));
     }
-    if let Some(data) = &cluster.data {
-        changes::check::<D>(cluster, nodes, data, &name)?;
-        builder = builder.data(data.join(&name));
+    if let Some(home) = &home {
+        builder = builder.data(home.folder());
     }
     if options.no_sync {
         builder = builder.durability(Durability::NoSync);
     }
     if let Some(file) = &options.trace {
         let file = if several { with_name(file, &name) } else { file.clone() };
-        builder = builder.observer(trace::<D>(cluster, nodes, options.rejoin, &file)?);
+        builder = builder.observer(trace::<D>(cluster, nodes, lost, &file)?);
     }
     let driver = builder.build()?;
-    if let Some(data) = &cluster.data {
-        changes::remember(cluster, data, &name)?;
+    if let Some(home) = &home {
+        home.remember()?;
     }
     let recovered = match driver.recovery() {
         None => "keeping everything in memory".to_owned(),
         Some(recovery) => describe(recovery),
     };
+    let recovered = if lost { format!("{recovered}, not voting") } else { recovered };
     let announcement = format!("{name} listens on {}, {recovered}", driver.local_address());
     Ok((driver, announcement))
 }
@@ -230,10 +255,7 @@ impl Serving {
     pub fn wait(self) -> Result<(), Error> {
         let mut first = Ok(());
         for _ in 0..self.threads.len() {
-            let end = self
-                .ends
-                .recv()
-                .unwrap_or_else(|_| Err(Error::Environment("an event loop has panicked".into())));
+            let end = self.ends.recv().unwrap_or_else(|_| Err(panicked()));
             if end.is_err() {
                 self.handles.iter().for_each(Handle::stop);
             }

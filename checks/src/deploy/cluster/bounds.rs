@@ -110,6 +110,11 @@ impl Sizes {
         }
     }
 
+    /// The most lanes of all clients together.
+    pub(super) fn lanes(self) -> u64 {
+        self.lanes
+    }
+
     /// As the coupled protocol wants them.
     pub(in crate::deploy) fn limits(self) -> multipaxos::Limits {
         multipaxos::Limits {

@@ -2,6 +2,7 @@
 
 use super::{Member, Roles};
 use crate::settings::{Fields, Placed, Problems};
+use itertools::Itertools as _;
 use parthood_protocols::compartmentalized;
 use parthood_protocols::schedule::Schedule;
 use parthood_quorums::{
@@ -18,6 +19,8 @@ pub struct Group {
     reads: Schedule,
     /// How write quorums take turns.
     writes: Schedule,
+    /// The system as the file describes it.
+    rule: String,
 }
 
 impl Group {
@@ -26,9 +29,14 @@ impl Group {
         self.system.clone()
     }
 
+    /// The system as the file describes it.
+    pub(super) fn rule(&self) -> &str {
+        &self.rule
+    }
+
     /// The system with its quorums taking turns: as the file says how often, or everybody being asked if it does not.
     pub fn in_turn(&self) -> compartmentalized::Group {
-        let Self { system, reads, writes } = self.clone();
+        let Self { system, reads, writes, .. } = self.clone();
         compartmentalized::Group { system, reads, writes }
     }
 }
@@ -108,12 +116,16 @@ fn systems(
         let place = reads.as_ref().or(writes.as_ref()).map_or(place, |text| text.place.clone());
         let Ok(nodes) = &nodes else { continue };
         let text = |text: &Option<Placed<String>>| text.as_ref().map(|text| text.value.clone());
+        let side = |side: &str, text: &Option<Placed<String>>| {
+            text.as_ref().map(|text| format!("{side} {}", text.value.trim()))
+        };
+        let rule = side("reads", &reads).into_iter().chain(side("writes", &writes)).join(", ");
         match ReadWriteQuorumSystem::parse(nodes, text(&reads).as_deref(), text(&writes).as_deref()) {
             Ok(system) => {
                 let reads = strategy(nodes, read_shares, |set| system.is_read_quorum(set), "read", problems);
                 let writes =
                     strategy(nodes, write_shares, |set| system.is_write_quorum(set), "write", problems);
-                groups.push(Group { system: Arc::new(system), reads, writes });
+                groups.push(Group { system: Arc::new(system), reads, writes, rule });
             }
             Err(error) => problems.note(&place, error.to_string()),
         }
@@ -141,7 +153,8 @@ fn majority(voters: usize, group: usize, leader_groups: usize) -> parthood_quoru
         let own = (group..voters).step_by(leader_groups).map(Node::new).collect::<Result<Vec<_>, _>>()?;
         Arc::new(constructions::majority(&own)?)
     };
-    Ok(Group { system, reads: Schedule::everyone(), writes: Schedule::everyone() })
+    let rule = "majority".to_owned();
+    Ok(Group { system, reads: Schedule::everyone(), writes: Schedule::everyone(), rule })
 }
 
 /// Are the quorum systems such as leader groups need: as many for each, and no node in those of two?
