@@ -17,6 +17,7 @@ mod disk;
 mod epaxos;
 mod figures;
 mod harness;
+mod homes;
 mod horizontal;
 mod manifest;
 mod matchmaker_caspaxos;
