@@ -24,7 +24,7 @@ mod unreplicated;
 
 pub use bpaxos::{Bpaxos, Epaxos, UnanimousBpaxos};
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
-pub use cluster::{Changed, Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Times};
+pub use cluster::{Changed, Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Terms, Times};
 pub use compartmentalized::{Compartmentalized, Mencius};
 pub use craq::Craq;
 pub use horizontal::Horizontal;

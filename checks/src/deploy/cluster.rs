@@ -18,6 +18,7 @@ mod changed;
 mod example;
 mod group;
 
+pub use agreed::Terms;
 pub use bounds::{Sizes, Times};
 pub use changed::Changed;
 pub use group::Group;
@@ -54,7 +55,7 @@ pub struct Cluster {
     /// How read batchers make batches, where there are any.
     pub read_scheme: ReadScheme,
     /// What all nodes agree on from the first start on.
-    terms: Vec<agreed::Term>,
+    pub terms: Terms,
     /// The file as it was read.
     pub text: String,
 }
@@ -167,7 +168,7 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
         times,
         sizes,
         read_scheme,
-        terms: vec![],
+        terms: Terms::default(),
         text: String::new(),
     };
     cluster.terms = agreed::terms(&cluster, roles?);

@@ -7,14 +7,18 @@
 
 use super::{Cluster, Roles};
 
+/// What all nodes of a cluster agree on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms(Vec<Term>);
+
 /// A term: what it is called, and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::deploy) struct Term {
-    pub(in crate::deploy) what: String,
-    pub(in crate::deploy) value: String,
+struct Term {
+    what: String,
+    value: String,
 }
 
-pub(super) fn terms(cluster: &Cluster, roles: Roles) -> Vec<Term> {
+pub(super) fn terms(cluster: &Cluster, roles: Roles) -> Terms {
     let term = |what: &str, value: String| Term { what: what.to_owned(), value };
     let mut terms = vec![
         term("protocol", cluster.protocol.clone()),
@@ -37,14 +41,14 @@ pub(super) fn terms(cluster: &Cluster, roles: Roles) -> Vec<Term> {
         term(&format!("node {number}"), format!("{} {}", member.role, member.name))
     };
     terms.extend(fixed.enumerate().map(node));
-    terms
+    Terms(terms)
 }
 
 impl Cluster {
     /// The number by which processes and files of this cluster know one another: nodes with different terms have different ones.
     pub fn identity(&self) -> u64 {
         let mut hasher = blake3::Hasher::new_derive_key("parthood cluster terms, version 1");
-        for Term { what, value } in &self.terms {
+        for Term { what, value } in &self.terms.0 {
             for part in [what, value] {
                 hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
             }
@@ -59,13 +63,13 @@ impl Cluster {
     /// # Errors
     /// The first term that differs.
     pub(in crate::deploy) fn agrees_with(&self, before: &Self) -> Result<(), String> {
-        let other = |terms: &[Term], what: &str| {
+        let other = |Terms(terms): &Terms, what: &str| {
             terms
                 .iter()
                 .find(|term| term.what == what)
                 .map_or("nothing".to_owned(), |term| term.value.clone())
         };
-        let mut all = before.terms.iter().chain(&self.terms);
+        let mut all = before.terms.0.iter().chain(&self.terms.0);
         let differs = all.find(|term| other(&before.terms, &term.what) != other(&self.terms, &term.what));
         let Some(Term { what, .. }) = differs else { return Ok(()) };
         Err(format!(
