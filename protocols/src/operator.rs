@@ -4,6 +4,10 @@
 //! It asks one server after the other until the leader answers, and goes on asking, which is harmless, until the
 //! reconfiguration is done or refused. What it asks for comes from a script (models, simulations) or from the application
 //! of its process (deployments).
+//!
+//! A copy of what it said may arrive late, when others have been asked for since, and must not undo that. So it asks for
+//! nodes that are to follow *those of a number*: whoever does not know the number is told, and a request after a number that is over
+//! is not heeded. Each request makes one reconfiguration at most.
 
 use crate::matchmaking::Configuration;
 use itertools::Itertools;
@@ -27,6 +31,8 @@ pub enum Wanted {
 pub enum Progress {
     /// Another server probably leads.
     Elsewhere(u64),
+    /// Nothing is done about it: it must say that it is to follow this number.
+    Behind(u64),
     /// It waits, or is being done.
     Waiting,
     /// New commands go to the new acceptors, or the new matchmakers serve; the old ones are still needed. This is
@@ -79,6 +85,8 @@ pub enum OperatorMsg {
     Reconfigure {
         /// What is asked for.
         wanted: Wanted,
+        /// The number of those that they are to follow, if the operator knows one.
+        after: Option<u64>,
         /// Under which number it has become active, if the operator was told so. It may have been replaced since.
         active: Option<u64>,
     },
@@ -89,6 +97,27 @@ pub enum OperatorMsg {
         /// What became of it.
         progress: Progress,
     },
+}
+
+/// The numbers of the present nodes, as far as somebody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Numbers {
+    /// Of the acceptors.
+    pub acceptors: Option<u64>,
+    /// Of the matchmakers.
+    pub matchmakers: Option<u64>,
+}
+
+impl Numbers {
+    /// Those of the first nodes.
+    pub const FIRST: Self = Self { acceptors: Some(0), matchmakers: Some(0) };
+
+    fn of(&mut self, wanted: &Wanted) -> &mut Option<u64> {
+        match wanted {
+            Wanted::Acceptors(_) => &mut self.acceptors,
+            Wanted::Matchmakers(_) => &mut self.matchmakers,
+        }
+    }
 }
 
 /// The timer after which an operator asks again.
@@ -108,6 +137,8 @@ pub struct Operator {
     pub first_contact: usize,
     /// What it asks for, one after the other.
     pub script: Vec<Wanted>,
+    /// What it knows at first.
+    pub knows: Numbers,
     /// Whether it waits until the old acceptors are retired before it asks for the next, or only until the new ones are active.
     pub until_retired: bool,
     /// Who is told how far it is.
@@ -146,6 +177,16 @@ pub(crate) fn refusal(
     (!is_robust).then_some(Refusal::TooFragile(failures))
 }
 
+/// What is said of a request that is to follow `after`, where the newest number is another one. A leader that has not
+/// heard of the one that it is to follow will.
+pub(crate) fn out_of_turn(after: Option<u64>, newest: u64) -> Option<Progress> {
+    match after {
+        Some(after) if after == newest => None,
+        Some(after) if after > newest => Some(Progress::Waiting),
+        _ => Some(Progress::Behind(newest)),
+    }
+}
+
 /// An operator's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OperatorState {
@@ -153,6 +194,8 @@ pub struct OperatorState {
     pub contact: usize,
     /// What it wants at present.
     pub wanted: Option<Wanted>,
+    /// The present numbers, as far as it was told.
+    pub knows: Numbers,
     /// Under which number it has become active, as far as it was told.
     pub active: Option<u64>,
     /// What it was told of that, after what it was told before.
@@ -166,8 +209,9 @@ pub struct OperatorState {
 impl Operator {
     pub(crate) fn start<A: Speaks>(&self, out: &mut Out<A>) -> OperatorState {
         let contact = self.first_contact;
+        let knows = self.knows;
         let mut state =
-            OperatorState { contact, wanted: None, active: None, progress: None, done: 0, retries: 0 };
+            OperatorState { contact, wanted: None, knows, active: None, progress: None, done: 0, retries: 0 };
         self.want(&mut state, self.script.first().cloned(), out);
         state
     }
@@ -179,8 +223,9 @@ impl Operator {
 
     fn ask<A: Speaks>(&self, state: &OperatorState, out: &mut Out<A>) {
         if let Some(wanted) = &state.wanted {
-            let (wanted, active) = (wanted.clone(), state.active);
-            out.send(self.contacts[state.contact], OperatorMsg::Reconfigure { wanted, active }.into());
+            let (after, active) = (*state.knows.clone().of(wanted), state.active);
+            let msg = OperatorMsg::Reconfigure { wanted: wanted.clone(), after, active };
+            out.send(self.contacts[state.contact], msg.into());
             if state.retries < self.retries_max {
                 out.set_timer(AskTimer.into(), self.ask_after.clone());
             }
@@ -214,28 +259,56 @@ impl Operator {
                     self.ask(state, out);
                 }
             }
-            OperatorMsg::Progress { wanted, progress } => {
-                if let Some(application) = self.application {
-                    let told = OperatorMsg::Progress { wanted, progress: progress.clone() };
-                    out.send(application, told.into());
-                }
-                if let Progress::Active(number) = &progress {
-                    state.active = Some(*number);
-                }
-                let is_done = match &progress {
-                    Progress::Refused(_) | Progress::Retired(_) | Progress::Superseded(_) => true,
-                    Progress::Active(_) => !self.until_retired,
-                    Progress::Elsewhere(_) | Progress::Waiting => false,
-                };
-                state.progress = Some(progress);
-                if is_done {
-                    state.done += 1;
-                    if state.retries < self.retries_max {
-                        out.cancel_timer(AskTimer.into());
-                    }
-                    self.want(state, self.script.get(state.done).cloned(), out);
+            OperatorMsg::Progress { wanted, progress: Progress::Behind(number) } => {
+                let known = state.knows.of(&wanted);
+                // Whoever has named a number may have been heeded before others were.
+                let is_over = known.is_some();
+                *known = Some(number);
+                if is_over {
+                    self.hear(state, wanted, Progress::Superseded(number), out);
+                } else {
+                    state.progress = Some(Progress::Behind(number));
+                    self.ask(state, out);
                 }
             }
+            OperatorMsg::Progress { wanted, progress } => self.hear(state, wanted, progress, out),
+        }
+    }
+
+    fn hear<A: Speaks>(
+        &self,
+        state: &mut OperatorState,
+        wanted: Wanted,
+        progress: Progress,
+        out: &mut Out<A>,
+    ) {
+        let number = match progress {
+            Progress::Active(number) => {
+                state.active = Some(number);
+                Some(number)
+            }
+            Progress::Retired(number) | Progress::Superseded(number) => Some(number),
+            Progress::Elsewhere(_) | Progress::Behind(_) | Progress::Waiting | Progress::Refused(_) => None,
+        };
+        if number.is_some() {
+            *state.knows.of(&wanted) = number;
+        }
+        if let Some(application) = self.application {
+            let told = OperatorMsg::Progress { wanted, progress: progress.clone() };
+            out.send(application, told.into());
+        }
+        let is_done = match &progress {
+            Progress::Refused(_) | Progress::Retired(_) | Progress::Superseded(_) => true,
+            Progress::Active(_) => !self.until_retired,
+            Progress::Elsewhere(_) | Progress::Behind(_) | Progress::Waiting => false,
+        };
+        state.progress = Some(progress);
+        if is_done {
+            state.done += 1;
+            if state.retries < self.retries_max {
+                out.cancel_timer(AskTimer.into());
+            }
+            self.want(state, self.script.get(state.done).cloned(), out);
         }
     }
 

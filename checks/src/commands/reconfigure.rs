@@ -98,7 +98,7 @@ fn ask(
             eprintln!("parthood: not active within {timeout:?}: ask again with the same command");
             Status::Inconclusive
         }
-        Some(Progress::Elsewhere(_)) | None => {
+        Some(Progress::Elsewhere(_) | Progress::Behind(_)) | None => {
             eprintln!(
                 "parthood: no leader answered within {timeout:?}: is a majority of the servers and matchmakers running?"
             );
@@ -118,9 +118,11 @@ fn tell(
     let (stage, number) = match progress {
         Progress::Active(number) => ("active", *number),
         Progress::Retired(number) => ("retired", *number),
-        Progress::Waiting | Progress::Elsewhere(_) | Progress::Refused(_) | Progress::Superseded(_) => {
-            return Ok(());
-        }
+        Progress::Elsewhere(_)
+        | Progress::Behind(_)
+        | Progress::Waiting
+        | Progress::Refused(_)
+        | Progress::Superseded(_) => return Ok(()),
     };
     let role = request.roles.trim_end_matches('s');
     let text = match (progress, &request.wanted) {

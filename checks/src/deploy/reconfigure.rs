@@ -3,7 +3,7 @@
 use super::{Cluster, Deployable, DurableJournal, Horizontal, MatchmakerMultiPaxos, MsgOf};
 use crate::error::Error;
 use parthood_protocols::matchmaking::Configuration;
-use parthood_protocols::operator::{Operator, OperatorMsg, Progress, Wanted};
+use parthood_protocols::operator::{Numbers, Operator, OperatorMsg, Progress, Wanted};
 use parthood_quorums::NodeSet;
 use parthood_runtime::LOCAL_APPLICATION;
 use parthood_runtime::udp::{ClientProcess, Driver};
@@ -25,6 +25,7 @@ pub(super) fn operator(cluster: &Cluster, application: Option<Id>) -> Operator {
         contacts: (0..cluster.count("server")).map(Id::from).collect(),
         first_contact: 0,
         script: Vec::new(),
+        knows: Numbers::default(),
         until_retired: true,
         application,
         retries_max: u32::MAX,
@@ -111,7 +112,7 @@ fn ask<D: Reconfigures>(
     let builder =
         Driver::<D::Actor, DurableJournal>::builder(cluster.identity(), cluster.key()?, cluster.book());
     let mut driver = builder.host(id, operator).build()?;
-    driver.inject(id, OperatorMsg::Reconfigure { wanted: wanted.clone(), active: None }.into());
+    driver.inject(id, OperatorMsg::Reconfigure { wanted: wanted.clone(), after: None, active: None }.into());
     let end = Instant::now() + timeout;
     let mut furthest = None;
     loop {

@@ -8,7 +8,7 @@ use parthood_protocols::horizontal::{Config, Mutant};
 use parthood_protocols::ids::Round;
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::multipaxos::{Bounds, Limits, Timing};
-use parthood_protocols::operator::{Operator, Wanted};
+use parthood_protocols::operator::{Numbers, Operator, Wanted};
 use serde::Deserialize;
 use stateright::actor::Id;
 use std::sync::Arc;
@@ -75,6 +75,9 @@ pub struct OperatorParams {
     /// How often it may ask again.
     #[serde(default)]
     pub retries: u32,
+    /// Whether it must be told the first number.
+    #[serde(default)]
+    pub knows_nothing: bool,
 }
 
 fn one() -> usize {
@@ -133,6 +136,7 @@ impl Horizontal {
             contacts: (0..params.servers).map(Id::from).collect(),
             first_contact: operator.first,
             script: operator.script.iter().map(wanted).collect(),
+            knows: if operator.knows_nothing { Numbers::default() } else { Numbers::FIRST },
             until_retired: operator.until_retired,
             application: None,
             retries_max: operator.retries,

@@ -39,8 +39,9 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Horizontal<AppendLog, F>>> {
-    let with_scripts: [Property<Horizontal<AppendLog, F>>; 14] = [
+    let with_scripts: [Property<Horizontal<AppendLog, F>>; 15] = [
         Property::always("what is proposed excludes other choices below", proposals_exclude),
+        Property::always("each request is done once at most", requests_are_done_once),
         Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
         Property::always("nothing is executed twice", |view| {
             replicas::entries_are_distinct(&all_replicas(view))
@@ -66,6 +67,14 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Horizontal<
         Property::sometimes(moment::REFUSED, |view| view.ghost.moments.contains(moment::REFUSED)),
     ];
     of_any_machine().into_iter().chain(with_scripts).collect()
+}
+
+/// There are no more configurations after the first than operators have asked for.
+fn requests_are_done_once<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+    let asked = view.protocol.operators.iter().map(|operator| operator.script.len() as u64).sum();
+    let newest =
+        |server: &ServerState<M>| server.replica.machine.machine.newest().map_or(0, |one| one.number);
+    servers(view).all(|server| newest(server) <= asked)
 }
 
 fn servers<'a, M: StateMachine, F: Faults<Mutant>>(

@@ -7,7 +7,7 @@ use parthood_protocols::faults::Mutated;
 use parthood_protocols::matchmaker_multipaxos::{Bounds, Config, Mutant, Places, Transition, Wish};
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::multipaxos::{Limits, Timing};
-use parthood_protocols::operator::{Operator, Wanted};
+use parthood_protocols::operator::{Numbers, Operator, Wanted};
 use serde::Deserialize;
 use stateright::actor::Id;
 use std::collections::BTreeMap;
@@ -95,6 +95,9 @@ pub struct OperatorParams {
     /// How often it may ask again.
     #[serde(default)]
     pub retries: u32,
+    /// Whether it must be told the first number.
+    #[serde(default)]
+    pub knows_nothing: bool,
 }
 
 /// A server's cluster file.
@@ -187,6 +190,7 @@ impl MatchmakerMultipaxos {
             contacts: (0..params.servers).map(Id::from).collect(),
             first_contact: operator.first,
             script: script(operator, &configurations),
+            knows: if operator.knows_nothing { Numbers::default() } else { Numbers::FIRST },
             until_retired: operator.until_retired,
             application: None,
             retries_max: operator.retries,

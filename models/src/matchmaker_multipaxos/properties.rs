@@ -11,7 +11,7 @@ use parthood_protocols::ids::Slot;
 use parthood_protocols::log::ReplicaState;
 use parthood_protocols::matchmaker_multipaxos::{AcceptorNode, Mutant, ServerState, State};
 use parthood_protocols::matchmaking::Round;
-use parthood_protocols::operator::OperatorState;
+use parthood_protocols::operator::{OperatorState, Wanted};
 use parthood_protocols::state_machine::{AppendLog, StateMachine};
 use parthood_quorums::{NodeSet, QuorumSystem};
 use std::collections::BTreeSet;
@@ -55,8 +55,9 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerMultipaxos<AppendLog, F>>> {
-    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 19] = [
+    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 20] = [
         Property::always("what is proposed excludes other choices below", proposals_exclude),
+        Property::always("each request is done once at most", requests_are_done_once),
         Property::always("garbage collection is justified", collection_is_justified),
         Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
         Property::always("nothing is executed twice", |view| {
@@ -117,6 +118,20 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
         Property::sometimes(moment::REFUSED, |view| view.ghost.moments.contains(moment::REFUSED)),
     ];
     of_any_machine().into_iter().chain(with_scripts).collect()
+}
+
+/// There are no more configurations and epochs after the first than operators and cluster files have asked for.
+fn requests_are_done_once<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+    let asked = |is_of: fn(&Wanted) -> bool| {
+        let scripts = view.protocol.operators.iter().flat_map(|operator| &operator.script);
+        let files = view.protocol.wishes.iter().filter(|wish| wish.generation > 0).count();
+        (scripts.filter(|wanted| is_of(wanted)).count() + files) as u64
+    };
+    let acceptors = asked(|wanted| matches!(wanted, Wanted::Acceptors(_)));
+    let matchmakers = asked(|wanted| matches!(wanted, Wanted::Matchmakers(_)));
+    let mut announced = view.ghost.announced.iter();
+    announced.all(|(_, announced)| announced.version <= acceptors)
+        && servers(view).all(|server| server.epoch.number <= matchmakers)
 }
 
 fn servers<'a, M: StateMachine, F: Faults<Mutant>>(

@@ -127,6 +127,8 @@ pub enum Mutant {
     PersistTooEarly,
     /// A new leader takes no notice of what acceptors have dropped as stored.
     IgnorePersisted,
+    /// A leader does what an operator asked for, whatever that was to follow.
+    HeedLateCopies,
     /// A leader says that a configuration is active as soon as it has proposed it.
     ActiveTooEarly,
     /// A leader says that old acceptors are retired as soon as the new ones are active.

@@ -10,7 +10,7 @@ use crate::command::{Command, CommandId, CommandOf, Operation, Value, ValueOf, t
 use crate::faults::{Faults, is_enough};
 use crate::ids::{Round, Slot};
 use crate::matchmaking::Configuration;
-use crate::operator::{Progress, Refusal, Wanted};
+use crate::operator::{Progress, Refusal, Wanted, out_of_turn};
 use crate::sessions::{Answer, LaneKey};
 use crate::state_machine::StateMachine;
 use im::{OrdMap, Vector};
@@ -245,14 +245,27 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     }
 
     /// Does what an operator asks for, or says how far it is. To ask again is harmless.
-    pub(super) fn on_reconfigure(&mut self, operator: Id, wanted: Wanted, active: Option<u64>) {
+    pub(super) fn on_reconfigure(
+        &mut self,
+        operator: Id,
+        wanted: Wanted,
+        after: Option<u64>,
+        active: Option<u64>,
+    ) {
         let Wanted::Acceptors(configuration) = &wanted else { return };
-        let progress = self.order(usize::from(operator), configuration, active);
+        let progress = self.order(usize::from(operator), configuration, after, active);
         self.tell(operator, wanted, progress);
         self.go_on();
     }
 
-    fn order(&mut self, operator: usize, wanted: &Configuration, active: Option<u64>) -> Progress {
+    fn order(
+        &mut self,
+        operator: usize,
+        wanted: &Configuration,
+        after: Option<u64>,
+        active: Option<u64>,
+    ) -> Progress {
+        let heeds_any = self.breaks(Mutant::HeedLateCopies);
         let (config, newest, present) = (&self.server.config, self.newest(), self.present());
         let early = self.breaks(Mutant::ActiveTooEarly);
         let leader = self.leader();
@@ -274,6 +287,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
         if leading.orders.len() >= config.orders_max {
             return Progress::Refused(Refusal::UnderWay(config.orders_max));
+        }
+        if let Some(progress) = out_of_turn(after, newest.number).filter(|_| !heeds_any) {
+            return progress;
         }
         let number = newest.number + leading.orders.len() as u64 + 1;
         leading.orders.push_back(Order { operator, number, wanted: wanted.clone() });

@@ -128,8 +128,8 @@ impl<F: Faults<Mutant>> Server<F> {
         };
         self.turn(state, out, |turn| match msg {
             Msg::Client(ClientMsg::Request(command)) => turn.on_request(src, command),
-            Msg::Operator(OperatorMsg::Reconfigure { wanted, active }) => {
-                turn.on_reconfigure(src, wanted, active);
+            Msg::Operator(OperatorMsg::Reconfigure { wanted, after, active }) => {
+                turn.on_reconfigure(src, wanted, after, active);
             }
             Msg::Phase1b { from, report, .. } => turn.on_phase1b(number, from, &report),
             Msg::Phase2b { slot, .. } => turn.on_phase2b(number, slot),

@@ -8,7 +8,7 @@ use super::{Announced, Asker, Matching, Msg, Mutant, Role, Stage};
 use crate::faults::Faults;
 use crate::matchmaker_paxos::Garbage;
 use crate::matchmaking::{Ask, Change, Epoch, Outcome, Round, Said};
-use crate::operator::{Progress, Refusal, Wanted};
+use crate::operator::{Progress, Refusal, Wanted, out_of_turn};
 use crate::state_machine::StateMachine;
 use parthood_quorums::NodeSet;
 use stateright::actor::Id;
@@ -41,21 +41,20 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// An operator wants these matchmakers, or asks how far that is.
     pub(super) fn order_matchmakers(
         &mut self,
-        operator: usize,
+        number: usize,
         wanted: NodeSet,
+        after: Option<u64>,
         active: Option<u64>,
     ) -> Progress {
         let (config, epoch) = (&self.server.config, self.state.epoch);
         let Some(leading) = &self.state.leading else {
             return Progress::Elsewhere(self.state.heard.map_or(0, |round| round.proposer));
         };
-        match &leading.handover {
-            Some(handover) if handover.wanted == wanted => return Progress::Waiting,
-            _ if active.is_some_and(|active| active < epoch.number) => {
-                return Progress::Superseded(epoch.number);
-            }
-            Some(_) => return Progress::Refused(Refusal::UnderWay(0)),
-            None => {}
+        if leading.handover.as_ref().is_some_and(|handover| handover.wanted == wanted) {
+            return Progress::Waiting;
+        }
+        if active.is_some_and(|active| active < epoch.number) {
+            return Progress::Superseded(epoch.number);
         }
         if epoch.members == wanted {
             return match &leading.settling {
@@ -63,10 +62,17 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
                 _ => Progress::Retired(epoch.number),
             };
         }
+        if leading.handover.is_some() {
+            return Progress::Refused(Refusal::UnderWay(0));
+        }
         if let Some(refusal) = config.refusal_of_matchmakers(wanted) {
             return Progress::Refused(refusal);
         }
-        self.begin_handover(Some(Asker::Operator(operator)), wanted);
+        let heeds_any = self.breaks(Mutant::HeedLateCopies);
+        if let Some(progress) = out_of_turn(after, epoch.number).filter(|_| !heeds_any) {
+            return progress;
+        }
+        self.begin_handover(Some(Asker::Operator { number, after: epoch.number }), wanted);
         Progress::Waiting
     }
 
@@ -182,10 +188,12 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             let is_done = handover.wanted == newest.members;
             let is_replaced = handover.change.as_ref().is_some_and(|change| change.wanted == newest.members);
             match handover.by {
-                Some(Asker::Operator(operator)) if is_done => settling.operator = Some(operator),
-                Some(Asker::Operator(operator)) if is_replaced => {
-                    self.tell_silent(operator, handover.wanted, newest);
+                Some(Asker::Operator { number, .. }) if is_done => settling.operator = Some(number),
+                Some(Asker::Operator { number, .. }) if is_replaced => {
+                    self.tell_silent(number, handover.wanted, newest);
                 }
+                // It was to follow another epoch: its operator is told when it asks again.
+                Some(Asker::Operator { .. }) if !self.breaks(Mutant::HeedLateCopies) => {}
                 Some(Asker::File(_)) if is_done || is_replaced => self.order_of_file(),
                 Some(by) => self.begin_handover(Some(by), handover.wanted),
                 None => {}

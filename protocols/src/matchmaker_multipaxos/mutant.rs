@@ -70,6 +70,8 @@ pub enum Mutant {
     KeepOutdated,
     /// A leader heeds its cluster file whatever newer one was heeded before.
     HeedAnyFile,
+    /// A leader does what an operator asked for, whatever that was to follow.
+    HeedLateCopies,
     /// A replica executes past a slot that it lacks.
     ExecutePastHole,
     /// A replica executes what it has executed before.

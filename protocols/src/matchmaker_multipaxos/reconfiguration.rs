@@ -6,7 +6,7 @@ use crate::faults::Faults;
 use crate::ids::Slot;
 use crate::matchmaker_paxos::Garbage;
 use crate::matchmaking::{Ask, Configuration, Round};
-use crate::operator::{Progress, Refusal, Wanted};
+use crate::operator::{Progress, Refusal, Wanted, out_of_turn};
 use crate::state_machine::StateMachine;
 use parthood_quorums::{NodeSet, QuorumSystem};
 use stateright::actor::Id;
@@ -15,7 +15,12 @@ use stateright::actor::Id;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Asker {
     /// An operator, who is told how far it is.
-    Operator(usize),
+    Operator {
+        /// Who.
+        number: usize,
+        /// What it is to follow: the version of a configuration, or the number of an epoch.
+        after: u64,
+    },
     /// The leader's cluster file, of this generation.
     File(u64),
 }
@@ -24,7 +29,7 @@ impl Asker {
     /// Who is told.
     pub(super) fn operator(self) -> Option<usize> {
         match self {
-            Self::Operator(operator) => Some(operator),
+            Self::Operator { number, .. } => Some(number),
             Self::File(_) => None,
         }
     }
@@ -32,7 +37,7 @@ impl Asker {
     /// The newest file that will have been heeded then, if it was this one before.
     pub(super) fn generation(self, heeded: u64) -> u64 {
         match self {
-            Self::Operator(_) => heeded,
+            Self::Operator { .. } => heeded,
             Self::File(generation) => generation,
         }
     }
@@ -68,12 +73,13 @@ impl Next {
 }
 
 impl<C: Clone> Leading<C> {
-    /// The next reconfiguration that waits. A file that is not newer any more than what is in force waits in vain.
-    pub(super) fn next_order(&mut self, any_file: bool) -> Option<Order> {
+    /// The next reconfiguration that waits, after this version. A file that is not newer any more than what is in force waits
+    /// in vain, and so does what was to follow another version: its operator is told when it asks again.
+    pub(super) fn next_order(&mut self, version: u64, breaks: impl Fn(Mutant) -> bool) -> Option<Order> {
         let heeded = self.announced.generation;
         let is_outdated = |order: &Order| match order.by {
-            Asker::File(generation) => generation <= heeded && !any_file,
-            Asker::Operator(_) => false,
+            Asker::File(generation) => generation <= heeded && !breaks(Mutant::HeedAnyFile),
+            Asker::Operator { after, .. } => after != version && !breaks(Mutant::HeedLateCopies),
         };
         while self.orders.front().is_some_and(is_outdated) {
             self.orders.pop_front();
@@ -84,18 +90,32 @@ impl<C: Clone> Leading<C> {
 
 impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// Does what an operator asks for, or says how far it is. To ask again is harmless.
-    pub(super) fn on_reconfigure(&mut self, operator: Id, wanted: Wanted, active: Option<u64>) {
+    pub(super) fn on_reconfigure(
+        &mut self,
+        operator: Id,
+        wanted: Wanted,
+        after: Option<u64>,
+        active: Option<u64>,
+    ) {
+        let number = usize::from(operator);
         let progress = match &wanted {
-            Wanted::Acceptors(configuration) => self.order(usize::from(operator), configuration, active),
-            Wanted::Matchmakers(members) => self.order_matchmakers(usize::from(operator), *members, active),
+            Wanted::Acceptors(configuration) => self.order(number, configuration, after, active),
+            Wanted::Matchmakers(members) => self.order_matchmakers(number, *members, after, active),
         };
         self.tell(operator, wanted, progress);
         self.begin_next();
     }
 
-    fn order(&mut self, operator: usize, wanted: &Configuration, active: Option<u64>) -> Progress {
+    fn order(
+        &mut self,
+        number: usize,
+        wanted: &Configuration,
+        after: Option<u64>,
+        active: Option<u64>,
+    ) -> Progress {
         let config = &self.server.config;
         let present = self.present();
+        let heeds_any = self.breaks(Mutant::HeedLateCopies);
         let Some(leading) = &mut self.state.leading else {
             return Progress::Elsewhere(self.state.heard.map_or(0, |round| round.proposer));
         };
@@ -115,10 +135,16 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if let Some(refusal) = config.refusal(wanted) {
             return Progress::Refused(refusal);
         }
-        if leading.orders.len() + usize::from(leading.next.is_some()) > config.orders_max {
+        let waiting = leading.orders.len() + usize::from(leading.next.is_some());
+        if waiting > config.orders_max {
             return Progress::Refused(Refusal::UnderWay(config.orders_max));
         }
-        leading.orders.push_back(Order { by: Asker::Operator(operator), wanted: wanted.clone() });
+        if let Some(progress) = out_of_turn(after, version).filter(|_| !heeds_any) {
+            return progress;
+        }
+        // Those before it will have been done by then.
+        let by = Asker::Operator { number, after: version + waiting as u64 };
+        leading.orders.push_back(Order { by, wanted: wanted.clone() });
         Progress::Waiting
     }
 
@@ -152,7 +178,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let any_round = self.breaks(Mutant::BypassFromAnyRound);
         let unfinished = self.breaks(Mutant::BypassUnfinishedPhase1);
         let early = self.breaks(Mutant::ActiveTooEarly);
-        let any_file = self.breaks(Mutant::HeedAnyFile);
+        let faults = self.server.config.faults.clone();
         let restarts = self.server.config.transition == Transition::Restarts;
         let rounds_max = self.server.config.bounds.rounds_max;
         let Some(leading) = self.leading() else { return };
@@ -168,8 +194,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             self.begin_another_round();
             return;
         }
-        let Some(order) = leading.next_order(any_file) else { return };
-        let version = leading.announced.version + 1;
+        let version = leading.announced.version;
+        let Some(order) = leading.next_order(version, |mutant| faults.breaks(mutant)) else { return };
+        let version = version + 1;
         let generation = order.by.generation(leading.announced.generation);
         let announced = Announced { version, since: round, generation, configuration: order.wanted };
         if let Some(operator) = order.by.operator().filter(|_| early) {

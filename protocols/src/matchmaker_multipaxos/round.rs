@@ -96,11 +96,12 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
 
     /// Gives its present round up for another one; with the next configuration that was asked for, if any was.
     pub(super) fn begin_another_round(&mut self) {
-        let any_file = self.breaks(Mutant::HeedAnyFile);
+        let faults = self.server.config.faults.clone();
+        let known = self.state.known.version;
         let Some(leading) = self.leading() else { return };
         let mut announced = leading.announced.clone();
-        let order = leading.next_order(any_file);
-        let version = announced.version.max(self.state.known.version);
+        let version = announced.version.max(known);
+        let order = leading.next_order(version, |mutant| faults.breaks(mutant));
         let heeded = announced.generation.max(self.state.known.generation);
         if let (Some(order), Some(since)) = (&order, self.next_round()) {
             let (generation, configuration) = (order.by.generation(heeded), order.wanted.clone());

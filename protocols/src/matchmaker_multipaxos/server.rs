@@ -187,8 +187,8 @@ impl<F: Faults<Mutant>> Server<F> {
         };
         self.turn(state, out, |turn| match msg {
             Msg::Client(ClientMsg::Request(command)) => turn.on_request(src, command),
-            Msg::Operator(OperatorMsg::Reconfigure { wanted, active }) => {
-                turn.on_reconfigure(src, wanted, active);
+            Msg::Operator(OperatorMsg::Reconfigure { wanted, after, active }) => {
+                turn.on_reconfigure(src, wanted, after, active);
             }
             Msg::Said(said) => turn.on_said(number, said),
             Msg::Serve(epoch) => turn.on_serve(src, epoch),

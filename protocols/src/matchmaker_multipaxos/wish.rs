@@ -34,7 +34,7 @@ impl<C: Clone> Leading<C> {
         let next = self.next.as_ref().map_or(0, |next| next.announced.generation);
         let ordered = self.orders.iter().filter_map(|order| match order.by {
             Asker::File(generation) => Some(generation),
-            Asker::Operator(_) => None,
+            Asker::Operator { .. } => None,
         });
         ordered.chain([next, self.announced.generation]).max().unwrap_or_default()
     }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::figures::cost::{handled, micros};
 use parthood_protocols::client::ClientMsg;
 use parthood_protocols::matchmaking::Configuration;
-use parthood_protocols::operator::{Operator, OperatorMsg, Progress, Wanted};
+use parthood_protocols::operator::{Numbers, Operator, OperatorMsg, Progress, Wanted};
 use parthood_protocols::state_machine::{Bytes, KeyValueCommand};
 use parthood_runtime::sim::{Fault, Network, Settings, Sim, Span};
 use parthood_runtime::{Cause, LOCAL_APPLICATION, Observer, Step, Wants};
@@ -140,7 +140,7 @@ pub(super) fn run<D: Subject>(run: Run<'_, D>, script: &Script) -> Result<Timeli
         sim.run_until(second.mul_f64(*at));
         match deed {
             Deed::Acceptors(_) | Deed::Matchmakers(_) => {
-                let msg = OperatorMsg::Reconfigure { wanted: wanted(deed), active: None };
+                let msg = OperatorMsg::Reconfigure { wanted: wanted(deed), after: None, active: None };
                 sim.inject(Id::from(count + clients), msg.into());
             }
             Deed::KillLeader => sim.apply(&Fault::Crash(0))?,
@@ -171,6 +171,7 @@ fn operator(cluster: &Cluster) -> Operator {
         contacts: (0..cluster.count("server")).map(Id::from).collect(),
         first_contact: 0,
         script: Vec::new(),
+        knows: Numbers::FIRST,
         until_retired: true,
         application: Some(Id::from(LOCAL_APPLICATION)),
         retries_max: u32::MAX,
