@@ -50,8 +50,11 @@ fn every_row_has_a_model() {
 
 #[test]
 fn a_wrong_count_is_noticed() {
-    let mut row =
-        rows().into_iter().filter(|row| row.tier == Tier::Smoke).min_by_key(|row| row.unique_states).unwrap();
+    let mut row = rows()
+        .into_iter()
+        .filter(|row| row.tier == Tier::Smoke && row.walks.is_none())
+        .min_by_key(|row| row.unique_states)
+        .unwrap();
     row.unique_states += 1;
     let outcomes = check::run(&[row], &Options::default(), &()).unwrap();
     assert!(

@@ -234,7 +234,7 @@ fn every_property_is_violated_by_a_row() {
             .iter()
             .filter_map(|row| match &row.expect {
                 Expectation::Violates(property) => Some(property.clone()),
-                Expectation::Holds | Expectation::Reaches(_) => None,
+                Expectation::Holds | Expectation::Reaches(_) | Expectation::FindsNothing => None,
             })
             .collect();
         let claims: BTreeSet<String> = rows

@@ -141,7 +141,8 @@ pub fn run(rows: &[Row], options: &Options, watcher: &dyn Watcher) -> Result<Vec
     for (index, row) in rows.iter().enumerate() {
         jobs.push((index, row, registry::find(&row.protocol)?.model(row)?));
     }
-    jobs.sort_by_key(|(_, row, _)| std::cmp::Reverse(row.unique_states));
+    let size = |row: &Row| row.walks.map_or(row.unique_states as u64, |walks| walks.states);
+    jobs.sort_by_key(|(_, row, _)| std::cmp::Reverse(size(row)));
     let workers = options.threads.clamp(1, rows.len().max(1));
     let queue = Mutex::new(VecDeque::from(jobs));
     let outcomes = Mutex::new(vec![None; rows.len()]);
@@ -166,17 +167,21 @@ pub fn run(rows: &[Row], options: &Options, watcher: &dyn Watcher) -> Result<Vec
 fn run_one(row: &Row, model: &dyn Model, options: &Options, watcher: &dyn Watcher) -> Outcome {
     let only = match &row.expect {
         Expectation::Violates(property) => Some(property.clone()),
-        Expectation::Holds | Expectation::Reaches(_) => None,
+        Expectation::Holds | Expectation::Reaches(_) | Expectation::FindsNothing => None,
     };
     let limits = Limits { states: options.states_max, only, ..Limits::default() };
     let started = Instant::now();
-    let report = model.check(&limits, &mut |progress| {
-        watcher.running(row, progress.unique, progress.depth);
-        match options.timeout {
-            Some(timeout) if started.elapsed() >= timeout => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    });
+    let go_on = || match options.timeout {
+        Some(timeout) if started.elapsed() >= timeout => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let report = match row.walks {
+        Some(walks) => model.walk(&walks.how(), &mut |_| go_on()),
+        None => model.check(&limits, &mut |progress| {
+            watcher.running(row, progress.unique, progress.depth);
+            go_on()
+        }),
+    };
     let differs = difference(row, model, &report);
     Outcome { row: row.clone(), report, differs, took: started.elapsed() }
 }
@@ -191,6 +196,10 @@ fn difference(row: &Row, model: &dyn Model, report: &Report) -> Option<String> {
     }
     let as_expected = match (&row.expect, &report.verdict) {
         (_, Verdict::Inconclusive(Why::Stopped)) => return Some("stopped at the time limit".into()),
+        (Expectation::FindsNothing, Verdict::Inconclusive(Why::Sampled)) => true,
+        (Expectation::Reaches(name), Verdict::Inconclusive(Why::Sampled)) => {
+            report.reached.iter().any(|reached| reached.property == name && reached.path.is_some())
+        }
         (_, Verdict::Inconclusive(why)) => return Some(why.to_string()),
         (Expectation::Holds, Verdict::Holds) => true,
         (Expectation::Violates(expected), Verdict::Violated { property, .. }) => expected == property,
@@ -202,7 +211,11 @@ fn difference(row: &Row, model: &dyn Model, report: &Report) -> Option<String> {
     if !as_expected {
         return Some(format!("expected: {}", row.expect));
     }
-    let counts = [("unique states", row.unique_states, report.unique), ("depth", row.depth, report.depth)];
+    let states = match row.walks {
+        Some(walks) => ("states", walks.states, report.generated),
+        None => ("unique states", row.unique_states as u64, report.unique as u64),
+    };
+    let counts = [states, ("depth", row.depth as u64, report.depth as u64)];
     let wrong = counts.iter().filter(|(_, expected, found)| expected != found);
     let wrong: Vec<String> =
         wrong.map(|(what, expected, found)| format!("{what} {found} instead of {expected}")).collect();

@@ -3,11 +3,12 @@
 //! A claim is a *row* of `checks/manifest/PROTOCOL.toml`. It names its bounds, for a check that ends well says nothing
 //! beyond them, and it names the exact number of states, so that a model which shrinks by mistake is noticed. A row with
 //! a `mutant` breaks one rule of the protocol on purpose and expects the violation: it proves that the property can fail.
+//! What is too large to be exhausted is walked through at random: such a row says how often, and never that anything holds.
 //! The files are part of the program; `parthood list PROTOCOL` prints them.
 
 use crate::error::Error;
 use crate::settings::{self, Fields, Placed, Problems};
-use parthood_models::{Network, Reductions, Setup, Torn};
+use parthood_models::{Network, Reductions, Setup, Torn, Walk};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,12 +35,35 @@ pub struct Row {
     pub mutant: Option<String>,
     /// What a check must answer.
     pub expect: Expectation,
-    /// How many different states are visited until then.
+    /// How it is walked through, if it is not exhausted.
+    pub walks: Option<Walks>,
+    /// How many different states are visited until then; nobody counts them on walks.
     pub unique_states: usize,
     /// How many moves the farthest state is away, or the violation.
     pub depth: usize,
     /// When it is run.
     pub tier: Tier,
+}
+
+/// Random walks, and how many states they visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Walks {
+    /// The same seed takes the same walks.
+    seed: u64,
+    /// How many walks, each from the initial state.
+    walks: usize,
+    /// How many steps each may take.
+    steps: usize,
+    /// How many states they visit, each as often as they come by.
+    pub states: u64,
+}
+
+impl Walks {
+    /// How to walk.
+    pub fn how(self) -> Walk {
+        Walk { seed: self.seed, walks: self.walks, steps: self.steps }
+    }
 }
 
 /// What a check must answer.
@@ -51,6 +75,8 @@ pub enum Expectation {
     Violates(String),
     /// All properties hold, and this one is seen to in some state.
     Reaches(String),
+    /// The walks meet no violation, which proves nothing.
+    FindsNothing,
 }
 
 /// How long a row takes, and so when it is run.
@@ -71,6 +97,7 @@ impl fmt::Display for Expectation {
             Self::Holds => f.write_str("holds"),
             Self::Violates(property) => write!(f, "violates {property}"),
             Self::Reaches(property) => write!(f, "reaches {property}"),
+            Self::FindsNothing => f.write_str("finds nothing"),
         }
     }
 }
@@ -91,9 +118,12 @@ impl std::str::FromStr for Expectation {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(' ') {
             None if text == "holds" => Ok(Self::Holds),
+            Some(("finds", "nothing")) => Ok(Self::FindsNothing),
             Some(("violates", property)) if !property.is_empty() => Ok(Self::Violates(property.into())),
             Some(("reaches", property)) if !property.is_empty() => Ok(Self::Reaches(property.into())),
-            _ => Err(format!("`{text}` is none of `holds`, `violates PROPERTY`, `reaches PROPERTY`")),
+            _ => Err(format!(
+                "`{text}` is none of `holds`, `violates PROPERTY`, `reaches PROPERTY`, `finds nothing`"
+            )),
         }
     }
 }
@@ -135,12 +165,24 @@ fn row(
         let parsed = expect.value.parse::<Expectation>();
         parsed.map_err(|what| problems.note(&expect.place, what)).ok()
     });
-    if let (Some(Placed { place, .. }), Some(Expectation::Holds | Expectation::Reaches(_))) =
-        (&mutant, &expect)
-    {
+    let violates = matches!(expect, None | Some(Expectation::Violates(_)));
+    if let Some(Placed { place, .. }) = mutant.as_ref().filter(|_| !violates) {
         problems.note(place, "a mutant must be expected to violate a property");
     }
-    let unique_states = fields.required("unique_states", problems);
+    let walks = fields.optional::<Walks>("walks", problems);
+    let unique_states = match &walks {
+        None => fields.required("unique_states", problems).map(|states| states.value),
+        Some(_) => Some(0),
+    };
+    match (&walks, &expect) {
+        (Some(Placed { place, .. }), Some(Expectation::Holds)) => {
+            problems.note(place, "walks never show that anything holds: they find nothing");
+        }
+        (None, Some(Expectation::FindsNothing)) => {
+            problems.note(&fields.place(), "`walks` is missing: only walks find nothing");
+        }
+        _ => {}
+    }
     let depth = fields.required("depth", problems);
     let tier = fields.required("tier", problems);
     Some(Row {
@@ -153,7 +195,8 @@ fn row(
         params: params.map(|params| params.value).unwrap_or_default(),
         mutant: mutant.map(|mutant: Placed<String>| mutant.value),
         expect: expect?,
-        unique_states: unique_states?.value,
+        walks: walks.map(|walks| walks.value),
+        unique_states: unique_states?,
         depth: depth?.value,
         tier: tier?.value,
     })
@@ -219,6 +262,9 @@ impl Row {
         } else {
             format!("reduced by {}", on.join(", "))
         });
+        if let Some(Walks { seed, walks, steps, .. }) = self.walks {
+            words.push(format!("{walks} random walks of at most {steps} steps from seed {seed}"));
+        }
         words.join(", ")
     }
 }
@@ -283,6 +329,19 @@ mod tests {
     fn a_mutant_that_violates_nothing_is_refused() {
         let found = mistakes(&ROW.replace("tier", "mutant = 'no_promise'\ntier"));
         assert_eq!(found, ["14: a mutant must be expected to violate a property"]);
+    }
+
+    #[test]
+    fn walks_show_nothing_and_say_so() {
+        let walks = "walks = { seed = 1, walks = 9, steps = 50, states = 400 }";
+        let walked = ROW.replace("unique_states = 4624", walks);
+        assert_eq!(mistakes(&walked), ["13: walks never show that anything holds: they find nothing"]);
+        let nothing = ROW.replace("'holds'", "'finds nothing'");
+        assert_eq!(mistakes(&nothing), ["2: `walks` is missing: only walks find nothing"]);
+        let rows = read("paxos", Path::new("paxos.toml"), &walked.replace("'holds'", "'finds nothing'"));
+        let [row] = &rows.unwrap()[..] else { panic!("one row") };
+        assert_eq!(row.walks.unwrap().how(), Walk { seed: 1, walks: 9, steps: 50 });
+        assert!(row.world().ends_with("9 random walks of at most 50 steps from seed 1"), "{}", row.world());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::draw;
 use crate::error::Error;
 use crate::manifest::{self, Row};
 use parthood_models as models;
-use parthood_models::{Kind, Limits, Path, Progress, Report, System, Trace};
+use parthood_models::{Kind, Limits, Path, Progress, Report, System, Trace, Walk};
 use stateright::Model as _;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -36,6 +36,9 @@ pub trait Model: Send + Sync {
     /// Visits all states within the limits.
     fn check(&self, limits: &Limits, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Report;
 
+    /// Walks through it at random.
+    fn walk(&self, how: &Walk, progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Report;
+
     /// What happens along a path.
     ///
     /// # Errors
@@ -53,6 +56,10 @@ impl<P: models::Protocol> Model for System<P> {
 
     fn check(&self, limits: &Limits, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Report {
         models::check(self, limits, progress)
+    }
+
+    fn walk(&self, how: &Walk, progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Report {
+        models::walk(self, how, progress)
     }
 
     fn trace(&self, path: &Path) -> Result<Trace, models::Error> {

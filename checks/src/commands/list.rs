@@ -54,6 +54,7 @@ fn one(console: &Console, protocol: &Protocol, as_json: bool) -> Result<(), Erro
                 "schema": "parthood.row/1", "protocol": row.protocol, "row": row.name, "claim": row.claim,
                 "source": row.source, "bounds": row.bounds, "world": row.world(), "tier": row.tier,
                 "mutant": row.mutant, "expect": row.expect.to_string(), "unique_states": row.unique_states,
+                "walked_states": row.walks.map(|walks| walks.states),
                 "depth": row.depth, "last_verdict": verdict.map(|verdict| &verdict.verdict),
                 "last_as_expected": verdict.map(|verdict| verdict.as_expected),
             }))
@@ -78,7 +79,9 @@ fn one(console: &Console, protocol: &Protocol, as_json: bool) -> Result<(), Erro
         ))?;
         console.line(format_args!("  {} ({})", row.claim, row.source))?;
         console.line(format_args!("  {}; {}", row.bounds, row.world()))?;
-        let states = grouped(row.unique_states);
+        let states =
+            row.walks.map_or(row.unique_states, |walks| usize::try_from(walks.states).unwrap_or(usize::MAX));
+        let states = grouped(states);
         console.line(format_args!("  expected: {}; {states} states, depth {}", row.expect, row.depth))?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The reductions of this model are exact, its mutants die with them too, and what is too large to exhaust is walked through.
+//! The reductions of this model are exact, and its mutants die with them too.
 
 use super::{ClientParams, ConfigurationParams, Ghost, MatchmakerPaxos, Params, ProposerParams, Value};
 use crate::{
@@ -249,44 +249,6 @@ fn reduced_and_full_searches_find_the_same_shortest_violations() {
         let all = length(Reductions::ALL);
         assert_eq!(all.is_some(), full.is_some(), "{mutant:?} {property}");
         assert!(all <= full, "{mutant:?} {property}");
-    }
-}
-
-fn walked<S: Space>(space: &S, walks: usize) -> Report {
-    walk(space, &Walk { seed: 1, walks, steps: 200 }, &mut |_| ControlFlow::Continue(()))
-}
-
-/// Four rounds with collection: too many states to exhaust (K11 of the notes).
-fn four_rounds() -> [Params; 3] {
-    let mut successors = params(&[&[&[0]], &[&[1], &[2], &[3]]]);
-    (successors.bypass, successors.own_bypass, successors.nack) = (true, true, true);
-    successors.proposers[1].proactive = true;
-    successors.clients.push(ClientParams { first: 1, ..ClientParams::default() });
-    successors.reconfigure = vec![1, 1];
-    let mut returning = params(&[&[&[0], &[3]], &[&[1], &[2]]]);
-    (returning.bypass, returning.own_bypass, returning.nack) = (true, true, true);
-    returning.proposers.iter_mut().for_each(|proposer| proposer.proactive = true);
-    returning.reconfigure = vec![0, 1];
-    [params(&[&[&[0]], &[&[1]], &[&[2]], &[&[3]]]), successors, returning]
-}
-
-/// How many random walks are taken through each configuration of four rounds, on each network. That nothing is found shows
-/// little: some mutants survive more than that.
-const WALKS: usize = 1_000;
-
-#[test]
-fn random_walks_through_four_rounds_find_nothing() {
-    for params in four_rounds() {
-        for network in [Network::Unordered, Network::Duplicating] {
-            let setup = Setup {
-                network,
-                reductions: Reductions { eager: true, ..Reductions::NONE },
-                ..Setup::default()
-            };
-            let report = walked(&system(&params, None, setup), WALKS);
-            assert_eq!(report.verdict, Verdict::Inconclusive(Why::Sampled), "{params:?}");
-            assert!(report.depth > 25, "walks are as deep as the protocol: {}", report.depth);
-        }
     }
 }
 
