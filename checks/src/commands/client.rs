@@ -30,7 +30,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<Status, Error> {
     };
     match answer {
         Ok(answer) => tell(&answer, args.output.json),
-        Err(error @ ClientError::Timeout(_)) => {
+        Err(error @ (ClientError::Timeout(_) | ClientError::NotSent(_))) => {
             eprintln!("parthood: {error}");
             Ok(Status::Inconclusive)
         }

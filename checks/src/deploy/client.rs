@@ -6,7 +6,8 @@
 //! from anywhere.
 //!
 //! **A command without an answer is unknown, not failed.** When a call times out the command may have taken effect, or
-//! may yet. Its lane goes on trying and is taken until it hears.
+//! may yet. Its lane goes on trying and is taken until it hears. A command that was still waiting for a lane is not sent after that,
+//! and its caller is told so.
 
 use super::{ClientRole, Cluster, Commands, DurableJournal, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
@@ -18,7 +19,9 @@ use parthood_runtime::{Cause, Observer, Step, Wants};
 use stateright::actor::{Command, Id};
 use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,7 +34,15 @@ pub enum ClientError {
         "no answer within {0:?}: the command may have taken effect or may yet; is a majority of the cluster running?"
     )]
     Timeout(Duration),
-    /// The servers have forgotten this client.
+    /// It was never sent, as none of those before it was answered in time.
+    #[error(
+        "not sent within {0:?}, so it has no effect: no answer to earlier commands; is a majority of the cluster running?"
+    )]
+    NotSent(Duration),
+    /// It was not taken, as too many wait to be sent.
+    #[error("not taken, so it has no effect: {0} commands wait to be sent; wait for answers")]
+    Busy(usize),
+    /// The servers have forgotten this client. Later commands are sent in a new session.
     #[error("the servers have forgotten this client's session: whether the command took effect is unknown")]
     SessionLost,
     /// The servers have no room for this client.
@@ -205,34 +216,51 @@ impl<D: Replicates> Lanes<D> {
 #[derive(Debug)]
 pub struct KvClient {
     calls: Option<Sender<Call>>,
-    handle: Handle,
+    /// Of the present session.
+    handle: Arc<Mutex<Handle>>,
     timeout: Duration,
     thread: Option<JoinHandle<()>>,
 }
 
 type Answer = Result<KeyValueOutput, ClientError>;
 
+/// How far a call is: it waits to be sent, or is sent, or its caller has given up.
+type Stage = Arc<AtomicU8>;
+const WAITS: u8 = 0;
+const SENT: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+/// From waiting to another stage; false if it waits no more.
+fn leaves(stage: &Stage, to: u8) -> bool {
+    stage.compare_exchange(WAITS, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
 #[derive(Debug)]
 struct Call {
     command: KeyValueCommand,
     answer: Sender<Answer>,
+    stage: Stage,
 }
 
 /// A command that is under way.
 #[derive(Debug)]
 pub struct Pending {
     answer: Receiver<Answer>,
+    stage: Stage,
     timeout: Duration,
 }
 
 impl Pending {
-    /// Waits for the answer.
+    /// Waits for the answer. A command that has not been sent by then is not sent any more.
     ///
     /// # Errors
     /// When there is none.
     pub fn wait(self) -> Answer {
         match self.answer.recv_timeout(self.timeout) {
             Ok(answer) => answer,
+            Err(mpsc::RecvTimeoutError::Timeout) if leaves(&self.stage, GIVEN_UP) => {
+                Err(ClientError::NotSent(self.timeout))
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => Err(ClientError::Timeout(self.timeout)),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(stopped()),
         }
@@ -256,16 +284,17 @@ impl KvClient {
         let (calls, incoming) = mpsc::channel();
         let (ready, started) = mpsc::channel();
         let cluster = cluster.clone();
-        let thread =
-            std::thread::spawn(move || match Lanes::<D>::connect(&cluster, options.lanes, options.reads) {
-                Ok(lanes) => {
-                    let _ = ready.send(Ok(lanes.handle()));
-                    serve(lanes, &incoming);
-                }
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                }
-            });
+        let connect = move || Lanes::<D>::connect(&cluster, options.lanes, options.reads);
+        let thread = std::thread::spawn(move || match connect() {
+            Ok(lanes) => {
+                let handle = Arc::new(Mutex::new(lanes.handle()));
+                let _ = ready.send(Ok(handle.clone()));
+                serve(lanes, &connect, &handle, &incoming);
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        });
         let handle = started
             .recv()
             .unwrap_or_else(|_| Err(Error::Environment("the client's thread has panicked".into())))?;
@@ -275,12 +304,13 @@ impl KvClient {
     /// Sends a command without waiting for its answer. Commands of one client overlap: their order is not theirs.
     pub fn submit(&self, command: KeyValueCommand) -> Pending {
         let (answer, receiver) = mpsc::channel();
+        let stage = Stage::default();
         if let Some(calls) = &self.calls {
             // If the event loop has ended, waiting for the answer says so.
-            let _ = calls.send(Call { command, answer });
-            self.handle.wake();
+            let _ = calls.send(Call { command, answer, stage: stage.clone() });
+            present(&self.handle).wake();
         }
-        Pending { answer: receiver, timeout: self.timeout }
+        Pending { answer: receiver, stage, timeout: self.timeout }
     }
 
     /// Sends a command and waits for its answer.
@@ -370,7 +400,7 @@ impl VisitStore for Connect<'_> {
 impl Drop for KvClient {
     fn drop(&mut self) {
         drop(self.calls.take());
-        self.handle.stop();
+        present(&self.handle).stop();
         if let Some(thread) = self.thread.take() {
             // A panic of the event loop was seen as missing answers.
             let _ = thread.join();
@@ -391,25 +421,43 @@ fn refused(output: &KeyValueOutput) -> ClientError {
     })
 }
 
-/// The event loop of a [`KvClient`]: puts calls on lanes as they become free, and gives answers to their callers.
-fn serve<D: Replicates>(mut lanes: Lanes<D>, incoming: &Receiver<Call>) {
+/// The most calls that wait for a free lane.
+const WAITING_MAX: usize = 1 << 16;
+
+/// Of the present session: a lock that nobody holds while anything can panic.
+fn present(handle: &Mutex<Handle>) -> MutexGuard<'_, Handle> {
+    handle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The event loop of a [`KvClient`]: puts calls on lanes as they become free, and gives answers to their callers. A session
+/// that the servers have forgotten is followed by another one.
+fn serve<D: Replicates>(
+    mut lanes: Lanes<D>,
+    connect: &dyn Fn() -> Result<Lanes<D>, Error>,
+    handle: &Mutex<Handle>,
+    incoming: &Receiver<Call>,
+) {
     /// How long a turn waits if nothing wakes it.
     const PATIENCE: Duration = Duration::from_millis(200);
-    let handle = lanes.handle();
     let mut waiting: VecDeque<Call> = VecDeque::new();
     let mut callers: HashMap<u32, Sender<Answer>> = HashMap::new();
-    while !handle.is_stopping() {
-        waiting.extend(incoming.try_iter());
-        while let Some(call) = waiting.pop_front() {
-            let Some(lane) = lanes.invoke(call.command.clone()) else {
-                waiting.push_front(call);
-                break;
-            };
-            callers.insert(lane, call.answer);
+    while !present(handle).is_stopping() {
+        for call in incoming.try_iter() {
+            if waiting.len() == WAITING_MAX {
+                waiting.retain(|call| call.stage.load(Ordering::Relaxed) == WAITS);
+            }
+            if waiting.len() < WAITING_MAX {
+                waiting.push_back(call);
+            } else {
+                // A caller that has given up does not listen.
+                let _ = call.answer.send(Err(ClientError::Busy(WAITING_MAX)));
+            }
         }
+        send(&mut lanes, &mut waiting, &mut callers);
+        let mut is_lost = false;
         let turn = lanes.turn(PATIENCE, |lane, result, _| {
+            is_lost |= result == Returned::SessionLost;
             let Some(caller) = callers.remove(&lane) else { return };
-            // A caller that has given up does not listen.
             let _ = caller.send(match result {
                 Returned::Output(output) => Ok(output),
                 Returned::SessionLost => Err(ClientError::SessionLost),
@@ -417,11 +465,40 @@ fn serve<D: Replicates>(mut lanes: Lanes<D>, incoming: &Receiver<Call>) {
                 Returned::LaneTaken => Err(ClientError::Stopped("a lane was used twice".into())),
             });
         });
-        if let Err(error) = turn {
-            for (_, caller) in callers.drain() {
-                let _ = caller.send(Err(ClientError::Stopped(error.to_string())));
-            }
+        let next = if is_lost { turn.and_then(|()| connect().map(Some)) } else { turn.map(|()| None) };
+        let end = match next {
+            Ok(None) => continue,
+            Ok(Some(_)) => ClientError::SessionLost,
+            Err(ref error) => ClientError::Stopped(error.to_string()),
+        };
+        for (_, caller) in callers.drain() {
+            let _ = caller.send(Err(end.clone()));
+        }
+        let Ok(Some(next)) = next else { break };
+        let mut present = present(handle);
+        if present.is_stopping() {
             break;
+        }
+        lanes = next;
+        *present = lanes.handle();
+    }
+}
+
+/// Puts calls on free lanes, but those whose callers have given up.
+fn send<D: Replicates>(
+    lanes: &mut Lanes<D>,
+    waiting: &mut VecDeque<Call>,
+    callers: &mut HashMap<u32, Sender<Answer>>,
+) {
+    while !lanes.free.is_empty()
+        && let Some(call) = waiting.pop_front()
+    {
+        if !leaves(&call.stage, SENT) {
+            continue;
+        }
+        match lanes.invoke(call.command) {
+            Some(lane) => drop(callers.insert(lane, call.answer)),
+            None => drop(call.answer.send(Err(ClientError::Busy(waiting.len())))),
         }
     }
 }

@@ -145,7 +145,8 @@ impl Shared {
             match self.client.compare_and_swap(&self.key, found.as_deref(), text) {
                 Ok(Ok(())) => return Ok(answer),
                 // Somebody else was faster, or nobody knows: begin again with what stands there now.
-                Ok(Err(_)) | Err(ClientError::Timeout(_) | ClientError::SessionLost) => {}
+                Ok(Err(_))
+                | Err(ClientError::Timeout(_) | ClientError::NotSent(_) | ClientError::SessionLost) => {}
                 Err(error) => return Err(gone(&error)),
             }
         }
@@ -209,7 +210,7 @@ fn answered<R>(ask: impl Fn() -> Result<R, ClientError>) -> Result<R, Error> {
     let mut last = ask();
     for _ in 1..ATTEMPTS {
         match last {
-            Err(ClientError::Timeout(_) | ClientError::SessionLost) => last = ask(),
+            Err(ClientError::Timeout(_) | ClientError::NotSent(_) | ClientError::SessionLost) => last = ask(),
             _ => break,
         }
     }
