@@ -1,9 +1,7 @@
 //! What a process has saved is found by the same nodes of the same cluster, and by nobody else.
 
 use crate::harness::{Server, cluster, cluster_of, parthood};
-use parthood::deploy::{ClientError, ClientOptions, Cluster, KvClient};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 fn start(folder: &Path, more: &[&str]) -> Server {
     Server::start(folder, &[&["run", "--config", "cluster.toml"], more].concat())
@@ -102,21 +100,4 @@ fn nodes_with_other_terms_do_not_hear_one_another() {
     assert_eq!(ended.status, 3, "{ended:?}");
     let _three = start(folder, &["--node", "c"]);
     assert_eq!(parthood(folder, &put).status, 0, "two that agree are a majority");
-}
-
-/// Nobody listens: one command is on its way for ever, and those behind it are not sent after their callers have given up.
-#[test]
-fn what_was_not_sent_in_time_is_not_sent_later() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let cluster = Cluster::load(&cluster(folder, 3, "")).unwrap();
-    let options = ClientOptions { lanes: 1, timeout: Duration::from_millis(300), ..ClientOptions::default() };
-    let client = KvClient::connect(&cluster, options).unwrap();
-    assert!(matches!(client.put("k", "on its way"), Err(ClientError::Timeout(_))));
-    assert!(matches!(client.put("k", "behind it"), Err(ClientError::NotSent(_))));
-    let _servers = start(folder, &["--all"]);
-    let value = || client.get("k").ok().flatten();
-    let end = Instant::now() + Duration::from_secs(30);
-    while value().is_none() && Instant::now() < end {}
-    assert_eq!(value().as_deref(), Some(&b"on its way"[..]));
 }

@@ -10,6 +10,7 @@
 mod bpaxos;
 mod bpaxos_runs;
 mod cli;
+mod clients;
 mod compartmentalized;
 mod craq;
 mod decree;
