@@ -84,7 +84,7 @@ fn one_ballot_for_promises_and_votes_would_choose_a_second_value() {
     let run = |mutant| {
         let params = json!({
             "leaders": 5, "dependency_nodes": 5, "acceptors": 5, "replicas": 5,
-            "contact_all": true, "round_max": 6, "nack": true,
+            "contact_all": true, "round_max": 8, "nack": true,
             "clients": [{ "script": [increment(1)] }, { "script": [increment(2)], "first": 4 }],
         });
         let params: Params = serde_json::from_value(params).unwrap();

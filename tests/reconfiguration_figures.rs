@@ -18,14 +18,16 @@ fn off(value: f64, from: f64) -> f64 {
 }
 
 /// Does a phase look like the first one, medians within two hundredths and no longer gap than the worst answers of before? (One
-/// client alone is answered once in a while anyway: its gaps are latencies. Whoever has a window waits until it is filled.)
+/// client alone is answered once in a while anyway: its gaps are latencies. Whoever has a window
+/// waits until it is filled, and may be off by four hundredths.)
 fn goes_on(experiment: &Experiment, run: &Timeline, phase: usize) {
     let [quiet, then] = [0, phase].map(|phase| run.measured(&experiment.script.phases[phase]));
     let what = format!("{} {} {phase}: {quiet:?} {then:?}", experiment.script.name, run.title());
-    assert!(off(then.per_second.p50, quiet.per_second.p50) < 0.02, "{what}");
-    assert!(off(then.latency_ms.p50, quiet.latency_ms.p50) < 0.02, "{what}");
-    let waits = run.clients == 1 || run.system != "matchmaker";
-    assert!(waits || then.longest_gap_ms <= quiet.latency_ms.p99, "{what}");
+    let waits = run.system != "matchmaker";
+    let most = if waits { 0.04 } else { 0.02 };
+    assert!(off(then.per_second.p50, quiet.per_second.p50) < most, "{what}");
+    assert!(off(then.latency_ms.p50, quiet.latency_ms.p50) < most, "{what}");
+    assert!(waits || run.clients == 1 || then.longest_gap_ms <= quiet.latency_ms.p99, "{what}");
 }
 
 #[test]
