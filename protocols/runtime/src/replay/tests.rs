@@ -71,8 +71,11 @@ struct PerLife {
 
 impl PerLife {
     fn traces(settings: Settings, clocks: fn(usize) -> Option<u64>) -> Vec<String> {
-        let (split, _) = run(settings, PerLife { lives: Vec::new(), clocks });
-        split.lives.into_iter().map(|(_, w)| String::from_utf8(w.finish().unwrap()).unwrap()).collect()
+        run(settings, PerLife { lives: Vec::new(), clocks }).0.into_traces()
+    }
+
+    fn into_traces(self) -> Vec<String> {
+        self.lives.into_iter().map(|(_, w)| String::from_utf8(w.finish().unwrap()).unwrap()).collect()
     }
 }
 
@@ -376,6 +379,77 @@ fn what_a_process_forgets_as_a_whole_was_told_to_nobody() {
     assert_eq!(found(&traces(header)), None);
     let told = Origin { trace: 0, line: 4 };
     assert_eq!(found(&traces("")).unwrap().problem, Problem::Forgotten { told }, "only actor 0 was killed");
+}
+
+/// A saver whose starts send what is new in each life, and what a life before it may have sent and forgotten.
+#[test]
+fn what_a_start_sends_is_no_promise_of_the_life_before() {
+    let savers = || vec![Toy::Counter(Flaw::None), Toy::Saver { counter: Id::from(0), goal: GOAL }];
+    let schedule = |seed| {
+        let times = (1..12).map(|i| ms(i * 37 + seed % 7));
+        times.fold(Schedule::new(), |all, at| all.down(1, at, at + ms(2)))
+    };
+    let run = |seed, observer: &mut dyn Observer<Toy>| {
+        let mut sim = Sim::new(savers(), settings(seed), observer).unwrap();
+        sim.schedule(&schedule(seed)).unwrap();
+        sim.run_until(ms(5000));
+        sim.stats().nth(1).unwrap().crashes
+    };
+    for seed in 0..20 {
+        let mut whole = writer(0..=1, None);
+        assert_eq!(run(seed, &mut whole), 11);
+        let whole = String::from_utf8(whole.finish().unwrap()).unwrap();
+        let mut lives = PerLife { lives: Vec::new(), clocks: |_| None };
+        run(seed, &mut lives);
+        for traces in [vec![whole], lives.into_traces()] {
+            let mut chain = Chain::default();
+            assert_eq!(replayed(savers(), &traces, &mut chain).finding, None, "seed {seed}");
+            assert_eq!(chain.states[&Id::from(1)].done(), GOAL, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn what_a_start_says_again_is_not_what_the_life_before_forgot() {
+    // The save of 2 is lost with the first Add(4), which nobody got; the restart from 1 asks for it again.
+    let asks = |numbers: &[u64]| {
+        let sends = numbers.iter().map(|n| format!(r#"{{"send":{{"dst":0,"msg":{{"Add":{n}}}}}}},"#));
+        let timer = r#"{"set_timer":{"timer":"Retry","min_us":20000,"max_us":40000}}"#;
+        sends.collect::<String>() + timer
+    };
+    let step = |at: u64, id: usize, cause: &str, out: &str| {
+        format!("{{\"step\":{{\"at_us\":{at},\"id\":{id},\"cause\":{cause},\"out\":[{out}]}}}}\n")
+    };
+    let adds = |at, n: u64, out: &str| {
+        step(at, 0, &format!(r#"{{"deliver":{{"src":1,"msg":{{"Add":{n}}}}}}}"#), out)
+    };
+    let hears = |at, n: u64, out: &str| {
+        step(
+            at,
+            1,
+            &format!(r#"{{"deliver":{{"src":0,"msg":{{"Added":{n}}}}}}}"#),
+            &format!(r#"{out},"save""#),
+        )
+    };
+    let added = |n: u64| format!(r#"{{"send":{{"dst":1,"msg":{{"Added":{n}}}}}}},"save""#);
+    let trace = [
+        r#"{"header":{"version":1,"protocol":"toy","actors":[],"hosted":[0,1],"parameters":null}}"#
+            .to_owned()
+            + "\n",
+        step(0, 0, r#""start""#, "") + &step(0, 1, r#""start""#, &asks(&[1, 2, 3])),
+        adds(1, 1, &added(1)) + &adds(2, 2, &added(2)),
+        hears(3, 1, &asks(&[2, 3])) + &hears(4, 2, &asks(&[3, 4])),
+        step(5, 1, r#"{"recover":{"done":[],"total":1}}"#, &asks(&[2, 3, 4])),
+        adds(6, 4, ""),
+    ];
+    let savers = vec![Toy::Counter(Flaw::None), Toy::Saver { counter: Id::from(0), goal: GOAL }];
+    assert_eq!(replayed(savers.clone(), &[trace.concat()], &mut ()).finding, None);
+
+    // Had it reached the counter before the restart, the save would have had to be durable.
+    let mut early = trace;
+    early.swap(4, 5);
+    let told = replayed(savers, &[early.concat()], &mut ()).finding.unwrap().problem;
+    assert_eq!(told, Problem::Forgotten { told: Origin { trace: 0, line: 7 } });
 }
 
 #[test]
