@@ -10,8 +10,9 @@ use std::fmt::Debug;
 use std::io::BufRead;
 use std::time::Duration;
 
-/// How many of its last saves an actor may restart from. A group commit has fewer steps.
-pub(super) const SAVES_KEPT: usize = 1024;
+/// How many of its last saves an actor may restart from. A kill loses those of one turn, which takes 256 datagrams with
+/// tens of messages each, and 4,096 messages within the process. Versions of a storage share structure.
+pub(super) const SAVES_KEPT: usize = 1 << 17;
 
 pub(super) struct Lives<'o, A: Runnable<State: 'static>, O> {
     actors: Vec<Life<A>>,

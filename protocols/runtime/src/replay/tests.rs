@@ -452,6 +452,30 @@ fn what_a_start_says_again_is_not_what_the_life_before_forgot() {
     assert_eq!(told, Problem::Forgotten { told: Origin { trace: 0, line: 7 } });
 }
 
+/// Two lives of the counter; in the first, the application adds 1 so many times.
+fn counted_for_nothing(saves: u64, headers: [&str; 2]) -> [String; 2] {
+    let [first, second] = headers.map(|fields| {
+        format!(
+            r#"{{"header":{{"version":1,"protocol":"toy","actors":[],"hosted":[0]{fields},"parameters":null}}}}
+{{"step":{{"at_us":0,"id":0,"cause":"start","out":[]}}}}
+"#
+        )
+    });
+    let application = u64::MAX;
+    let add = |n: u64| {
+        format!(
+            r#"{{"step":{{"at_us":{n},"id":0,"cause":{{"deliver":{{"src":{application},"msg":{{"Add":{n}}}}}}},"out":[{{"send":{{"dst":{application},"msg":{{"Added":{n}}}}}}},"save"]}}}}
+"#
+        )
+    };
+    [first + &(1..=saves).map(add).collect::<String>(), second]
+}
+
+#[test]
+fn a_kill_may_lose_the_saves_of_a_whole_turn() {
+    assert_eq!(found(&counted_for_nothing(10_000, ["", ""])), None);
+}
+
 #[test]
 fn a_trace_cut_by_a_kill_replays_up_to_the_cut() {
     let (trace, steps) = whole(settings(5));
