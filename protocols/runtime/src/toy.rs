@@ -26,6 +26,11 @@ pub(crate) enum Toy {
     },
     /// Asks the counter for this many additions at once, when it starts.
     Burst(u64),
+    /// Takes requests to `counter` and answers to `client`, and keeps nothing.
+    Proxy {
+        counter: Id,
+        client: Id,
+    },
     /// Wants `goal` additions done by `counter`, and saves how far it is. It asks for the next two at a time, but for
     /// three when it starts.
     Saver {
@@ -136,6 +141,7 @@ impl Actor for Toy {
                 Self::ask_ahead(*counter, (done, *goal, 3), out);
                 State::Client { done, goal: *goal, luck: 0 }
             }
+            Self::Proxy { .. } => State::Client { done: 0, goal: 0, luck: 0 },
             Self::Burst(count) => {
                 (1..=*count).for_each(|n| out.send(Id::from(0), Msg::Add(n)));
                 State::Client { done: 0, goal: 0, luck: 0 }
@@ -168,6 +174,8 @@ impl Actor for Toy {
                 let State::Client { done, .. } = state.to_mut() else { return };
                 *done = n;
             }
+            (Self::Proxy { counter, .. }, _, Msg::Add(n)) => out.send(*counter, Msg::Add(n)),
+            (Self::Proxy { client, .. }, _, Msg::Added(n)) => out.send(*client, Msg::Added(n)),
             (Self::Saver { counter, .. }, State::Client { done, goal, .. }, Msg::Added(n)) if n > *done => {
                 Self::ask_ahead(*counter, (n, *goal, 2), out);
                 out.save(Counts { total: n, ..Counts::default() });
@@ -200,7 +208,7 @@ impl Actor for Toy {
     fn name(&self) -> String {
         match self {
             Self::Counter(_) => "counter".into(),
-            Self::Client { .. } | Self::Burst(_) | Self::Saver { .. } => "client".into(),
+            Self::Client { .. } | Self::Burst(_) | Self::Proxy { .. } | Self::Saver { .. } => "client".into(),
         }
     }
 }

@@ -205,8 +205,12 @@ where
     /// Notes what the entry placed last stored and sent.
     fn settle(&mut self) {
         let Some(Unsettled { id, origin, storages, sends }) = self.unsettled.take() else { return };
-        (0..storages).for_each(|_| self.flow.store(id));
-        sends.into_iter().for_each(|key| self.flow.send(id, key, origin));
+        for _ in 0..storages {
+            self.flow.store(id, origin);
+        }
+        for key in sends {
+            self.flow.send(id, key, origin);
+        }
     }
 
     /// Says why no entry can be taken, after looking through the rest of all traces.
