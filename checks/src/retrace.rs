@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::simulate::{self, Storm};
 use crate::watching::{Violation, Watching};
 use parthood_protocols::state_machine::KeyValue;
-use parthood_runtime::replay::{self, Merge, Messages, Placed};
+use parthood_runtime::replay::{self, Beginning, Merge, Messages, Placed};
 use parthood_runtime::trace::{AnyStep, CauseRecord, Ending, Entry, Header, StepOf, TraceReader};
 use parthood_runtime::{Observer, Step, Wants};
 use stateright::actor::Id;
@@ -65,20 +65,20 @@ pub enum Properties {
 /// # Errors
 /// When a file cannot be read, or the files do not belong together.
 pub fn check(files: &[PathBuf]) -> Result<Replayed, Error> {
-    let (files, header) = in_order(files)?;
-    visit(&header.protocol, Check { files: &files, header: &header })?
+    let (files, headers) = in_order(files)?;
+    visit(&headers[0].protocol, Check { files: &files, headers: &headers })?
 }
 
 struct Check<'a> {
     files: &'a [PathBuf],
-    header: &'a Header,
+    headers: &'a [Header],
 }
 
 impl Visit for Check<'_> {
     type Output = Result<Replayed, Error>;
 
     fn visit<D: Deployable>(self) -> Result<Replayed, Error> {
-        check_as::<D>(self.files, self.header)
+        check_as::<D>(self.files, self.headers)
     }
 }
 
@@ -87,7 +87,8 @@ impl Visit for Check<'_> {
 /// # Errors
 /// When a file cannot be read.
 pub fn picture(files: &[PathBuf], range: &Range<u64>) -> Result<Diagram, Error> {
-    let (files, header) = in_order(files)?;
+    let (files, headers) = in_order(files)?;
+    let header = &headers[0];
     let readers = files.iter().map(|file| open::<AnyStep>(file)).collect::<Result<Vec<_>, _>>()?;
     let mut diagram = draw::from_record(readers, range)?;
     let seed = header.seed.map_or_else(String::new, |seed| format!(", seed {seed}"));
@@ -114,23 +115,23 @@ pub fn first_timeout(files: &[PathBuf], timer: &str) -> Result<Option<u64>, Erro
     Ok(found.map(|(number, _)| number))
 }
 
-/// The files in the order in which they begin, and the header of the first.
-fn in_order(files: &[PathBuf]) -> Result<(Vec<PathBuf>, Header), Error> {
+/// The files in the order in which they begin, and their headers. There is at least one.
+fn in_order(files: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Header>), Error> {
     let mut headers = Vec::new();
     for file in files {
-        headers.push((open::<AnyStep>(file)?.header().clone(), file.clone()));
+        headers.push((file.clone(), open::<AnyStep>(file)?.header().clone()));
     }
-    headers.sort_by_key(|(header, _)| header.started_unix_us);
-    let Some((first, _)) = headers.first().cloned() else {
+    headers.sort_by_key(|(_, header)| header.began());
+    let Some((_, first)) = headers.first() else {
         return Err(Error::Usage("no trace is given".into()));
     };
     let foreign = headers
         .iter()
-        .find(|(header, _)| (&header.protocol, &header.actors) != (&first.protocol, &first.actors));
-    if let Some((_, file)) = foreign {
+        .find(|(_, header)| (&header.protocol, &header.actors) != (&first.protocol, &first.actors));
+    if let Some((file, _)) = foreign {
         return Err(Error::Usage(format!("{} records another run than the first file", file.display())));
     }
-    Ok((headers.into_iter().map(|(_, file)| file).collect(), first))
+    Ok(headers.into_iter().unzip())
 }
 
 fn open<L: serde::de::DeserializeOwned>(file: &Path) -> Result<TraceReader<BufReader<File>, L>, Error> {
@@ -139,12 +140,14 @@ fn open<L: serde::de::DeserializeOwned>(file: &Path) -> Result<TraceReader<BufRe
         .map_err(|error| Error::Environment(format!("{}: {error}", file.display())))
 }
 
-fn check_as<D: Deployable>(files: &[PathBuf], header: &Header) -> Result<Replayed, Error> {
+fn check_as<D: Deployable>(files: &[PathBuf], headers: &[Header]) -> Result<Replayed, Error> {
+    let header = &headers[0];
     let readers = files.iter().map(|file| open::<StepOf<D::Actor>>(file)).collect::<Result<Vec<_>, _>>()?;
     let cluster = cluster(header)?;
     let nodes = D::servers(cluster.members.len());
     let mut observers = (Replicas::<D>::default(), Watching::new(D::model(&cluster), nodes));
-    let report = replay::replay(actors::<D>(header, &cluster)?, readers, &mut observers)?;
+    let casts = headers.iter().map(Cast::read).collect::<Result<Vec<_>, _>>()?;
+    let report = replay::replay(|trace, id| casts[trace].begin::<D>(id), readers, &mut observers)?;
     let (replicas, mut watching) = observers;
     watching.look();
     let violated = watching.violated().map(|Violation { property, steps }| {
@@ -190,14 +193,35 @@ fn cluster(header: &Header) -> Result<Cluster, Error> {
     Cluster::read(Path::new("the cluster in the trace's header"), text)
 }
 
-/// The actors of a recorded run.
-fn actors<D: Deployable>(header: &Header, cluster: &Cluster) -> Result<Vec<D::Actor>, Error> {
-    if let Some(storm) = storm(header)? {
-        return Ok(simulate::actors::<D>(cluster, &storm, header.seed.unwrap_or_default()));
+/// Who plays in a trace.
+struct Cast<'a> {
+    header: &'a Header,
+    cluster: Cluster,
+    storm: Option<Storm>,
+    /// Were its nodes started without what they had saved?
+    lost: bool,
+}
+
+impl<'a> Cast<'a> {
+    fn read(header: &'a Header) -> Result<Self, Error> {
+        let lost = header.parameters.get("rejoin").and_then(serde_json::Value::as_bool).unwrap_or(false);
+        Ok(Self { header, cluster: cluster(header)?, storm: storm(header)?, lost })
     }
-    let lost = header.parameters.get("rejoin").and_then(serde_json::Value::as_bool).unwrap_or(false);
-    let voting = |index: usize| !(lost && header.hosted.contains(&Id::from(index)));
-    Ok((0..D::servers(cluster.members.len())).map(|index| D::server(cluster, index, voting(index))).collect())
+
+    /// The actor of this index, at the beginning of a life.
+    fn begin<D: Deployable>(&self, id: Id) -> Option<Beginning<D::Actor>> {
+        let index = usize::from(id);
+        if let Some(storm) = &self.storm {
+            let seed = self.header.seed.unwrap_or_default();
+            return simulate::actors::<D>(&self.cluster, storm, seed)
+                .into_iter()
+                .nth(index)
+                .map(Beginning::from);
+        }
+        let lost_disk = self.lost && self.header.hosted.contains(&id);
+        let known = index < D::servers(self.cluster.members.len());
+        known.then(|| Beginning { actor: D::server(&self.cluster, index, !lost_disk), lost_disk })
+    }
 }
 
 /// The latest store of each replica.

@@ -4,7 +4,7 @@ use super::changes::Home;
 use super::{Cluster, Deployable, DurableJournal, Visit, visit};
 use crate::error::Error;
 use itertools::Itertools as _;
-use parthood_runtime::storage::{Cut, Durability, Recovery};
+use parthood_runtime::storage::{Cut, Durability, Recovery, begin_life};
 use parthood_runtime::trace::{Header, TraceWriter};
 use parthood_runtime::udp::{Builder, Driver, Handle};
 use parthood_runtime::{Notice, Observer, Runnable, Step, Wants};
@@ -197,13 +197,17 @@ fn trace<D: Deployable>(
     rejoin: bool,
     file: &Path,
 ) -> Result<Recording, Error> {
-    let out = File::create_new(file).map_err(Error::file("create the trace", file))?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let since = u64::try_from(since).unwrap_or(u64::MAX);
+    let folder = cluster.data.as_ref().map(|data| data.join(name(cluster, nodes)));
+    let life = folder.map(|folder| begin_life(&folder, since)).transpose()?;
+    let out = File::create_new(file).map_err(Error::file("create the trace", file))?;
     let header = Header {
         protocol: D::NAME.to_owned(),
         actors: cluster.members.iter().map(|member| member.name.clone()).collect(),
         hosted: nodes.iter().copied().map(Id::from).collect(),
-        started_unix_us: u64::try_from(since).ok(),
+        started_unix_us: Some(since),
+        life,
         parameters: serde_json::json!({ "cluster": cluster.text, "rejoin": rejoin }),
         ..Header::default()
     };

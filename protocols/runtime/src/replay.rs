@@ -12,8 +12,8 @@
 //! - an actor restarts from a storage that it has saved;
 //! - **no promise is forgotten**: what an actor had saved after the storage it restarts from was never told to anyone.
 //!   This is the rule that a step's sends wait for its saves, checked from outside. What only actors of the same process
-//!   were told does not count when the process as a whole is killed: they forget it together. An actor whose disk is
-//!   recorded as replaced may forget everything.
+//!   were told does not count when the process as a whole is killed: they forget it together. What any of them told
+//!   others since the save that was lost does count. An actor whose disk is recorded as replaced may forget everything.
 //!
 //! Actors may do things in traces only in these ways, so a clean replay says that the recorded world kept the rules that
 //! the checked world assumes. It does not say that the recorder wrote everything down.
@@ -30,6 +30,7 @@ mod tests;
 use crate::trace::{CauseRecord, Ending, Entry, StepOf, TraceReader};
 use crate::{Error, Observer, Runnable};
 use lives::Lives;
+use stateright::actor::Id;
 use std::io::BufRead;
 
 pub use finding::{Finding, Origin, Problem};
@@ -65,15 +66,33 @@ pub struct Messages {
     pub injected: u64,
 }
 
-/// Replays traces of one run through `actors`, by index, and shows each step to `observer`.
+/// An actor as it begins a life.
+#[derive(Clone, Debug)]
+pub struct Beginning<A> {
+    /// The actor.
+    pub actor: A,
+    /// Is it known to have lost its disk? Then it may start from nothing, whatever it had saved before.
+    pub lost_disk: bool,
+}
+
+impl<A> From<A> for Beginning<A> {
+    /// One that has not lost its disk.
+    fn from(actor: A) -> Self {
+        Self { actor, lost_disk: false }
+    }
+}
+
+/// Replays traces of one run and shows each step to `observer`. `cast` says who begins a life in which trace (by its
+/// place among `traces`) under which index; none where there is no such actor.
 ///
-/// There may be one trace or several; if a process ran several times, its traces come in the order of its runs.
+/// There may be one trace or several; if a process ran several times, its traces come in the order of its runs
+/// ([`Header::began`](crate::trace::Header::began)).
 ///
 /// # Errors
 ///
 /// If a trace cannot be read. What is wrong with the run is no error but [`Report::finding`].
 pub fn replay<A, B, O>(
-    actors: Vec<A>,
+    mut cast: impl FnMut(usize, Id) -> Option<Beginning<A>>,
     traces: Vec<TraceReader<B, StepOf<A>>>,
     observer: &mut O,
 ) -> Result<Report, Error>
@@ -83,7 +102,7 @@ where
     O: Observer<A>,
 {
     let mut merge = Merge::new(traces);
-    let mut lives = Lives::new(actors, observer);
+    let mut lives = Lives::new(&mut cast, observer);
     let mut starts = 0;
     let finding = loop {
         match merge.next() {

@@ -26,6 +26,17 @@ pub(crate) enum Toy {
     },
     /// Asks the counter for this many additions at once, when it starts.
     Burst(u64),
+    /// Takes requests to `counter` and answers to `client`, and keeps nothing.
+    Proxy {
+        counter: Id,
+        client: Id,
+    },
+    /// Wants `goal` additions done by `counter`, and saves how far it is. It asks for the next two at a time, but for
+    /// three when it starts.
+    Saver {
+        counter: Id,
+        goal: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,6 +100,16 @@ fn number(id: Id) -> u64 {
 }
 
 impl Toy {
+    /// Asks for additions after `done`, `ahead` of them at most.
+    fn ask_ahead(counter: Id, (done, goal, ahead): (u64, u64, u64), out: &mut Out<Self>) {
+        (done + 1..=goal.min(done + ahead)).for_each(|n| out.send(counter, Msg::Add(n)));
+        if done < goal {
+            out.set_timer(Timer::Retry, ms(20)..ms(40));
+        } else {
+            out.cancel_timer(Timer::Retry);
+        }
+    }
+
     fn ask(&self, done: u64, goal: u64, out: &mut Out<Self>) {
         let Self::Client { counter, .. } = self else { return };
         if done < goal {
@@ -115,6 +136,12 @@ impl Actor for Toy {
                 self.ask(0, *goal, out);
                 State::Client { done: 0, goal: *goal, luck: 0 }
             }
+            Self::Saver { counter, goal } => {
+                let done = storage.as_ref().map_or(0, |saved| saved.total);
+                Self::ask_ahead(*counter, (done, *goal, 3), out);
+                State::Client { done, goal: *goal, luck: 0 }
+            }
+            Self::Proxy { .. } => State::Client { done: 0, goal: 0, luck: 0 },
             Self::Burst(count) => {
                 (1..=*count).for_each(|n| out.send(Id::from(0), Msg::Add(n)));
                 State::Client { done: 0, goal: 0, luck: 0 }
@@ -147,6 +174,14 @@ impl Actor for Toy {
                 let State::Client { done, .. } = state.to_mut() else { return };
                 *done = n;
             }
+            (Self::Proxy { counter, .. }, _, Msg::Add(n)) => out.send(*counter, Msg::Add(n)),
+            (Self::Proxy { client, .. }, _, Msg::Added(n)) => out.send(*client, Msg::Added(n)),
+            (Self::Saver { counter, .. }, State::Client { done, goal, .. }, Msg::Added(n)) if n > *done => {
+                Self::ask_ahead(*counter, (n, *goal, 2), out);
+                out.save(Counts { total: n, ..Counts::default() });
+                let State::Client { done, .. } = state.to_mut() else { return };
+                *done = n;
+            }
             (Self::Client { .. }, State::Client { done, goal, .. }, Msg::More(n)) => {
                 self.ask(*done, goal + n, out);
                 let State::Client { goal, .. } = state.to_mut() else { return };
@@ -157,8 +192,10 @@ impl Actor for Toy {
     }
 
     fn on_timeout(&self, _: Id, state: &mut Cow<'_, State>, _: &Timer, out: &mut Out<Self>) {
-        if let State::Client { done, goal, .. } = &**state {
-            self.ask(*done, *goal, out);
+        let State::Client { done, goal, .. } = &**state else { return };
+        match self {
+            Self::Saver { counter, .. } => Self::ask_ahead(*counter, (*done, *goal, 2), out),
+            _ => self.ask(*done, *goal, out),
         }
     }
 
@@ -171,7 +208,7 @@ impl Actor for Toy {
     fn name(&self) -> String {
         match self {
             Self::Counter(_) => "counter".into(),
-            Self::Client { .. } | Self::Burst(_) => "client".into(),
+            Self::Client { .. } | Self::Burst(_) | Self::Proxy { .. } | Self::Saver { .. } => "client".into(),
         }
     }
 }

@@ -68,9 +68,20 @@ pub struct Header {
     /// several processes into a natural order where causality leaves a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_unix_us: Option<u64>,
+    /// Larger than that of any earlier life of the same process, whatever became of the clock in between
+    /// ([`begin_life`](crate::storage::begin_life)); none if it keeps nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<u64>,
     /// Whatever else is needed to build the same actors again.
     #[serde(default)]
     pub parameters: serde_json::Value,
+}
+
+impl Header {
+    /// Orders the traces of a process's lives. Without [`Header::life`], they are in order if the clock was.
+    pub fn began(&self) -> Option<u64> {
+        self.life.or(self.started_unix_us)
+    }
 }
 
 /// One recorded step. The parameters are the message, timer, random and storage types of the actor ([`StepOf`]), or

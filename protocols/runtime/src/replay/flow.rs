@@ -18,9 +18,11 @@ struct Sent {
     /// Where it was sent first.
     origin: Origin,
     delivered: u32,
-    /// Delivered in another trace than it was sent in.
+    /// Delivered in another trace than it was sent in, before that or any other sent it, too.
     delivered_elsewhere: bool,
-    /// Sent first in a step that its actor forgot.
+    /// Sent in another trace, too.
+    also_elsewhere: bool,
+    /// Sent first in a step that was forgotten.
     forgotten: bool,
 }
 
@@ -28,7 +30,22 @@ struct Sent {
 #[derive(Debug, Default)]
 struct Promises {
     storage: u64,
+    /// Where it stored the last ones.
+    stored: VecDeque<(u64, Origin)>,
     sends: VecDeque<(u64, u64)>,
+}
+
+impl Promises {
+    /// Lets go what no restart can forget.
+    fn trim(&mut self) {
+        let oldest = self.storage.saturating_sub(SAVES_KEPT as u64);
+        while self.stored.front().is_some_and(|(storage, _)| *storage < oldest) {
+            self.stored.pop_front();
+        }
+        while self.sends.front().is_some_and(|(storage, _)| *storage < oldest) {
+            self.sends.pop_front();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +95,14 @@ pub(super) fn key<M: Hash>(src: Id, dst: Id, msg: &M) -> u64 {
 
 impl Sent {
     fn first(first: u64, origin: Origin) -> Self {
-        Self { first, origin, delivered: 0, delivered_elsewhere: false, forgotten: false }
+        Self {
+            first,
+            origin,
+            delivered: 0,
+            delivered_elsewhere: false,
+            also_elsewhere: false,
+            forgotten: false,
+        }
     }
 }
 
@@ -93,8 +117,11 @@ impl Flow {
     }
 
     /// The actor has another storage: it started or saved.
-    pub(super) fn store(&mut self, id: Id) {
-        self.promises.entry(id).or_default().storage += 1;
+    pub(super) fn store(&mut self, id: Id, origin: Origin) {
+        let promises = self.promises.entry(id).or_default();
+        promises.storage += 1;
+        promises.stored.push_back((promises.storage, origin));
+        promises.trim();
     }
 
     pub(super) fn send(&mut self, src: Id, key: u64, origin: Origin) {
@@ -105,15 +132,14 @@ impl Flow {
                 *entry.get_mut() = Sent::first(number, origin);
                 self.later.remove(&key);
             }
-            Entry::Occupied(_) => return self.later.entry(key).or_default().push(number),
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().also_elsewhere |= entry.get().origin.trace != origin.trace;
+                return self.later.entry(key).or_default().push(number);
+            }
             Entry::Vacant(entry) => drop(entry.insert(Sent::first(number, origin))),
         }
         let promises = self.promises.entry(src).or_default();
         promises.sends.push_back((promises.storage, key));
-        let oldest = promises.storage.saturating_sub(SAVES_KEPT as u64);
-        while promises.sends.front().is_some_and(|(storage, _)| *storage < oldest) {
-            promises.sends.pop_front();
-        }
     }
 
     pub(super) fn deliver(&mut self, key: u64, origin: Origin) -> Delivery {
@@ -124,7 +150,7 @@ impl Flow {
         let later = self.later.get(&key).map_or(&[][..], Vec::as_slice);
         let before = sent.delivered as usize;
         sent.delivered = sent.delivered.saturating_add(1);
-        sent.delivered_elsewhere |= sent.origin.trace != origin.trace;
+        sent.delivered_elsewhere |= sent.origin.trace != origin.trace && !sent.also_elsewhere;
         let again = before > later.len();
         // Which of several equal messages arrived, nobody can tell: the oldest that has not.
         let number = match before.min(later.len()) {
@@ -134,22 +160,42 @@ impl Flow {
         Delivery::Of { number, again }
     }
 
-    /// The actor forgets every storage after the given one, and what it sent first since then. Returns where it told
-    /// someone of it. `trace` is where it restarts.
+    /// The actor forgets every storage after the given one, and what was sent first since then: by itself, or, if it
+    /// restarts in another trace, by anyone in the trace that it stored the next one in. Returns where someone was told
+    /// of it. `trace` is where it restarts.
+    ///
+    /// A process releases nothing that comes after a save before the save is durable, whichever of its actors saves and
+    /// whichever sends. If it was killed, the save that is lost says so of all the process sent from there on.
     pub(super) fn forget(&mut self, id: Id, storage: u64, trace: usize) -> Option<Origin> {
-        let sends = std::mem::take(&mut self.promises.entry(id).or_default().sends);
+        let promises = self.promises.entry(id).or_default();
+        let lost = promises.stored.iter().find(|(number, _)| *number > storage).map(|(_, origin)| *origin);
+        promises.stored.clear();
+        let sends = std::mem::take(&mut promises.sends);
+        let lost = lost?;
+        if lost.trace != trace {
+            return self.forget_process(lost);
+        }
         let mut told = None;
         for (since, key) in sends {
-            let Some(sent) = self.sent.get_mut(&key) else { continue };
-            if since <= storage {
-                continue;
-            }
-            let counts =
-                if sent.origin.trace == trace { sent.delivered > 0 } else { sent.delivered_elsewhere };
-            if counts {
+            let Some(sent) = self.sent.get_mut(&key).filter(|_| since > storage) else { continue };
+            if sent.delivered > 0 {
                 told = told.or(Some(sent.origin));
             }
             sent.forgotten = true;
+        }
+        told
+    }
+
+    /// A process forgets all it sent first in its trace from this line on. Returns the first line of which it told
+    /// someone outside.
+    fn forget_process(&mut self, lost: Origin) -> Option<Origin> {
+        let mut told: Option<Origin> = None;
+        let since = |sent: &&mut Sent| sent.origin.trace == lost.trace && sent.origin.line >= lost.line;
+        for sent in self.sent.values_mut().filter(since) {
+            if sent.delivered_elsewhere && told.is_none_or(|told| sent.origin.line < told.line) {
+                told = Some(sent.origin);
+            }
+            sent.forgotten = !sent.also_elsewhere;
         }
         told
     }

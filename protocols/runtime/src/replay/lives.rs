@@ -1,20 +1,26 @@
 //! The replayed actors, from start to start.
 
+use super::Beginning;
 use super::finding::{Finding, Problem};
 use super::merge::{MergeOf, Placed, finding};
 use crate::trace::{CauseRecord, Entry, Output, StepOf};
 use crate::{CommandOf, Event, Host, Notice, Observer, Runnable, Wants};
-use stateright::actor::{Actor, Command, Out};
+use stateright::actor::{Actor, Command, Id, Out};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::io::BufRead;
 use std::time::Duration;
 
-/// How many of its last saves an actor may restart from. A group commit has fewer steps.
-pub(super) const SAVES_KEPT: usize = 1024;
+/// How many of its last saves an actor may restart from. A kill loses those of one turn, which takes 256 datagrams with
+/// tens of messages each, and 4,096 messages within the process. Versions of a storage share structure.
+pub(super) const SAVES_KEPT: usize = 1 << 17;
+
+/// Who begins a life in which trace under which index.
+type Cast<'c, A> = &'c mut dyn FnMut(usize, Id) -> Option<Beginning<A>>;
 
 pub(super) struct Lives<'o, A: Runnable<State: 'static>, O> {
-    actors: Vec<Life<A>>,
+    cast: Cast<'o, A>,
+    actors: BTreeMap<usize, Life<A>>,
     steps: u64,
     observer: &'o mut O,
     wants: Wants,
@@ -22,7 +28,6 @@ pub(super) struct Lives<'o, A: Runnable<State: 'static>, O> {
 
 /// An actor, and what it is waiting for and may restart from.
 struct Life<A: Runnable<State: 'static>> {
-    resting: Option<A>,
     host: Option<Host<A>>,
     timers: HashSet<A::Timer>,
     choices: BTreeMap<String, Vec<A::Random>>,
@@ -36,17 +41,9 @@ type PlacedOf<A> =
     Placed<<A as Actor>::Msg, <A as Actor>::Timer, <A as Actor>::Random, <A as Actor>::Storage>;
 
 impl<'o, A: Runnable<State: 'static>, O: Observer<A>> Lives<'o, A, O> {
-    pub(super) fn new(actors: Vec<A>, observer: &'o mut O) -> Self {
-        let life = |actor| Life {
-            resting: Some(actor),
-            host: None,
-            timers: HashSet::new(),
-            choices: BTreeMap::new(),
-            storages: VecDeque::new(),
-            next: 0,
-        };
+    pub(super) fn new(cast: Cast<'o, A>, observer: &'o mut O) -> Self {
         let wants = observer.wants();
-        Self { actors: actors.into_iter().map(life).collect(), steps: 0, observer, wants }
+        Self { cast, actors: BTreeMap::new(), steps: 0, observer, wants }
     }
 
     pub(super) fn steps(&self) -> u64 {
@@ -62,7 +59,7 @@ impl<'o, A: Runnable<State: 'static>, O: Observer<A>> Lives<'o, A, O> {
         match placed.entry {
             Entry::Notice { at_us, notice } => {
                 if let Notice::Crash(id) | Notice::Wipe(id) = notice
-                    && let Some(life) = self.actors.get_mut(usize::from(id))
+                    && let Some(life) = self.actors.get_mut(&usize::from(id))
                 {
                     life.end();
                     if notice == Notice::Wipe(id) {
@@ -75,8 +72,9 @@ impl<'o, A: Runnable<State: 'static>, O: Observer<A>> Lives<'o, A, O> {
             Entry::Step(mut step) => {
                 let recorded = std::mem::take(&mut step.out);
                 let cause = std::mem::replace(&mut step.cause, CauseRecord::Start);
-                let mut forget = |storage| merge.flow.forget(step.id, storage, placed.origin.trace);
-                let problem = self.step(&step, cause, &recorded, &mut forget)?;
+                let trace = placed.origin.trace;
+                let mut forget = |storage| merge.flow.forget(step.id, storage, trace);
+                let problem = self.step((trace, &step), cause, &recorded, &mut forget)?;
                 Some(finding(placed.origin, &step, problem))
             }
         }
@@ -84,14 +82,11 @@ impl<'o, A: Runnable<State: 'static>, O: Observer<A>> Lives<'o, A, O> {
 
     fn step(
         &mut self,
-        step: &StepOf<A>,
+        (trace, step): (usize, &StepOf<A>),
         cause: CauseRecord<A::Msg, A::Timer, A::Random, A::Storage>,
         recorded: &[Output<A::Msg, A::Timer, A::Random>],
         forget: &mut dyn FnMut(u64) -> Option<super::Origin>,
     ) -> Option<Problem> {
-        let Some(life) = self.actors.get_mut(usize::from(step.id)) else {
-            return Some(Problem::UnknownActor);
-        };
         let (at, mut out) = (Duration::from_micros(step.at_us), Out::new());
         let event = match cause {
             CauseRecord::Start => Err(None),
@@ -102,6 +97,13 @@ impl<'o, A: Runnable<State: 'static>, O: Observer<A>> Lives<'o, A, O> {
         };
         match event {
             Err(storage) => {
+                let Some(Beginning { actor, lost_disk }) = (self.cast)(trace, step.id) else {
+                    return Some(Problem::UnknownActor);
+                };
+                let life = self.actors.entry(usize::from(step.id)).or_default();
+                if lost_disk && storage.is_none() {
+                    life.storages.clear();
+                }
                 match life.recover(storage.as_ref()) {
                     Err(problem) => return Some(problem),
                     Ok(Some(number)) => {
@@ -111,12 +113,15 @@ impl<'o, A: Runnable<State: 'static>, O: Observer<A>> Lives<'o, A, O> {
                     }
                     Ok(None) => {}
                 }
-                let actor = life.resting.take()?;
                 let observer = &mut *self.observer;
                 life.host = Some(Host::start_observed(step.id, actor, &storage, at, observer, &mut out));
                 life.store(storage);
             }
             Ok(event) => {
+                let Some(life) = self.actors.get_mut(&usize::from(step.id)) else {
+                    let known = (self.cast)(trace, step.id).is_some();
+                    return Some(if known { Problem::NotStarted } else { Problem::UnknownActor });
+                };
                 if let Err(problem) = life.expects(&event) {
                     return Some(problem);
                 }
@@ -128,17 +133,22 @@ impl<'o, A: Runnable<State: 'static>, O: Observer<A>> Lives<'o, A, O> {
         if let Some(problem) = difference::<A>(recorded, &out) {
             return Some(problem);
         }
-        life.follow(out);
+        self.actors.get_mut(&usize::from(step.id))?.follow(out);
         None
+    }
+}
+
+impl<A: Runnable<State: 'static>> Default for Life<A> {
+    fn default() -> Self {
+        let (timers, choices) = (HashSet::new(), BTreeMap::new());
+        Self { host: None, timers, choices, storages: VecDeque::new(), next: 0 }
     }
 }
 
 impl<A: Runnable<State: 'static>> Life<A> {
     /// The actor stops.
     fn end(&mut self) {
-        if let Some(host) = self.host.take() {
-            self.resting = Some(host.into_actor());
-        }
+        self.host = None;
         self.timers.clear();
         self.choices.clear();
     }

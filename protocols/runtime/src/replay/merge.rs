@@ -47,8 +47,21 @@ pub struct Merge<B, M, T, R, S> {
     sources: Vec<Source<B, M, T, R, S>>,
     hosted: BTreeSet<Id>,
     pub(super) flow: Flow,
+    /// What the entry placed last stored and sent. It is noted when the next one is asked for: until then a start can
+    /// still forget, and it forgets what was before it, not what it sends itself.
+    unsettled: Option<Unsettled>,
     messages: Messages,
     done: bool,
+}
+
+#[derive(Debug)]
+struct Unsettled {
+    id: Id,
+    origin: Origin,
+    /// How many storages it adds.
+    storages: usize,
+    /// The keys of its sends.
+    sends: Vec<u64>,
 }
 
 /// A merge of traces of the actor `A`.
@@ -96,6 +109,7 @@ where
             sources,
             hosted: hosted.into_iter().flatten().collect(),
             flow: Flow::default(),
+            unsettled: None,
             messages: Messages::default(),
             done: false,
         }
@@ -112,6 +126,7 @@ where
     }
 
     fn place(&mut self) -> Result<Option<Placed<M, T, R, S>>, Halt> {
+        self.settle();
         for source in 0..self.sources.len() {
             self.fill(source).map_err(Halt::Unreadable)?;
         }
@@ -156,12 +171,11 @@ where
             && source.after.iter().all(|earlier| self.sources[*earlier].head.is_none())
     }
 
-    /// Notes what a step delivers, stores and sends; returns the number of the delivered message.
+    /// Notes what a step delivers, and remembers what it stores and sends; returns the number of the delivered message.
     fn note(&mut self, origin: Origin, step: &StepRecord<M, T, R, S>) -> Result<Option<u64>, Finding> {
         let mut delivers = None;
-        match &step.cause {
-            CauseRecord::Start | CauseRecord::Recover(_) => self.flow.store(step.id),
-            CauseRecord::Deliver { src, msg } => match self.flow.deliver(key(*src, step.id, msg), origin) {
+        if let CauseRecord::Deliver { src, msg } = &step.cause {
+            match self.flow.deliver(key(*src, step.id, msg), origin) {
                 Delivery::Of { number, again } => {
                     self.messages.delivered += 1;
                     self.messages.duplicates += u64::from(again);
@@ -172,19 +186,31 @@ where
                 }
                 Delivery::OfNothing if usize::from(*src) == LOCAL_APPLICATION => self.messages.injected += 1,
                 Delivery::OfNothing => self.messages.unrecorded += 1,
-            },
-            CauseRecord::Timeout(_) | CauseRecord::Random(_) => {}
+            }
         }
-        if step.out.iter().any(|output| matches!(output, Output::Save)) {
-            self.flow.store(step.id);
-        }
+        let starts = matches!(step.cause, CauseRecord::Start | CauseRecord::Recover(_));
+        let saves = step.out.iter().any(|output| matches!(output, Output::Save));
+        let mut sends = Vec::new();
         for output in &step.out {
             if let Output::Send { dst, msg } = output {
                 self.messages.sent += u64::from(usize::from(*dst) != LOCAL_APPLICATION);
-                self.flow.send(step.id, key(step.id, *dst, msg), origin);
+                sends.push(key(step.id, *dst, msg));
             }
         }
+        let storages = usize::from(starts) + usize::from(saves);
+        self.unsettled = Some(Unsettled { id: step.id, origin, storages, sends });
         Ok(delivers)
+    }
+
+    /// Notes what the entry placed last stored and sent.
+    fn settle(&mut self) {
+        let Some(Unsettled { id, origin, storages, sends }) = self.unsettled.take() else { return };
+        for _ in 0..storages {
+            self.flow.store(id, origin);
+        }
+        for key in sends {
+            self.flow.send(id, key, origin);
+        }
     }
 
     /// Says why no entry can be taken, after looking through the rest of all traces.

@@ -1,3 +1,5 @@
+mod lives;
+
 use super::*;
 use crate::sim::{Budget, Fault, Network, Release, Schedule, Settings, Sim, Span};
 use crate::toy::{Flaw, State, Toy, cluster, ms};
@@ -71,8 +73,11 @@ struct PerLife {
 
 impl PerLife {
     fn traces(settings: Settings, clocks: fn(usize) -> Option<u64>) -> Vec<String> {
-        let (split, _) = run(settings, PerLife { lives: Vec::new(), clocks });
-        split.lives.into_iter().map(|(_, w)| String::from_utf8(w.finish().unwrap()).unwrap()).collect()
+        run(settings, PerLife { lives: Vec::new(), clocks }).0.into_traces()
+    }
+
+    fn into_traces(self) -> Vec<String> {
+        self.lives.into_iter().map(|(_, w)| String::from_utf8(w.finish().unwrap()).unwrap()).collect()
     }
 }
 
@@ -93,7 +98,12 @@ impl Observer<Toy> for PerLife {
 
 fn replayed(actors: Vec<Toy>, traces: &[String], observer: &mut impl Observer<Toy>) -> Report {
     let readers = traces.iter().map(|trace| TraceReader::new(trace.as_bytes()).unwrap()).collect();
-    replay(actors, readers, observer).unwrap()
+    replay(always(actors), readers, observer).unwrap()
+}
+
+/// The same actors in every life.
+fn always(actors: Vec<Toy>) -> impl FnMut(usize, Id) -> Option<Beginning<Toy>> {
+    move |_, id| actors.get(usize::from(id)).cloned().map(Beginning::from)
 }
 
 fn found(traces: &[String]) -> Option<Finding> {
@@ -352,33 +362,6 @@ fn a_forgotten_promise_is_noticed_from_outside() {
 }
 
 #[test]
-fn what_a_process_forgets_as_a_whole_was_told_to_nobody() {
-    // Both actors live in one process, which is killed before the save that the answer waited for was durable.
-    let traces = |second: &str| {
-        let header =
-            r#"{"header":{"version":1,"protocol":"toy","actors":[],"hosted":[0,1],"parameters":null}}"#;
-        let sent = r#"[{"send":{"dst":0,"msg":{"Add":1}}},{"set_timer":{"timer":"Retry","min_us":20000,"max_us":40000}}]"#;
-        let first = format!(
-            r#"{header}
-{{"step":{{"at_us":0,"id":0,"cause":"start","out":[]}}}}
-{{"step":{{"at_us":0,"id":1,"cause":"start","out":{sent}}}}}
-{{"step":{{"at_us":1,"id":0,"cause":{{"deliver":{{"src":1,"msg":{{"Add":1}}}}}},"out":[{{"send":{{"dst":1,"msg":{{"Added":1}}}}}},"save"]}}}}
-{{"step":{{"at_us":2,"id":1,"cause":{{"deliver":{{"src":0,"msg":{{"Added":1}}}}}},"out":[{{"send":{{"dst":0,"msg":{{"Add":2}}}}}},{{"set_timer":{{"timer":"Retry","min_us":20000,"max_us":40000}}}}]}}}}
-"#
-        );
-        let again = r#"{"step":{"at_us":9,"id":0,"cause":"start","out":[]}}"#;
-        match second {
-            "" => vec![first + again],
-            header => vec![first, format!("{header}\n{again}")],
-        }
-    };
-    let header = r#"{"header":{"version":1,"protocol":"toy","actors":[],"hosted":[0,1],"parameters":null}}"#;
-    assert_eq!(found(&traces(header)), None);
-    let told = Origin { trace: 0, line: 4 };
-    assert_eq!(found(&traces("")).unwrap().problem, Problem::Forgotten { told }, "only actor 0 was killed");
-}
-
-#[test]
 fn a_trace_cut_by_a_kill_replays_up_to_the_cut() {
     let (trace, steps) = whole(settings(5));
     let cut = trace.len() * 2 / 3 + trace[trace.len() * 2 / 3..].find("cause").unwrap();
@@ -438,7 +421,7 @@ proptest! {
             let readers: Result<Vec<_>, _> =
                 std::iter::once(&*bytes).chain(traces.iter().map(String::as_bytes)).map(TraceReader::new).collect();
             if let Ok(readers) = readers {
-                let _ = replay(toys(), readers, &mut ());
+                let _ = replay(always(toys()), readers, &mut ());
             }
         }
     }

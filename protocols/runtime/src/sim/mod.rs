@@ -88,7 +88,11 @@ pub struct Sim<A: Actor<State: 'static>, O: Observer<A> = ()> {
     /// The caller's observer and the meter of the caller's costs.
     observer: (O, Meter<A>),
     wants: Wants,
+    longest: Option<Longest<A>>,
 }
+
+/// The most bytes a message may have, and how many one has.
+type Longest<A> = (usize, fn(&<A as Actor>::Msg) -> usize);
 
 /// One generator for each purpose.
 struct Rngs {
@@ -166,6 +170,7 @@ impl<A: Actor<State: 'static>, O: Observer<A>> Sim<A, O> {
             wants: observer.wants(),
             observer,
             settings,
+            longest: None,
         };
         (0..sim.nodes.len()).for_each(|node| sim.start(node));
         Ok(sim)
@@ -175,6 +180,20 @@ impl<A: Actor<State: 'static>, O: Observer<A>> Sim<A, O> {
     pub fn set_work(&mut self, work: Work<A>) {
         self.observer.1.work = Some(work);
         self.wants = self.observer.wants();
+    }
+
+    /// Drops messages between nodes that are longer than `limit`, by this measure, and counts them
+    /// ([`Traffic::too_long`]), as a network of datagrams does; those on their way, too. Without it no message is too long.
+    pub fn set_longest(&mut self, limit: usize, measure: fn(&A::Msg) -> usize) {
+        self.longest = Some((limit, measure));
+        let before = self.pending.len();
+        self.pending.retain(|Reverse(pending)| match &pending.what {
+            What::Arrive { src, dst, msg } => {
+                [*dst, LOCAL_APPLICATION].contains(&usize::from(*src)) || measure(msg) <= limit
+            }
+            _ => true,
+        });
+        self.traffic.too_long += (before - self.pending.len()) as u64;
     }
 
     /// Has faults happen at their times, or now if their time has passed.

@@ -49,6 +49,9 @@ pub struct Traffic {
     pub overflow: u64,
     /// Messages to an index that no actor has.
     pub unroutable: u64,
+    /// Messages dropped because they are longer than a message may be ([`Sim::set_longest`](super::Sim::set_longest)).
+    #[serde(default)]
+    pub too_long: u64,
 }
 
 /// The links between nodes; cuts of the same link add up, so that intervals may overlap.

@@ -187,6 +187,8 @@ impl<A: Actor<State: 'static>, O: Observer<A>> Sim<A, O> {
         self.traffic.sent += 1;
         if to >= self.nodes.len() {
             self.traffic.unroutable += 1;
+        } else if self.longest.is_some_and(|(limit, measure)| measure(&msg) > limit) {
+            self.traffic.too_long += 1;
         } else if self.links.is_cut(from, to) {
             self.traffic.cut += 1;
         } else if self.pending.len() >= self.settings.limits.in_flight {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::toy::{Counts, Flaw, Msg, State, Toy, cluster, ms};
 use crate::trace::{Header, TraceWriter};
+use crate::wire::encoded_len;
 use crate::{Cause, Step};
 
 const fn us(microseconds: u64) -> Duration {
@@ -151,13 +152,33 @@ fn every_message_is_accounted_for() {
         sim.schedule(&Schedule::random(seed, 5, &budget(5))).unwrap();
         sim.inject(id(7), Msg::More(1));
         assert_eq!(sim.run_until(ms(60_000)), Stop::Quiet);
-        let Traffic { sent, arrived, lost, duplicated, cut, to_down, overflow, unroutable } = *sim.traffic();
+        let Traffic { sent, arrived, lost, duplicated, cut, to_down, overflow, unroutable, too_long } =
+            *sim.traffic();
         assert_eq!(sent + duplicated, arrived + lost + cut + to_down + overflow, "{:?}", sim.traffic());
         totals = std::array::from_fn(|i| totals[i] + [lost, duplicated, cut, to_down, overflow][i]);
-        assert_eq!(unroutable, 1);
+        assert_eq!((unroutable, too_long), (1, 0));
         assert_eq!(sim.stats().map(|node| node.sent).sum::<u64>(), sent);
     }
     assert!(totals.iter().all(|count| *count > 0), "each of these happened: {totals:?}");
+}
+
+#[test]
+fn a_message_that_no_datagram_carries_is_dropped_and_counted() {
+    // Up to 127, a number has one byte, and so has the kind of the message.
+    let mut sim = sim(vec![Toy::Counter(Flaw::None), Toy::Burst(130)], calm());
+    sim.set_longest(2, encoded_len);
+    sim.run_until(ms(100));
+    assert_eq!(
+        (sim.traffic().too_long, sim.traffic().sent, sim.traffic().arrived),
+        (3, 130 + 127, 127 + 127)
+    );
+    assert_eq!(sim.state(id(0)).unwrap().counts().total, 127);
+
+    sim.apply(&Fault::Crash(1)).unwrap();
+    sim.apply(&Fault::Restart(1)).unwrap();
+    sim.inject(id(0), Msg::More(u64::MAX));
+    sim.run_until(ms(200));
+    assert_eq!(sim.traffic().too_long, 6, "an application may say more");
 }
 
 #[test]

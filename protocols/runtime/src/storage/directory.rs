@@ -4,10 +4,12 @@ use super::record::{FILE_HEADER_LEN, FileHeader, Kind};
 use crate::Error;
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "LOCK";
+/// Where the lives of the process are counted.
+pub(super) const LIFE: &str = "life";
 /// How often the lock is tried, and the pause between.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
@@ -62,7 +64,7 @@ impl Directory {
         for entry in fs::read_dir(&self.path).map_err(Error::file("list", &self.path))? {
             let path = entry.map_err(Error::file("list", &self.path))?.path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if name == LOCK {
+            if [LOCK, LIFE].contains(&name) {
             } else if name.ends_with(TEMPORARY) {
                 fs::remove_file(&path).map_err(Error::file("delete the unfinished file", &path))?;
             } else if let Some(number) = number_of(name, "log-") {
@@ -84,26 +86,46 @@ impl Directory {
         content: impl FnOnce(&mut File) -> Result<T, Error>,
     ) -> Result<(File, T), Error> {
         let name = file_name(path, header.kind, header.number);
-        let temporary = name.with_extension(&TEMPORARY[1..]);
-        let create = || {
-            let mut file = File::create(&temporary).map_err(Error::file("create", &temporary))?;
-            file.write_all(&header.to_bytes()).map_err(Error::file("write", &temporary))?;
-            let result = content(&mut file)?;
-            file.sync_all().map_err(Error::file("sync", &temporary))?;
-            fs::rename(&temporary, &name).map_err(Error::file("rename", &temporary))?;
-            sync_directory(path)?;
-            Ok((file, result))
-        };
-        create().inspect_err(|_| {
-            // The failure itself is reported; what is left over is deleted at the next start.
-            let _ = fs::remove_file(&temporary);
+        write_whole(&name, |file, temporary| {
+            file.write_all(&header.to_bytes()).map_err(Error::file("write", temporary))?;
+            content(file)
         })
+    }
+
+    /// Replaces a small file that is no part of the log, or creates it; it is durable, or as it was.
+    pub(super) fn replace(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let fill = |file: &mut File, temporary: &Path| content(file).map_err(Error::file("write", temporary));
+        write_whole(&self.path.join(name), fill).map(|_| ())
     }
 
     /// Creates a segment.
     pub(super) fn create_log(&self, header: FileHeader) -> Result<File, Error> {
         Self::create(&self.path, header, |_| Ok(())).map(|(file, ())| file)
     }
+}
+
+/// Has a file appear under a name when all of its content is durable.
+fn write_whole<T>(
+    name: &Path,
+    content: impl FnOnce(&mut File, &Path) -> Result<T, Error>,
+) -> Result<(File, T), Error> {
+    let temporary = name.with_extension(&TEMPORARY[1..]);
+    let create = || {
+        let mut file = File::create(&temporary).map_err(Error::file("create", &temporary))?;
+        let result = content(&mut file, &temporary)?;
+        file.sync_all().map_err(Error::file("sync", &temporary))?;
+        fs::rename(&temporary, name).map_err(Error::file("rename", &temporary))?;
+        name.parent().map_or(Ok(()), sync_directory)?;
+        Ok((file, result))
+    };
+    create().inspect_err(|_| {
+        // The failure itself is reported; what is left over is deleted at the next start.
+        let _ = fs::remove_file(&temporary);
+    })
 }
 
 /// The path of a file.

@@ -11,6 +11,7 @@
 //! - `log-N`: a segment. A header, then records `{group, actor, delta}` with checksums of header and payload.
 //! - `snapshot-N`: the same format with a single group that builds every storage from nothing, as of the start of
 //!   segment N. Once it is durable, what has a smaller number is deleted.
+//! - `life`: when the last life of the process began, if it was ever asked for ([`begin_life`]).
 //! - `*.tmp`: not yet renamed to what it will be; deleted at start.
 //!
 //! **Recovery** reads the newest snapshot and the segments from its number on. Three cases at the end of the last one:
@@ -27,6 +28,7 @@
 //! state of the disk is unknown, and trying again may report success for lost data.
 
 mod directory;
+mod life;
 mod log;
 mod record;
 mod recovery;
@@ -34,6 +36,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use life::begin_life;
 pub use log::{Log, LogCounters};
 pub use recovery::{Cut, Recovery};
 

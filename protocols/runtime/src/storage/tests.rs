@@ -194,6 +194,20 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
+fn lives_are_in_order_whatever_the_clock_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node");
+    let lives: Vec<u64> = [500, 700, 20, 20, 900].map(|now| begin_life(&path, now).unwrap()).into();
+    assert_eq!(lives, [500, 700, 701, 702, 900]);
+    let log = open(&path).unwrap();
+    assert!(log.recovery().fresh, "counting is not saving");
+    assert!(matches!(begin_life(&path, 1), Err(Error::DirectoryInUse { .. })));
+    drop(log);
+    fs::write(path.join("life"), "many").unwrap();
+    assert!(begin_life(&path, 1).unwrap_err().to_string().contains("holds no number"));
+}
+
+#[test]
 fn a_directory_of_another_cluster_or_actor_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fill(&mut open(dir.path()).unwrap());

@@ -4,9 +4,12 @@ use crate::storage::LogCounters;
 use crate::wire::Refusal;
 use serde::Serialize;
 
-/// What a driver has done since it was built. All numbers only grow.
+/// What a driver has done since it was built. All numbers but the first only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
+    /// How many bytes the kernel queues of what arrives. It is asked for 8 MiB; an unprivileged process is granted no more
+    /// than `net.core.rmem_max`. What arrives when the queue is full is lost and not counted here.
+    pub receive_buffer: u64,
     /// Rounds of the event loop.
     pub turns: u64,
     /// Steps of actors.

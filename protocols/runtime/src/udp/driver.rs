@@ -102,6 +102,7 @@ where
 
     pub(super) fn start(parts: Parts<A, J>) -> Self {
         let now = Instant::now();
+        let receive_buffer = parts.socket.receive_buffer() as u64;
         let mut driver = Self {
             cluster: parts.cluster,
             seal: parts.seal,
@@ -128,7 +129,7 @@ where
             started: now,
             now,
             published: now,
-            counters: Counters::default(),
+            counters: Counters { receive_buffer, ..Counters::default() },
         };
         for (id, actor) in parts.actors {
             driver.start_actor(id, actor);

@@ -10,7 +10,9 @@ use crate::wire::MAX_DATAGRAM_LEN;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, SndBuf, SndBufForce};
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendto, setsockopt};
+use nix::sys::socket::{
+    MsgFlags, MultiHeaders, SockaddrStorage, getsockopt, recvmmsg, sendmmsg, sendto, setsockopt,
+};
 use nix::sys::time::TimeSpec;
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -48,18 +50,32 @@ pub(super) struct Socket {
     offered: usize,
     /// The time limit that the socket has now.
     limit: Option<Duration>,
+    /// What the kernel queues of what arrives.
+    receive_buffer: usize,
 }
 
 impl Socket {
     pub(super) fn bind(address: SocketAddr) -> Result<Self, Error> {
+        Self::bind_with(address, KERNEL_BUFFER_LEN)
+    }
+
+    fn bind_with(address: SocketAddr, kernel_buffer_len: usize) -> Result<Self, Error> {
         let socket = UdpSocket::bind(address).map_err(|source| Error::Bind { address, source })?;
         let local = socket.local_addr().map_err(|source| Error::Bind { address, source })?;
         // Only the privileged may exceed the system's limit; what is granted is enough to work with.
-        let _ = setsockopt(&socket, RcvBufForce, &KERNEL_BUFFER_LEN)
-            .or_else(|_| setsockopt(&socket, RcvBuf, &KERNEL_BUFFER_LEN));
-        let _ = setsockopt(&socket, SndBufForce, &KERNEL_BUFFER_LEN)
-            .or_else(|_| setsockopt(&socket, SndBuf, &KERNEL_BUFFER_LEN));
-        Ok(Self { udp: socket, local, slots: vec![0; BATCH * SLOT_LEN], offered: MIN_OFFER, limit: None })
+        let _ = setsockopt(&socket, RcvBufForce, &kernel_buffer_len)
+            .or_else(|_| setsockopt(&socket, RcvBuf, &kernel_buffer_len));
+        let _ = setsockopt(&socket, SndBufForce, &kernel_buffer_len)
+            .or_else(|_| setsockopt(&socket, SndBuf, &kernel_buffer_len));
+        // Linux takes as much again for its own records, and says so.
+        let receive_buffer = getsockopt(&socket, RcvBuf).map_or(0, |granted| granted / 2);
+        let slots = vec![0; BATCH * SLOT_LEN];
+        Ok(Self { udp: socket, local, slots, offered: MIN_OFFER, limit: None, receive_buffer })
+    }
+
+    /// How many bytes the kernel queues of what arrives: what it granted, which may be less than it was asked for.
+    pub(super) fn receive_buffer(&self) -> usize {
+        self.receive_buffer
     }
 
     pub(super) fn local(&self) -> SocketAddr {
@@ -121,25 +137,13 @@ impl Socket {
 
     /// Sends datagrams in order; returns how many the operating system did not take.
     pub(super) fn send(&mut self, datagrams: &[(SocketAddr, &[u8])]) -> Result<u64, Error> {
-        let mut failures = 0;
-        let mut rest = datagrams;
-        while !rest.is_empty() {
-            let taken = match send_batch(self.udp.as_raw_fd(), &rest[..rest.len().min(BATCH)]) {
-                Ok(sent) => sent,
-                Err(Errno::EINTR) => 0,
-                Err(Errno::EAGAIN) if self.poll(PollFlags::POLLOUT, SEND_PATIENCE)? => 0,
-                Err(errno @ (Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT)) => {
-                    return Err(self.failed("send", errno));
-                }
-                // The first of them is refused: no route, a firewall, a queue that stays full.
-                Err(_) => {
-                    failures += 1;
-                    1
-                }
-            };
-            rest = &rest[taken..];
-        }
-        Ok(failures)
+        let fd = self.udp.as_raw_fd();
+        send_all(
+            datagrams,
+            |batch| send_batch(fd, batch),
+            || self.poll(PollFlags::POLLOUT, SEND_PATIENCE),
+            |errno| self.failed("send", errno),
+        )
     }
 
     /// How to call `recvmmsg` so that it waits for at most `patience`; a short time is waited for at once.
@@ -193,6 +197,34 @@ impl Waker {
     }
 }
 
+/// Sends datagrams in order by `send`, which takes the first ones of a batch; returns how many it did not take. If the
+/// queue is full, `wait` says whether it has room again; if not, it is waited for only once.
+fn send_all<E>(
+    mut rest: &[(SocketAddr, &[u8])],
+    mut send: impl FnMut(&[(SocketAddr, &[u8])]) -> Result<usize, Errno>,
+    mut wait: impl FnMut() -> Result<bool, E>,
+    failed: impl FnOnce(Errno) -> E,
+) -> Result<u64, E> {
+    let mut failures = 0;
+    while !rest.is_empty() {
+        let taken = match send(&rest[..rest.len().min(BATCH)]) {
+            Ok(taken) => taken,
+            Err(Errno::EINTR) => 0,
+            Err(Errno::EAGAIN) if wait()? => 0,
+            // The queue stays full, and timers are waiting.
+            Err(Errno::EAGAIN) => return Ok(failures + rest.len() as u64),
+            Err(errno @ (Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT)) => return Err(failed(errno)),
+            // The first of them is refused: no route, a firewall.
+            Err(_) => {
+                failures += 1;
+                1
+            }
+        };
+        rest = &rest[taken..];
+    }
+    Ok(failures)
+}
+
 /// Sends the first of some datagrams; returns how many.
 fn send_batch(fd: RawFd, batch: &[(SocketAddr, &[u8])]) -> Result<usize, Errno> {
     let slices: Vec<_> = batch.iter().map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
@@ -205,4 +237,56 @@ fn send_batch(fd: RawFd, batch: &[(SocketAddr, &[u8])]) -> Result<usize, Errno> 
 fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::from(*v4));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+
+    #[test]
+    fn a_queue_that_stays_full_costs_one_wait() {
+        let datagrams = vec![(HERE, &b"datagram"[..]); 1000];
+        let (mut room, mut refused, mut waits) = (300_usize, 0, 0);
+        let send = |batch: &[(SocketAddr, &[u8])]| match room {
+            0 => Err(Errno::EAGAIN),
+            150 if refused == 0 => {
+                refused += 1;
+                Err(Errno::EPERM)
+            }
+            _ => {
+                let taken = batch.len().min(50).min(room);
+                room -= taken;
+                Ok(taken)
+            }
+        };
+        let wait = || {
+            waits += 1;
+            Ok::<_, Errno>(false)
+        };
+        assert_eq!(send_all(&datagrams, send, wait, |errno| errno), Ok(700));
+        assert_eq!((waits, refused), (1, 1));
+
+        let mut turns = 0;
+        let send = |batch: &[(SocketAddr, &[u8])]| {
+            turns += 1;
+            if turns % 2 == 0 { Err(Errno::EAGAIN) } else { Ok(batch.len()) }
+        };
+        assert_eq!(send_all(&datagrams, send, || Ok(true), |errno| errno), Ok(0), "it is waited for again");
+        assert_eq!(
+            send_all(&datagrams, |_| Err(Errno::EBADF), || Ok(true), |errno| errno),
+            Err(Errno::EBADF)
+        );
+    }
+
+    #[test]
+    fn the_receive_buffer_is_what_was_granted() {
+        let bound = |len| Socket::bind_with(SocketAddr::new(HERE.ip(), 0), len).unwrap().receive_buffer();
+        assert_eq!(bound(1 << 16), 1 << 16);
+        assert!(bound(1) > 1, "the kernel has a minimum");
+        let limit = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse();
+        let granted = bound(KERNEL_BUFFER_LEN);
+        assert!(granted == KERNEL_BUFFER_LEN || Ok(granted) == limit, "{granted} of {limit:?}");
+    }
 }

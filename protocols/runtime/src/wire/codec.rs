@@ -62,6 +62,12 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, buf: &mut Vec<u8>, limit: usize)
     })
 }
 
+/// How many bytes a value occupies; `usize::MAX` if it cannot be written.
+pub fn encoded_len<T: Serialize + ?Sized>(value: &T) -> usize {
+    let mut buf = Vec::new();
+    encode(value, &mut buf, usize::MAX).map_or(usize::MAX, |()| buf.len())
+}
+
 /// Reads a value that occupies all of `bytes`.
 ///
 /// # Errors

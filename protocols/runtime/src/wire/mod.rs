@@ -5,7 +5,7 @@ mod decode;
 mod frame;
 mod key;
 
-pub use codec::{Malformed, TooLong, decode, encode};
+pub use codec::{Malformed, TooLong, decode, encode, encoded_len};
 pub use frame::{
     Frame, FrameWriter, HEADER_LEN, MAC_LEN, MAX_DATAGRAM_LEN, MAX_MESSAGE_LEN, Parcel, Refusal,
 };
