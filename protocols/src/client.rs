@@ -75,7 +75,8 @@ pub enum Returned<O> {
     LaneTaken,
 }
 
-/// The timer after which a lane's command is sent again.
+/// The timer after which a lane's command is sent again; the number of lanes names the timer of the request for a session.
+/// (Whoever uses lanes for something of its own, such as reads, sets and stops the timers of these lanes only.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RetryTimer(pub u32);
 
@@ -182,7 +183,7 @@ impl<C: Clone> Client<C> {
         if self.known {
             self.continue_script(id, &mut state, out);
         } else {
-            self.ask(id, &mut state, 0, out);
+            self.ask_for_session(id, &mut state, out);
         }
         state
     }
@@ -222,8 +223,10 @@ impl<C: Clone> Client<C> {
     where
         A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
     {
-        let Some(lane) = state.lanes.get(timer.0 as usize) else { return };
-        let waits = lane.outstanding.is_some() || state.session == Session::Opening;
+        let opening = state.session == Session::Opening;
+        let pseudonym = if opening { 0 } else { timer.0 };
+        let Some(lane) = state.lanes.get(pseudonym as usize) else { return };
+        let waits = if opening { timer == self.session_timer() } else { lane.outstanding.is_some() };
         if !waits || state.retries >= self.retries_max {
             return;
         }
@@ -234,7 +237,15 @@ impl<C: Clone> Client<C> {
         if lane.asked == state.contact {
             state.contact = (state.contact + 1) % self.contacts.len();
         }
-        self.ask(id, state, timer.0, out);
+        if opening {
+            self.ask_for_session(id, state, out);
+        } else {
+            self.ask(id, state, pseudonym, out);
+        }
+    }
+
+    fn session_timer(&self) -> RetryTimer {
+        RetryTimer(self.lanes)
     }
 
     fn on_reply<O: Clone, A>(
@@ -248,7 +259,9 @@ impl<C: Clone> Client<C> {
         A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
     {
         state.redirected = false;
-        out.cancel_timer(RetryTimer(command.pseudonym).into());
+        let opening = state.session == Session::Opening;
+        let timer = if opening { self.session_timer() } else { RetryTimer(command.pseudonym) };
+        out.cancel_timer(timer.into());
         match answer {
             Answer::Opened { session } => {
                 state.session = Session::Open(session);
@@ -289,7 +302,11 @@ impl<C: Clone> Client<C> {
         {
             state.contact = leader;
             state.redirected = true;
-            self.ask(id, state, command.pseudonym, out);
+            if state.session == Session::Opening {
+                self.ask_for_session(id, state, out);
+            } else {
+                self.ask(id, state, command.pseudonym, out);
+            }
         }
     }
 
@@ -360,29 +377,42 @@ impl<C: Clone> Client<C> {
         }
     }
 
-    /// Sends a lane's command, or the request for a session, to the present contact.
+    /// Asks the present contact for a session.
+    fn ask_for_session<O, A>(&self, id: Id, state: &mut ClientState<C>, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        let client = usize::from(id) as u64;
+        let id = CommandId { client, session: 0, pseudonym: 0, seq: 0 };
+        self.send(
+            state,
+            Command { id, op: Operation::Open { lanes: self.lanes } },
+            self.session_timer(),
+            out,
+        );
+    }
+
+    /// Sends a lane's command to the present contact, if it has one and a session to send it in.
     fn ask<O, A>(&self, id: Id, state: &mut ClientState<C>, pseudonym: u32, out: &mut Out<A>)
     where
         A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
     {
-        let contact = state.contact;
-        let lane = &mut state.lanes[pseudonym as usize];
-        lane.asked = contact;
-        let client = usize::from(id) as u64;
-        let command = match (state.session, &lane.outstanding) {
-            (Session::Open(session), Some(command)) => Command {
-                id: CommandId { client, session, pseudonym, seq: lane.seq },
-                op: Operation::Apply(command.clone()),
-            },
-            (Session::Opening, _) => Command {
-                id: CommandId { client, session: 0, pseudonym: 0, seq: 0 },
-                op: Operation::Open { lanes: self.lanes },
-            },
-            _ => return,
-        };
-        out.send(self.contacts[contact], ClientMsg::Request(command).into());
+        let Session::Open(session) = state.session else { return };
+        let Lane { seq, outstanding: Some(command), .. } = &state.lanes[pseudonym as usize] else { return };
+        let id = CommandId { client: usize::from(id) as u64, session, pseudonym, seq: *seq };
+        let command = Command { id, op: Operation::Apply(command.clone()) };
+        self.send(state, command, RetryTimer(pseudonym), out);
+    }
+
+    /// Sends a request to the present contact, and sets the timer after which it is sent again.
+    fn send<O, A>(&self, state: &mut ClientState<C>, command: Command<C>, timer: RetryTimer, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        state.lanes[command.id.pseudonym as usize].asked = state.contact;
+        out.send(self.contacts[state.contact], ClientMsg::Request(command).into());
         if state.retries < self.retries_max {
-            out.set_timer(RetryTimer(pseudonym).into(), self.retry_after.clone());
+            out.set_timer(timer.into(), self.retry_after.clone());
         }
     }
 }
