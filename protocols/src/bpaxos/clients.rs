@@ -9,13 +9,12 @@
 //! everywhere. The session that was used at the earliest such time goes. A session's number is the count at its opening.
 
 use crate::command::{Command, CommandId, Operation};
-use crate::durable::{Change, map_changes, patch_map};
+use crate::durable::{Change, export_map, map_changes, patch_map};
 use crate::graph::Ids;
 use crate::sessions::{Answer, LaneKey, Standing};
 use crate::state_machine::StateMachine;
 use im::OrdMap;
 use serde::{Deserialize, Serialize};
-use std::ops::Bound;
 
 /// The client table of a replica.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +38,11 @@ pub struct Lane<O> {
     /// How many sessions had been opened when it was used last.
     used: u64,
 }
+
+/// The most bytes that a lane takes in a message, its numbers and its output apart.
+const LANE_BYTES: usize = 48;
+/// The most bytes that a range of numbers takes.
+const RANGE_BYTES: usize = 20;
 
 /// A change of the table.
 pub type LaneChange<O> = Change<LaneKey, Lane<O>>;
@@ -172,16 +176,18 @@ impl<O: Clone + PartialEq> ClientTable<O> {
         self.opened = opened;
     }
 
-    /// The next `count` lanes after `cursor`, and where to go on.
-    pub fn export(&self, cursor: Option<LaneKey>, count: usize) -> (Vec<LaneChange<O>>, Option<LaneKey>) {
-        let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = self.lanes.range((from, Bound::Unbounded)).peekable();
-        let (mut changes, mut last) = (vec![], None);
-        for (key, lane) in rest.by_ref().take(count.max(1)) {
-            changes.push(Change::Put(*key, lane.clone()));
-            last = Some(*key);
-        }
-        (changes, rest.peek().and(last))
+    /// The next lanes after `cursor`, of about `max_bytes` with their outputs and at least one if any is left; and where to
+    /// go on.
+    pub fn export<M: StateMachine<Output = O>>(
+        &self,
+        cursor: Option<LaneKey>,
+        max_bytes: usize,
+    ) -> (Vec<LaneChange<O>>, Option<LaneKey>) {
+        let bytes = |_: &_, lane: &Lane<O>| {
+            let output = lane.output.as_ref().map_or(0, M::output_bytes);
+            LANE_BYTES + lane.done.ranges() * RANGE_BYTES + output
+        };
+        export_map(&self.lanes, cursor.as_ref(), max_bytes, bytes)
     }
 }
 

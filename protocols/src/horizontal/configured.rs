@@ -150,6 +150,10 @@ impl<M: StateMachine> StateMachine for Configured<M> {
             }
         }
     }
+
+    fn output_bytes(output: &Self::Output) -> usize {
+        1 + output.as_ref().map_or(0, M::output_bytes)
+    }
 }
 
 impl<M: StateMachine> Configured<M> {

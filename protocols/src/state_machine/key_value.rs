@@ -1,11 +1,10 @@
 //! A key-value store, the default of a deployed cluster.
 
 use super::{Part, StateMachine};
-use crate::durable::{Change, map_changes, patch_map};
+use crate::durable::{Change, export_map, map_changes, patch_map};
 use im::OrdMap;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// The largest key, in bytes.
@@ -247,19 +246,9 @@ impl StateMachine for KeyValue {
     }
 
     fn export(&self, cursor: Option<&Bytes>, max_bytes: usize) -> Part<Self> {
-        let from = cursor.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
-        let mut rest = self.0.range((from, Bound::Unbounded)).peekable();
-        let (mut changes, mut bytes, mut last) = (vec![], 0, None);
-        while let Some((key, value)) = rest.peek() {
-            bytes += 8 + key.0.len() + value.0.len();
-            if bytes > max_bytes && !changes.is_empty() {
-                break;
-            }
-            changes.push(Change::Put((*key).clone(), (*value).clone()));
-            last = Some((*key).clone());
-            rest.next();
-        }
-        Part { changes, next: rest.peek().and(last) }
+        let bytes = |key: &Bytes, value: &Bytes| 8 + key.0.len() + value.0.len();
+        let (changes, next) = export_map(&self.0, cursor, max_bytes, bytes);
+        Part { changes, next }
     }
 
     fn command_bytes(command: &KeyValueCommand) -> usize {
@@ -272,6 +261,13 @@ impl StateMachine for KeyValue {
             KeyValueCommand::Get(_) | KeyValueCommand::Delete(_) => 0,
         };
         8 + command.key().0.len() + values
+    }
+
+    fn output_bytes(output: &KeyValueOutput) -> usize {
+        11 + match output {
+            KeyValueOutput::Value(Some(value)) | KeyValueOutput::Differs(Some(value)) => value.0.len(),
+            _ => 0,
+        }
     }
 }
 

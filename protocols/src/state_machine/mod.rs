@@ -67,6 +67,9 @@ pub trait StateMachine: Clone + Debug + Default + Ord + Hash + Send + Sync + 'st
 
     /// About how many bytes a command takes in a message.
     fn command_bytes(command: &Self::Command) -> usize;
+
+    /// At most how many bytes an output takes in a message: client tables travel with the last output of each lane.
+    fn output_bytes(output: &Self::Output) -> usize;
 }
 
 /// A part of an exported state.
@@ -100,8 +103,8 @@ pub(crate) mod laws {
         machine
     }
 
-    /// Exports compose to the state, changes lead from any state to any other, reads change nothing, and commands that
-    /// do not conflict commute in state and outputs.
+    /// Exports compose to the state, changes lead from any state to any other, reads change nothing, outputs take no more
+    /// bytes than they say, and commands that do not conflict commute in state and outputs.
     pub(crate) fn hold<M: StateMachine>(command: impl Strategy<Value = M::Command> + Clone) {
         let commands = || proptest::collection::vec(command.clone(), 0..20);
         let config = ProptestConfig::with_cases(64);
@@ -122,7 +125,9 @@ pub(crate) mod laws {
             prop_assert_eq!(&copy, &one);
 
             let mut read = one.clone();
-            read.apply(&x);
+            let output = read.apply(&x);
+            let encoded = postcard::to_stdvec(&output).expect("outputs can be encoded");
+            prop_assert!(encoded.len() <= M::output_bytes(&output), "{output:?}");
             if M::is_read(&x) { prop_assert_eq!(&read, &one); }
 
             if !M::conflicts(&x, &y) {
