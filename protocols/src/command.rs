@@ -70,6 +70,14 @@ pub struct Command<C> {
     pub op: Operation<C>,
 }
 
+impl<C> Command<C> {
+    /// Is it numbered as its operation must be: from 1, and 0 where it opens a session? Whatever else a client sends is
+    /// executed by nobody.
+    pub fn is_named_right(&self) -> bool {
+        matches!(self.op, Operation::Open { .. }) == (self.id.seq == 0)
+    }
+}
+
 impl<C: fmt::Debug> fmt::Debug for Command<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}={:?}", self.id, self.op)
