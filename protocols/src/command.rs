@@ -132,6 +132,27 @@ pub fn command_bytes<M: StateMachine>(command: &CommandOf<M>) -> usize {
     }
 }
 
+/// The parts of a list, in order: each of at most `count` items and about `max_bytes`, but of at least one item.
+pub(crate) fn parts<T>(
+    items: impl IntoIterator<Item = T>,
+    count: usize,
+    max_bytes: usize,
+    bytes: impl Fn(&T) -> usize,
+) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = vec![];
+    let mut size = 0_usize;
+    for item in items {
+        size = size.saturating_add(bytes(&item));
+        if let Some(part) = parts.last_mut().filter(|part| part.len() < count && size <= max_bytes) {
+            part.push(item);
+        } else {
+            size = bytes(&item);
+            parts.push(vec![item]);
+        }
+    }
+    parts
+}
+
 /// Takes from the front of a queue what fits one slot: at least one command, at most `commands` and about `bytes`.
 pub(crate) fn take_batch<M: StateMachine>(
     queue: &mut Vector<CommandOf<M>>,
@@ -147,4 +168,27 @@ pub(crate) fn take_batch<M: StateMachine>(
         batch.extend(queue.pop_front());
     }
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parts_keep_to_both_limits_and_none_could_be_joined_to_the_next(
+            items in proptest::collection::vec(0..40_usize, 0..60), count in 1..9_usize, max in 0..100_usize
+        ) {
+            let parts = parts(items.iter().copied(), count, max, |item| *item);
+            prop_assert_eq!(parts.concat(), items);
+            for part in &parts {
+                prop_assert!(part.len() <= count && (part.len() == 1 || part.iter().sum::<usize>() <= max));
+            }
+            for pair in parts.windows(2) {
+                let more = pair[0].iter().sum::<usize>() + pair[1][0];
+                prop_assert!(pair[0].len() == count || more > max, "{pair:?}");
+            }
+        }
+    }
 }
