@@ -7,6 +7,7 @@
 
 use crate::command::{Command, CommandId, Operation};
 use crate::sessions::Answer;
+use crate::state_machine::StateMachine;
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Id, Out};
 use std::ops::Range;
@@ -65,7 +66,7 @@ impl<C, O> ClientMsg<C, O> {
 /// What an application learns of its command.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Returned<O> {
-    /// It was executed with this output.
+    /// It was executed with this output, or would be: what no state executes was not sent.
     Output(O),
     /// The servers have forgotten the session; whether the command was executed is unknown.
     SessionLost,
@@ -199,21 +200,24 @@ impl<C: Clone> Client<C> {
     }
 
     /// Handles a message that is not ignored.
-    pub fn on_msg<O: Clone, A>(
+    pub fn on_msg<M, A>(
         &self,
         id: Id,
         state: &mut ClientState<C>,
-        msg: ClientMsg<C, O>,
+        msg: ClientMsg<C, M::Output>,
         out: &mut Out<A>,
     ) where
-        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+        M: StateMachine<Command = C>,
+        A: Actor<Msg: From<ClientMsg<C, M::Output>>, Timer: From<RetryTimer>>,
     {
         match msg {
             ClientMsg::Reply { id: command, answer } => self.on_reply(id, state, command, answer, out),
             ClientMsg::NotLeader { id: command, leader } => {
                 self.on_not_leader(id, state, command, leader, out);
             }
-            ClientMsg::Invoke { pseudonym, command } => self.on_invoke(id, state, pseudonym, command, out),
+            ClientMsg::Invoke { pseudonym, command } => {
+                self.on_invoke::<M, A>(id, state, pseudonym, command, out);
+            }
             ClientMsg::Request(_) | ClientMsg::Busy { .. } | ClientMsg::Returned { .. } => {}
         }
     }
@@ -310,7 +314,7 @@ impl<C: Clone> Client<C> {
         }
     }
 
-    fn on_invoke<O, A>(
+    fn on_invoke<M, A>(
         &self,
         id: Id,
         state: &mut ClientState<C>,
@@ -318,14 +322,16 @@ impl<C: Clone> Client<C> {
         command: C,
         out: &mut Out<A>,
     ) where
-        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+        M: StateMachine<Command = C>,
+        A: Actor<Msg: From<ClientMsg<C, M::Output>>, Timer: From<RetryTimer>>,
     {
         let lane = state.lanes.get_mut(pseudonym as usize).filter(|lane| lane.outstanding.is_none());
-        let refused = match (lane, state.session) {
-            (None, _) => Returned::LaneTaken,
-            (_, Session::Lost) => Returned::SessionLost,
-            (_, Session::Refused) => Returned::TooManyLanes,
-            (Some(lane), session) => {
+        let refused = match (lane, M::refusal(&command), state.session) {
+            (None, ..) => Returned::LaneTaken,
+            (_, Some(output), _) => Returned::Output(output),
+            (_, _, Session::Lost) => Returned::SessionLost,
+            (_, _, Session::Refused) => Returned::TooManyLanes,
+            (Some(lane), None, session) => {
                 lane.seq += 1;
                 lane.outstanding = Some(command);
                 if session != Session::Opening {
@@ -427,6 +433,66 @@ impl<C> ClientState<C> {
                 session == id.session && lane.seq == id.seq && lane.outstanding.is_some()
             }
             Session::Lost | Session::Refused => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::Correct;
+    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput, MAX_KEY_BYTES};
+    use crate::unreplicated::{Msg, Node, Server};
+    use stateright::actor;
+    use std::borrow::Cow;
+
+    const SERVER: usize = 0;
+    const CLIENT: usize = 1;
+    const APPLICATION: usize = 2;
+
+    /// What an actor that has just started sends when it gets a message.
+    fn answer(actor: &Node<KeyValue>, id: usize, src: usize, msg: Msg<KeyValue>) -> Vec<(Id, Msg<KeyValue>)> {
+        let id = Id::from(id);
+        let state = actor.on_start(id, &None, &mut Out::new());
+        let mut out = Out::new();
+        actor.on_msg(id, &mut Cow::Borrowed(&state), Id::from(src), msg, &mut out);
+        let sent = out.into_iter().filter_map(|effect| match effect {
+            actor::Command::Send(dst, msg) => Some((dst, msg)),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    #[test]
+    fn a_command_that_the_machine_refuses_is_answered_by_the_client_and_ignored_by_the_server() {
+        let client = Node::Client(Client {
+            contacts: vec![Id::from(SERVER)],
+            first_contact: 0,
+            script: vec![],
+            lanes: 1,
+            known: true,
+            application: Some(Id::from(APPLICATION)),
+            retries_max: u32::MAX,
+            retry_after: Duration::from_millis(1)..Duration::from_millis(2),
+        });
+        let server =
+            Node::Server(Server { known_clients: vec![CLIENT as u64], lanes_max: 8, faults: Correct });
+        for (bytes, fits) in [(MAX_KEY_BYTES, true), (MAX_KEY_BYTES + 1, false)] {
+            let command = KeyValueCommand::Get(Bytes::from(&vec![7; bytes]));
+            let invoke = ClientMsg::Invoke { pseudonym: 0, command: command.clone() };
+            let id = CommandId { client: CLIENT as u64, session: 0, pseudonym: 0, seq: 1 };
+            let request = ClientMsg::Request(Command { id, op: Operation::Apply(command) });
+            let asked = answer(&client, CLIENT, APPLICATION, invoke);
+            let answered = answer(&server, SERVER, CLIENT, request.clone());
+            if fits {
+                assert_eq!(asked, [(Id::from(SERVER), request)]);
+                let output = Answer::Output(KeyValueOutput::Value(None));
+                assert_eq!(answered, [(Id::from(CLIENT), ClientMsg::Reply { id, answer: output })]);
+            } else {
+                let result = Returned::Output(KeyValueOutput::TooLarge);
+                assert_eq!(asked, [(Id::from(APPLICATION), ClientMsg::Returned { pseudonym: 0, result })]);
+                assert_eq!(answered, []);
+            }
         }
     }
 }

@@ -76,6 +76,15 @@ impl<C> Command<C> {
     pub fn is_named_right(&self) -> bool {
         matches!(self.op, Operation::Open { .. }) == (self.id.seq == 0)
     }
+
+    /// Is it a command of this client, and none that the machine refuses? Servers ignore whatever else they are asked.
+    pub(crate) fn is_sound<M: StateMachine<Command = C>>(&self, client: Id) -> bool {
+        let refused = match &self.op {
+            Operation::Open { .. } => false,
+            Operation::Apply(command) => M::refusal(command).is_some(),
+        };
+        self.id.client_id() == client && !refused
+    }
 }
 
 impl<C: fmt::Debug> fmt::Debug for Command<C> {

@@ -150,7 +150,7 @@ impl<C: Clone, F: Rules> Reader<C, F> {
             Msg::Client(ClientMsg::Invoke { pseudonym, command }) => {
                 self.on_invoke(id, state, pseudonym, command, out);
             }
-            Msg::Client(msg) => self.writer.on_msg(id, &mut state.writer, msg, out),
+            Msg::Client(msg) => self.writer.on_msg::<M, _>(id, &mut state.writer, msg, out),
             Msg::Reply(reply) => self.on_reply(id, state, reply, out),
             Msg::PreReadAck { tag, voted_below } => self.on_answer(state, src, tag, voted_below, out),
             _ => {}
@@ -209,6 +209,8 @@ impl<C: Clone, F: Rules> Reader<C, F> {
         let read = self.read.filter(|_| M::is_read(&command));
         if state.reading.contains_key(&pseudonym) || read.is_some() && !state.writer.is_free(pseudonym) {
             self.tell(pseudonym, Returned::LaneTaken, out);
+        } else if let (Some(_), Some(output)) = (read, M::refusal(&command)) {
+            self.tell(pseudonym, Returned::Output(output), out);
         } else {
             self.ask(id, state, pseudonym, Ask { command, read }, out);
         }
@@ -227,7 +229,7 @@ impl<C: Clone, F: Rules> Reader<C, F> {
         let Ask { command, read } = ask;
         let Some(consistency) = read else {
             let invoke = ClientMsg::Invoke { pseudonym, command };
-            self.writer.on_msg(id, &mut state.writer, invoke, out);
+            self.writer.on_msg::<M, _>(id, &mut state.writer, invoke, out);
             return;
         };
         let consistency = match consistency {
@@ -329,7 +331,7 @@ impl<C: Clone, F: Rules> Reader<C, F> {
             }
         } else {
             let answer = ClientMsg::Reply { id: reply.id, answer: reply.answer };
-            self.writer.on_msg(id, &mut state.writer, answer, out);
+            self.writer.on_msg::<M, _>(id, &mut state.writer, answer, out);
         }
     }
 

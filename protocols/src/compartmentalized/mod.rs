@@ -246,6 +246,11 @@ pub struct Reply<O> {
 const NAME_BYTES: usize = 48;
 
 impl<C> Read<C> {
+    /// Does it read, and none that the machine refuses?
+    fn is_sound<M: StateMachine<Command = C>>(&self) -> bool {
+        M::is_read(&self.command) && M::refusal(&self.command).is_none()
+    }
+
     /// About how many bytes it takes in a message.
     fn bytes<M: StateMachine<Command = C>>(&self) -> usize {
         NAME_BYTES + M::command_bytes(&self.command)

@@ -73,7 +73,8 @@ impl<F: Rules> Part<F> {
     ) -> bool {
         match msg {
             Msg::ReadRequest { read, consistency, .. } => {
-                read.id.client_id() != src || *consistency == Consistency::Linearizable && self.lost_storage
+                let lost = *consistency == Consistency::Linearizable && self.lost_storage;
+                read.id.client_id() != src || !read.is_sound::<M>() || lost
             }
             Msg::PreReadAck { tag, .. } => {
                 let batch = state.sealed.get(&tag.number);

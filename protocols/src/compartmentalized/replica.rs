@@ -79,7 +79,7 @@ impl<F: Rules> Part<F> {
             }
             Msg::Read { reads, .. } => {
                 let from_reader = matches!(role, Role::Client | Role::ReadBatcher);
-                !from_reader || !reads.iter().all(|read| M::is_read(&read.command))
+                !from_reader || !reads.iter().all(Read::is_sound::<M>)
             }
             _ => true,
         }

@@ -99,6 +99,13 @@ impl<M: StateMachine> StateMachine for Configured<M> {
         }
     }
 
+    fn refusal(entry: &Self::Command) -> Option<Option<M::Output>> {
+        match entry {
+            Entry::Command(command) => M::refusal(command).map(Some),
+            Entry::Configuration(_) => None,
+        }
+    }
+
     fn is_read(entry: &Self::Command) -> bool {
         match entry {
             Entry::Command(command) => M::is_read(command),

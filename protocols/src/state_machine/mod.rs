@@ -42,6 +42,13 @@ pub trait StateMachine: Clone + Debug + Default + Ord + Hash + Send + Sync + 'st
     /// Applies a command. The same commands in the same order give the same outputs and the same state.
     fn apply(&mut self, command: &Self::Command) -> Self::Output;
 
+    /// What is answered to a command that no log should hold, as when it is too large; none for any other. [`Self::apply`]
+    /// says the same of it, and leaves every state as it is. Clients answer such a command themselves, and servers propose
+    /// none.
+    fn refusal(_: &Self::Command) -> Option<Self::Output> {
+        None
+    }
+
     /// Does the command leave every state as it is?
     fn is_read(command: &Self::Command) -> bool;
 
@@ -128,6 +135,7 @@ pub(crate) mod laws {
             let output = read.apply(&x);
             let encoded = postcard::to_stdvec(&output).expect("outputs can be encoded");
             prop_assert!(encoded.len() <= M::output_bytes(&output), "{output:?}");
+            if let Some(refusal) = M::refusal(&x) { prop_assert_eq!((&read, &output), (&one, &refusal)); }
             if M::is_read(&x) { prop_assert_eq!(&read, &one); }
 
             if !M::conflicts(&x, &y) {
