@@ -208,7 +208,7 @@ fn compaction_that_relies_on_transitivity_would_lose_an_order_with_a_noop() {
     };
     // The leader of y has not heard from enough nodes and cannot say what y is; the other one makes it a noop.
     let y_is_lost = |run: Run| {
-        run.follow(&["r1 waits v1.1", "r1 waits v1.1", "r1 waits v1.1", "l0 hears r1 Recover v1.1"])
+        run.follow(&["r1 waits v1.1", "r1 waits v1.1", "l0 hears r1 Recover v1.1"])
             .follow(&["a0 hears l0 Phase1a v1.1", "l0 hears a0 Phase1b v1.1"])
             .follow(&chosen!("l0", "v1.1"))
             .follow(&["r0 hears l1 v1.0", "r0 hears l0 v1.1", "r0 hears l0 v0.0", "r1 hears l0 v1.1"])

@@ -7,6 +7,7 @@
 
 use crate::command::{Command, CommandId, Operation};
 use crate::sessions::Answer;
+use crate::state_machine::StateMachine;
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Id, Out};
 use std::ops::Range;
@@ -65,7 +66,7 @@ impl<C, O> ClientMsg<C, O> {
 /// What an application learns of its command.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Returned<O> {
-    /// It was executed with this output.
+    /// It was executed with this output, or would be: what no state executes was not sent.
     Output(O),
     /// The servers have forgotten the session; whether the command was executed is unknown.
     SessionLost,
@@ -75,7 +76,8 @@ pub enum Returned<O> {
     LaneTaken,
 }
 
-/// The timer after which a lane's command is sent again.
+/// The timer after which a lane's command is sent again; the number of lanes names the timer of the request for a session.
+/// (Whoever uses lanes for something of its own, such as reads, sets and stops the timers of these lanes only.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RetryTimer(pub u32);
 
@@ -182,7 +184,7 @@ impl<C: Clone> Client<C> {
         if self.known {
             self.continue_script(id, &mut state, out);
         } else {
-            self.ask(id, &mut state, 0, out);
+            self.ask_for_session(id, &mut state, out);
         }
         state
     }
@@ -198,21 +200,24 @@ impl<C: Clone> Client<C> {
     }
 
     /// Handles a message that is not ignored.
-    pub fn on_msg<O: Clone, A>(
+    pub fn on_msg<M, A>(
         &self,
         id: Id,
         state: &mut ClientState<C>,
-        msg: ClientMsg<C, O>,
+        msg: ClientMsg<C, M::Output>,
         out: &mut Out<A>,
     ) where
-        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+        M: StateMachine<Command = C>,
+        A: Actor<Msg: From<ClientMsg<C, M::Output>>, Timer: From<RetryTimer>>,
     {
         match msg {
             ClientMsg::Reply { id: command, answer } => self.on_reply(id, state, command, answer, out),
             ClientMsg::NotLeader { id: command, leader } => {
                 self.on_not_leader(id, state, command, leader, out);
             }
-            ClientMsg::Invoke { pseudonym, command } => self.on_invoke(id, state, pseudonym, command, out),
+            ClientMsg::Invoke { pseudonym, command } => {
+                self.on_invoke::<M, A>(id, state, pseudonym, command, out);
+            }
             ClientMsg::Request(_) | ClientMsg::Busy { .. } | ClientMsg::Returned { .. } => {}
         }
     }
@@ -222,8 +227,10 @@ impl<C: Clone> Client<C> {
     where
         A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
     {
-        let Some(lane) = state.lanes.get(timer.0 as usize) else { return };
-        let waits = lane.outstanding.is_some() || state.session == Session::Opening;
+        let opening = state.session == Session::Opening;
+        let pseudonym = if opening { 0 } else { timer.0 };
+        let Some(lane) = state.lanes.get(pseudonym as usize) else { return };
+        let waits = if opening { timer == self.session_timer() } else { lane.outstanding.is_some() };
         if !waits || state.retries >= self.retries_max {
             return;
         }
@@ -234,7 +241,15 @@ impl<C: Clone> Client<C> {
         if lane.asked == state.contact {
             state.contact = (state.contact + 1) % self.contacts.len();
         }
-        self.ask(id, state, timer.0, out);
+        if opening {
+            self.ask_for_session(id, state, out);
+        } else {
+            self.ask(id, state, pseudonym, out);
+        }
+    }
+
+    fn session_timer(&self) -> RetryTimer {
+        RetryTimer(self.lanes)
     }
 
     fn on_reply<O: Clone, A>(
@@ -248,7 +263,9 @@ impl<C: Clone> Client<C> {
         A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
     {
         state.redirected = false;
-        out.cancel_timer(RetryTimer(command.pseudonym).into());
+        let opening = state.session == Session::Opening;
+        let timer = if opening { self.session_timer() } else { RetryTimer(command.pseudonym) };
+        out.cancel_timer(timer.into());
         match answer {
             Answer::Opened { session } => {
                 state.session = Session::Open(session);
@@ -289,11 +306,15 @@ impl<C: Clone> Client<C> {
         {
             state.contact = leader;
             state.redirected = true;
-            self.ask(id, state, command.pseudonym, out);
+            if state.session == Session::Opening {
+                self.ask_for_session(id, state, out);
+            } else {
+                self.ask(id, state, command.pseudonym, out);
+            }
         }
     }
 
-    fn on_invoke<O, A>(
+    fn on_invoke<M, A>(
         &self,
         id: Id,
         state: &mut ClientState<C>,
@@ -301,14 +322,16 @@ impl<C: Clone> Client<C> {
         command: C,
         out: &mut Out<A>,
     ) where
-        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+        M: StateMachine<Command = C>,
+        A: Actor<Msg: From<ClientMsg<C, M::Output>>, Timer: From<RetryTimer>>,
     {
         let lane = state.lanes.get_mut(pseudonym as usize).filter(|lane| lane.outstanding.is_none());
-        let refused = match (lane, state.session) {
-            (None, _) => Returned::LaneTaken,
-            (_, Session::Lost) => Returned::SessionLost,
-            (_, Session::Refused) => Returned::TooManyLanes,
-            (Some(lane), session) => {
+        let refused = match (lane, M::refusal(&command), state.session) {
+            (None, ..) => Returned::LaneTaken,
+            (_, Some(output), _) => Returned::Output(output),
+            (_, _, Session::Lost) => Returned::SessionLost,
+            (_, _, Session::Refused) => Returned::TooManyLanes,
+            (Some(lane), None, session) => {
                 lane.seq += 1;
                 lane.outstanding = Some(command);
                 if session != Session::Opening {
@@ -360,29 +383,42 @@ impl<C: Clone> Client<C> {
         }
     }
 
-    /// Sends a lane's command, or the request for a session, to the present contact.
+    /// Asks the present contact for a session.
+    fn ask_for_session<O, A>(&self, id: Id, state: &mut ClientState<C>, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        let client = usize::from(id) as u64;
+        let id = CommandId { client, session: 0, pseudonym: 0, seq: 0 };
+        self.send(
+            state,
+            Command { id, op: Operation::Open { lanes: self.lanes } },
+            self.session_timer(),
+            out,
+        );
+    }
+
+    /// Sends a lane's command to the present contact, if it has one and a session to send it in.
     fn ask<O, A>(&self, id: Id, state: &mut ClientState<C>, pseudonym: u32, out: &mut Out<A>)
     where
         A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
     {
-        let contact = state.contact;
-        let lane = &mut state.lanes[pseudonym as usize];
-        lane.asked = contact;
-        let client = usize::from(id) as u64;
-        let command = match (state.session, &lane.outstanding) {
-            (Session::Open(session), Some(command)) => Command {
-                id: CommandId { client, session, pseudonym, seq: lane.seq },
-                op: Operation::Apply(command.clone()),
-            },
-            (Session::Opening, _) => Command {
-                id: CommandId { client, session: 0, pseudonym: 0, seq: 0 },
-                op: Operation::Open { lanes: self.lanes },
-            },
-            _ => return,
-        };
-        out.send(self.contacts[contact], ClientMsg::Request(command).into());
+        let Session::Open(session) = state.session else { return };
+        let Lane { seq, outstanding: Some(command), .. } = &state.lanes[pseudonym as usize] else { return };
+        let id = CommandId { client: usize::from(id) as u64, session, pseudonym, seq: *seq };
+        let command = Command { id, op: Operation::Apply(command.clone()) };
+        self.send(state, command, RetryTimer(pseudonym), out);
+    }
+
+    /// Sends a request to the present contact, and sets the timer after which it is sent again.
+    fn send<O, A>(&self, state: &mut ClientState<C>, command: Command<C>, timer: RetryTimer, out: &mut Out<A>)
+    where
+        A: Actor<Msg: From<ClientMsg<C, O>>, Timer: From<RetryTimer>>,
+    {
+        state.lanes[command.id.pseudonym as usize].asked = state.contact;
+        out.send(self.contacts[state.contact], ClientMsg::Request(command).into());
         if state.retries < self.retries_max {
-            out.set_timer(RetryTimer(pseudonym).into(), self.retry_after.clone());
+            out.set_timer(timer.into(), self.retry_after.clone());
         }
     }
 }
@@ -397,6 +433,66 @@ impl<C> ClientState<C> {
                 session == id.session && lane.seq == id.seq && lane.outstanding.is_some()
             }
             Session::Lost | Session::Refused => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::Correct;
+    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput, MAX_KEY_BYTES};
+    use crate::unreplicated::{Msg, Node, Server};
+    use stateright::actor;
+    use std::borrow::Cow;
+
+    const SERVER: usize = 0;
+    const CLIENT: usize = 1;
+    const APPLICATION: usize = 2;
+
+    /// What an actor that has just started sends when it gets a message.
+    fn answer(actor: &Node<KeyValue>, id: usize, src: usize, msg: Msg<KeyValue>) -> Vec<(Id, Msg<KeyValue>)> {
+        let id = Id::from(id);
+        let state = actor.on_start(id, &None, &mut Out::new());
+        let mut out = Out::new();
+        actor.on_msg(id, &mut Cow::Borrowed(&state), Id::from(src), msg, &mut out);
+        let sent = out.into_iter().filter_map(|effect| match effect {
+            actor::Command::Send(dst, msg) => Some((dst, msg)),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    #[test]
+    fn a_command_that_the_machine_refuses_is_answered_by_the_client_and_ignored_by_the_server() {
+        let client = Node::Client(Client {
+            contacts: vec![Id::from(SERVER)],
+            first_contact: 0,
+            script: vec![],
+            lanes: 1,
+            known: true,
+            application: Some(Id::from(APPLICATION)),
+            retries_max: u32::MAX,
+            retry_after: Duration::from_millis(1)..Duration::from_millis(2),
+        });
+        let server =
+            Node::Server(Server { known_clients: vec![CLIENT as u64], lanes_max: 8, faults: Correct });
+        for (bytes, fits) in [(MAX_KEY_BYTES, true), (MAX_KEY_BYTES + 1, false)] {
+            let command = KeyValueCommand::Get(Bytes::from(&vec![7; bytes]));
+            let invoke = ClientMsg::Invoke { pseudonym: 0, command: command.clone() };
+            let id = CommandId { client: CLIENT as u64, session: 0, pseudonym: 0, seq: 1 };
+            let request = ClientMsg::Request(Command { id, op: Operation::Apply(command) });
+            let asked = answer(&client, CLIENT, APPLICATION, invoke);
+            let answered = answer(&server, SERVER, CLIENT, request.clone());
+            if fits {
+                assert_eq!(asked, [(Id::from(SERVER), request)]);
+                let output = Answer::Output(KeyValueOutput::Value(None));
+                assert_eq!(answered, [(Id::from(CLIENT), ClientMsg::Reply { id, answer: output })]);
+            } else {
+                let result = Returned::Output(KeyValueOutput::TooLarge);
+                assert_eq!(asked, [(Id::from(APPLICATION), ClientMsg::Returned { pseudonym: 0, result })]);
+                assert_eq!(answered, []);
+            }
         }
     }
 }

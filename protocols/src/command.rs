@@ -70,6 +70,23 @@ pub struct Command<C> {
     pub op: Operation<C>,
 }
 
+impl<C> Command<C> {
+    /// Is it numbered as its operation must be: from 1, and 0 where it opens a session? Whatever else a client sends is
+    /// executed by nobody.
+    pub fn is_named_right(&self) -> bool {
+        matches!(self.op, Operation::Open { .. }) == (self.id.seq == 0)
+    }
+
+    /// Is it a command of this client, and none that the machine refuses? Servers ignore whatever else they are asked.
+    pub(crate) fn is_sound<M: StateMachine<Command = C>>(&self, client: Id) -> bool {
+        let refused = match &self.op {
+            Operation::Open { .. } => false,
+            Operation::Apply(command) => M::refusal(command).is_some(),
+        };
+        self.id.client_id() == client && !refused
+    }
+}
+
 impl<C: fmt::Debug> fmt::Debug for Command<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}={:?}", self.id, self.op)
@@ -124,6 +141,27 @@ pub fn command_bytes<M: StateMachine>(command: &CommandOf<M>) -> usize {
     }
 }
 
+/// The parts of a list, in order: each of at most `count` items and about `max_bytes`, but of at least one item.
+pub(crate) fn parts<T>(
+    items: impl IntoIterator<Item = T>,
+    count: usize,
+    max_bytes: usize,
+    bytes: impl Fn(&T) -> usize,
+) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = vec![];
+    let mut size = 0_usize;
+    for item in items {
+        size = size.saturating_add(bytes(&item));
+        if let Some(part) = parts.last_mut().filter(|part| part.len() < count && size <= max_bytes) {
+            part.push(item);
+        } else {
+            size = bytes(&item);
+            parts.push(vec![item]);
+        }
+    }
+    parts
+}
+
 /// Takes from the front of a queue what fits one slot: at least one command, at most `commands` and about `bytes`.
 pub(crate) fn take_batch<M: StateMachine>(
     queue: &mut Vector<CommandOf<M>>,
@@ -139,4 +177,27 @@ pub(crate) fn take_batch<M: StateMachine>(
         batch.extend(queue.pop_front());
     }
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parts_keep_to_both_limits_and_none_could_be_joined_to_the_next(
+            items in proptest::collection::vec(0..40_usize, 0..60), count in 1..9_usize, max in 0..100_usize
+        ) {
+            let parts = parts(items.iter().copied(), count, max, |item| *item);
+            prop_assert_eq!(parts.concat(), items);
+            for part in &parts {
+                prop_assert!(part.len() <= count && (part.len() == 1 || part.iter().sum::<usize>() <= max));
+            }
+            for pair in parts.windows(2) {
+                let more = pair[0].iter().sum::<usize>() + pair[1][0];
+                prop_assert!(pair[0].len() == count || more > max, "{pair:?}");
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@ use im::OrdMap;
 use im::ordmap::DiffItem;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
+use std::ops::Bound;
 
 /// A storage whose versions can be written down as differences.
 pub trait Durable: Sized {
@@ -68,6 +69,29 @@ pub fn patch_map<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, V>, changes: Vec<
     }
 }
 
+/// The next entries of a map above `after`, of about `max_bytes` as `bytes` measures them and at least one if any is left;
+/// and the key after which to go on, none when these are the last.
+pub fn export_map<K: Ord + Clone, V: Clone>(
+    map: &OrdMap<K, V>,
+    after: Option<&K>,
+    max_bytes: usize,
+    bytes: impl Fn(&K, &V) -> usize,
+) -> (Vec<Change<K, V>>, Option<K>) {
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut rest = map.range::<_, K>((from, Bound::Unbounded)).peekable();
+    let (mut changes, mut size, mut last) = (vec![], 0_usize, None);
+    while let Some((key, value)) = rest.peek() {
+        size = size.saturating_add(bytes(key, value));
+        if size > max_bytes && !changes.is_empty() {
+            break;
+        }
+        changes.push(Change::Put((*key).clone(), (*value).clone()));
+        last = Some((*key).clone());
+        rest.next();
+    }
+    (changes, rest.peek().and(last))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +107,26 @@ mod tests {
             let mut patched = before.clone();
             patch_map(&mut patched, map_changes(&before, &after));
             prop_assert_eq!(patched, after);
+        }
+
+        #[test]
+        fn exported_parts_make_up_the_map_and_keep_to_the_bytes(
+            map in btree_map(0..40_u8, 0..30_usize, 0..40), max in 0..100_usize
+        ) {
+            let map: OrdMap<u8, usize> = map.into();
+            let (mut copy, mut after) = (OrdMap::new(), None);
+            loop {
+                let (changes, next) = export_map(&map, after.as_ref(), max, |_, value| *value);
+                let sizes: Vec<usize> = changes.iter().filter_map(|change| match change {
+                    Change::Put(_, value) => Some(*value),
+                    Change::Remove(_) => None,
+                }).collect();
+                prop_assert!(sizes.len() == 1 || sizes.iter().sum::<usize>() <= max, "{sizes:?}");
+                patch_map(&mut copy, changes);
+                after = next;
+                if after.is_none() { break }
+            }
+            prop_assert_eq!(copy, map);
         }
     }
 }

@@ -10,11 +10,13 @@
 //! session with another number, which no command carries.
 
 use crate::command::{Command, CommandId, Operation};
-use crate::durable::{Change, map_changes, patch_map};
+use crate::durable::{Change, export_map, map_changes, patch_map};
 use crate::ids::Slot;
 use crate::state_machine::StateMachine;
 use im::OrdMap;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// What the table knows of one lane of a client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub struct Lane<O> {
     /// Its output; none before the first.
     pub output: Option<O>,
 }
+
+/// The most bytes that a lane takes in a message, its output apart.
+const LANE_BYTES: usize = 48;
+
+/// The most lanes of a session: one request must not fill a table and make everybody else forgotten.
+pub const SESSION_LANES_MAX: u32 = 4096;
 
 /// The client and its pseudonym.
 pub type LaneKey = (u64, u32);
@@ -45,7 +53,7 @@ pub enum Answer<O> {
     /// The session is not known (any more): no copy of the command will be executed from now on. Whether one was
     /// executed before the session was forgotten, nobody knows.
     Expired,
-    /// The table has no room for so many lanes.
+    /// A table, or a session, has no room for so many lanes.
     TooManyLanes,
 }
 
@@ -117,6 +125,9 @@ impl<O: Clone + PartialEq> Sessions<O> {
         command: &Command<M::Command>,
         lanes_max: usize,
     ) -> Option<Answer<O>> {
+        if !command.is_named_right() {
+            return Some(Answer::Expired);
+        }
         match self.standing(&command.id) {
             Standing::New => {}
             Standing::Settled(answer) => return Some(answer),
@@ -147,36 +158,19 @@ impl<O: Clone + PartialEq> Sessions<O> {
     /// Opens a session, and forgets the sessions that were used least recently if there is no room.
     fn open(&mut self, client: u64, lanes: u32, slot: Slot, lanes_max: usize) -> Answer<O> {
         let wanted = usize::try_from(lanes).unwrap_or(usize::MAX);
-        if wanted == 0 || wanted > lanes_max {
+        if wanted == 0 || wanted > lanes_max || lanes > SESSION_LANES_MAX {
             return Answer::TooManyLanes;
         }
-        while self.lanes.len() + wanted > lanes_max {
-            self.forget_least_recently_used();
+        let excess = (self.lanes.len() + wanted).saturating_sub(lanes_max);
+        let uses = self.lanes.iter().map(|((client, _), lane)| (*client, lane.slot));
+        for forgotten in least_recently_used(uses, excess) {
+            forget(&mut self.lanes, forgotten);
         }
         let session = slot.0 + 1;
         for pseudonym in 0..lanes {
             self.lanes.insert((client, pseudonym), Lane { session, seq: 0, slot, output: None });
         }
         Answer::Opened { session }
-    }
-
-    fn forget_least_recently_used(&mut self) {
-        // One pass over the table, only when it is full: an index kept up to date would cost every command.
-        let mut last_use: Option<(Slot, u64)> = None;
-        let mut lanes = self.lanes.iter().peekable();
-        while let Some(((client, _), lane)) = lanes.next() {
-            let mut latest = lane.slot;
-            while let Some((_, lane)) = lanes.next_if(|((other, _), _)| other == client) {
-                latest = latest.max(lane.slot);
-            }
-            last_use = Some(last_use.map_or((latest, *client), |found| found.min((latest, *client))));
-        }
-        let (_, client) = last_use.expect("a full table has a client");
-        let forgotten: Vec<LaneKey> =
-            self.lanes.range((client, 0)..=(client, u32::MAX)).map(|(key, _)| *key).collect();
-        for key in forgotten {
-            self.lanes.remove(&key);
-        }
     }
 
     /// The number of lanes in the table.
@@ -199,16 +193,54 @@ impl<O: Clone + PartialEq> Sessions<O> {
         patch_map(&mut self.lanes, changes);
     }
 
-    /// The next `count` lanes after `cursor`, and where to go on.
-    pub fn export(&self, cursor: Option<LaneKey>, count: usize) -> (Vec<SessionChange<O>>, Option<LaneKey>) {
-        let from = cursor.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let mut rest = self.lanes.range((from, std::ops::Bound::Unbounded));
-        let changes: Vec<_> =
-            rest.by_ref().take(count.max(1)).map(|(key, lane)| Change::Put(*key, lane.clone())).collect();
-        let last = changes.last().map(|change| match change {
-            Change::Put(key, _) | Change::Remove(key) => *key,
-        });
-        (changes, rest.next().and(last))
+    /// The next lanes after `cursor`, of about `max_bytes` with their outputs and at least one if any is left; and where to
+    /// go on.
+    pub fn export<M: StateMachine<Output = O>>(
+        &self,
+        cursor: Option<LaneKey>,
+        max_bytes: usize,
+    ) -> (Vec<SessionChange<O>>, Option<LaneKey>) {
+        let bytes = |_: &_, lane: &Lane<O>| LANE_BYTES + lane.output.as_ref().map_or(0, M::output_bytes);
+        export_map(&self.lanes, cursor.as_ref(), max_bytes, bytes)
+    }
+}
+
+/// The clients to forget so that at least `excess` lanes go, from the client and the last use of each lane in the order of
+/// clients: those whose last use of any lane is the earliest; of several with the same, the one with the smallest number.
+/// One pass over the table, only when it is full: an index kept up to date would cost every command.
+pub(crate) fn least_recently_used<T: Ord + Copy>(
+    uses: impl Iterator<Item = (u64, T)>,
+    excess: usize,
+) -> Vec<u64> {
+    if excess == 0 {
+        return vec![];
+    }
+    let mut uses = uses.peekable();
+    let mut clients = vec![];
+    while let Some((client, mut latest)) = uses.next() {
+        let mut lanes = 1;
+        while let Some((_, used)) = uses.next_if(|(other, _)| *other == client) {
+            latest = latest.max(used);
+            lanes += 1;
+        }
+        clients.push(Reverse((latest, client, lanes)));
+    }
+    let mut clients = BinaryHeap::from(clients);
+    let (mut forgotten, mut freed) = (vec![], 0);
+    while freed < excess
+        && let Some(Reverse((_, client, lanes))) = clients.pop()
+    {
+        forgotten.push(client);
+        freed += lanes;
+    }
+    forgotten
+}
+
+/// Removes all lanes of a client.
+pub(crate) fn forget<L: Clone>(lanes: &mut OrdMap<LaneKey, L>, client: u64) {
+    let keys: Vec<LaneKey> = lanes.range((client, 0)..=(client, u32::MAX)).map(|(key, _)| *key).collect();
+    for key in keys {
+        lanes.remove(&key);
     }
 }
 
@@ -216,6 +248,7 @@ impl<O: Clone + PartialEq> Sessions<O> {
 mod tests {
     use super::*;
     use crate::state_machine::{Counter, CounterCommand};
+    use proptest::prelude::*;
 
     fn id(client: u64, session: u64, seq: u64) -> CommandId {
         CommandId { client, session, pseudonym: 0, seq }
@@ -275,17 +308,52 @@ mod tests {
     }
 
     #[test]
-    fn exported_parts_make_up_the_table() {
-        let table = Sessions::<u64>::with_clients(0..5);
-        let (mut copy, mut cursor) = (Sessions::default(), None);
-        loop {
-            let (changes, next) = table.export(cursor, 2);
-            copy.patch(changes);
-            cursor = next;
-            if cursor.is_none() {
-                break;
+    fn a_command_that_names_no_number_is_executed_by_nobody() {
+        let (mut table, mut machine) = (Sessions::with_clients([7]), Counter::default());
+        for client in [7, 8] {
+            for pseudonym in 0..3 {
+                let unnumbered = add(CommandId { pseudonym, ..id(client, 0, 0) });
+                assert_eq!(table.execute(&mut machine, Slot(4), &unnumbered, 1), Some(Answer::Expired));
             }
         }
-        assert_eq!(copy, table);
+        let numbered = Command { id: id(7, 0, 5), ..open(7) };
+        assert_eq!(table.execute(&mut machine, Slot(5), &numbered, 1), Some(Answer::Expired));
+        assert_eq!((table, machine), (Sessions::with_clients([7]), Counter::default()));
+    }
+
+    #[test]
+    fn a_session_has_no_more_lanes_than_it_may() {
+        let (mut table, mut machine) = (Sessions::<u64>::default(), Counter::default());
+        for (client, lanes, fits) in [(1, SESSION_LANES_MAX + 1, false), (2, SESSION_LANES_MAX, true)] {
+            let open = Command { id: id(client, 0, 0), op: Operation::Open { lanes } };
+            let answer = table.execute(&mut machine, Slot(client), &open, usize::MAX);
+            let expected = if fits { Answer::Opened { session: client + 1 } } else { Answer::TooManyLanes };
+            assert_eq!(answer, Some(expected));
+        }
+        assert_eq!(table.len(), SESSION_LANES_MAX as usize);
+    }
+
+    /// The client whose last use is the earliest, and of several the first.
+    fn stalest(uses: &[(u64, u8)]) -> Option<u64> {
+        let latest = |client| uses.iter().filter(|(other, _)| *other == client).map(|(_, used)| *used).max();
+        uses.iter().map(|(client, _)| (latest(*client), *client)).min().map(|(_, client)| client)
+    }
+
+    proptest! {
+        #[test]
+        fn one_pass_forgets_whom_one_pass_for_each_would(
+            mut uses in proptest::collection::vec((0..9_u64, 0..5_u8), 0..30), excess in 0..30_usize
+        ) {
+            uses.sort_by_key(|(client, _)| *client);
+            let mut visited = 0;
+            let forgotten = least_recently_used(uses.iter().copied().inspect(|_| visited += 1), excess);
+            prop_assert!(visited <= uses.len(), "{visited} visits");
+            let (mut left, mut expected) = (uses.clone(), vec![]);
+            while uses.len() - left.len() < excess && let Some(client) = stalest(&left) {
+                expected.push(client);
+                left.retain(|(other, _)| *other != client);
+            }
+            prop_assert_eq!(forgotten, expected);
+        }
     }
 }

@@ -96,6 +96,10 @@ impl StateMachine for ManyKeys {
     fn command_bytes(request: &Request) -> usize {
         request.commands().map(|command| KeyValue::command_bytes(&command)).sum()
     }
+
+    fn output_bytes(outputs: &Vec<KeyValueOutput>) -> usize {
+        10 + outputs.iter().map(KeyValue::output_bytes).sum::<usize>()
+    }
 }
 
 impl Asked for ManyKeys {

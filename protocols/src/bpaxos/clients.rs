@@ -9,13 +9,12 @@
 //! everywhere. The session that was used at the earliest such time goes. A session's number is the count at its opening.
 
 use crate::command::{Command, CommandId, Operation};
-use crate::durable::{Change, map_changes, patch_map};
+use crate::durable::{Change, export_map, map_changes, patch_map};
 use crate::graph::Ids;
-use crate::sessions::{Answer, LaneKey, Standing};
+use crate::sessions::{Answer, LaneKey, SESSION_LANES_MAX, Standing, forget, least_recently_used};
 use crate::state_machine::StateMachine;
 use im::OrdMap;
 use serde::{Deserialize, Serialize};
-use std::ops::Bound;
 
 /// The client table of a replica.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +38,11 @@ pub struct Lane<O> {
     /// How many sessions had been opened when it was used last.
     used: u64,
 }
+
+/// The most bytes that a lane takes in a message, its numbers and its output apart.
+const LANE_BYTES: usize = 48;
+/// The most bytes that a range of numbers takes.
+const RANGE_BYTES: usize = 20;
 
 /// A change of the table.
 pub type LaneChange<O> = Change<LaneKey, Lane<O>>;
@@ -91,6 +95,9 @@ impl<O: Clone + PartialEq> ClientTable<O> {
         rules: TableRules,
     ) -> Option<Answer<O>> {
         let id = command.id;
+        if !command.is_named_right() {
+            return Some(Answer::Expired);
+        }
         let operation = match &command.op {
             Operation::Open { lanes } => {
                 return Some(match self.standing(&id) {
@@ -123,11 +130,13 @@ impl<O: Clone + PartialEq> ClientTable<O> {
     /// Opens a session, and forgets the sessions that were used least recently if there is no room.
     fn open(&mut self, client: u64, lanes: u32, lanes_max: usize) -> Answer<O> {
         let wanted = usize::try_from(lanes).unwrap_or(usize::MAX);
-        if wanted == 0 || wanted > lanes_max {
+        if wanted == 0 || wanted > lanes_max || lanes > SESSION_LANES_MAX {
             return Answer::TooManyLanes;
         }
-        while self.lanes.len() + wanted > lanes_max {
-            self.forget_one();
+        let excess = (self.lanes.len() + wanted).saturating_sub(lanes_max);
+        let uses = self.lanes.iter().map(|((client, _), lane)| (*client, lane.used));
+        for forgotten in least_recently_used(uses, excess) {
+            forget(&mut self.lanes, forgotten);
         }
         self.opened += 1;
         let lane = Lane { used: self.opened, ..Lane::open(self.opened) };
@@ -135,25 +144,6 @@ impl<O: Clone + PartialEq> ClientTable<O> {
             self.lanes.insert((client, pseudonym), lane.clone());
         }
         Answer::Opened { session: self.opened }
-    }
-
-    /// Forgets the client that was used at the earliest time; of several the first.
-    fn forget_one(&mut self) {
-        let mut last_use: Option<(u64, u64)> = None;
-        let mut lanes = self.lanes.iter().peekable();
-        while let Some(((client, _), lane)) = lanes.next() {
-            let mut used = lane.used;
-            while let Some((_, lane)) = lanes.next_if(|((other, _), _)| other == client) {
-                used = used.max(lane.used);
-            }
-            last_use = Some(last_use.map_or((used, *client), |found| found.min((used, *client))));
-        }
-        let Some((_, client)) = last_use else { return };
-        let gone: Vec<LaneKey> =
-            self.lanes.range((client, 0)..=(client, u32::MAX)).map(|(key, _)| *key).collect();
-        for key in gone {
-            self.lanes.remove(&key);
-        }
     }
 
     /// How many sessions were opened.
@@ -172,16 +162,18 @@ impl<O: Clone + PartialEq> ClientTable<O> {
         self.opened = opened;
     }
 
-    /// The next `count` lanes after `cursor`, and where to go on.
-    pub fn export(&self, cursor: Option<LaneKey>, count: usize) -> (Vec<LaneChange<O>>, Option<LaneKey>) {
-        let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = self.lanes.range((from, Bound::Unbounded)).peekable();
-        let (mut changes, mut last) = (vec![], None);
-        for (key, lane) in rest.by_ref().take(count.max(1)) {
-            changes.push(Change::Put(*key, lane.clone()));
-            last = Some(*key);
-        }
-        (changes, rest.peek().and(last))
+    /// The next lanes after `cursor`, of about `max_bytes` with their outputs and at least one if any is left; and where to
+    /// go on.
+    pub fn export<M: StateMachine<Output = O>>(
+        &self,
+        cursor: Option<LaneKey>,
+        max_bytes: usize,
+    ) -> (Vec<LaneChange<O>>, Option<LaneKey>) {
+        let bytes = |_: &_, lane: &Lane<O>| {
+            let output = lane.output.as_ref().map_or(0, M::output_bytes);
+            LANE_BYTES + lane.done.ranges() * RANGE_BYTES + output
+        };
+        export_map(&self.lanes, cursor.as_ref(), max_bytes, bytes)
     }
 }
 
@@ -260,5 +252,24 @@ mod tests {
         assert_eq!(run(&add(1, 1, 2)), Some(Answer::Expired), "client 1 was used least recently");
         assert_eq!(run(&open(1)), Some(Answer::Opened { session: 4 }));
         assert_eq!(run(&add(1, 1, 2)), Some(Answer::Expired), "which the old command does not name");
+    }
+
+    #[test]
+    fn a_request_for_too_many_lanes_or_with_a_wrong_number_changes_nothing() {
+        let (mut table, mut machine) = (ClientTable::<u64>::with_clients([7]), Counter::default());
+        let mut run = |seq, op| {
+            let id = CommandId { client: 7 + seq, session: 0, pseudonym: 0, seq };
+            table.execute(&mut machine, &Command { id, op }, usize::MAX, TableRules::default())
+        };
+        assert_eq!(run(5, Operation::Open { lanes: 1 }), Some(Answer::Expired));
+        assert_eq!(run(0, Operation::Apply(CounterCommand::Add(1))), Some(Answer::Expired));
+        let new = CommandId { client: 8, session: 0, pseudonym: 0, seq: 0 };
+        for (lanes, fits) in [(SESSION_LANES_MAX + 1, false), (SESSION_LANES_MAX, true)] {
+            let open = Command { id: new, op: Operation::Open { lanes } };
+            let answer = table.execute(&mut machine, &open, usize::MAX, TableRules::default());
+            let expected = if fits { Answer::Opened { session: 1 } } else { Answer::TooManyLanes };
+            assert_eq!(answer, Some(expected));
+        }
+        assert_eq!(machine, Counter::default());
     }
 }

@@ -81,7 +81,7 @@ impl<F: Rules> Part<F> {
         let (role, index) = self.config.layout.role(src);
         match msg {
             _ if self.lost_storage => true,
-            Msg::Client(ClientMsg::Request(command)) => command.id.client_id() != src,
+            Msg::Client(ClientMsg::Request(command)) => !command.is_sound::<M>(src),
             Msg::DependencyReply { vertex, .. } => {
                 let waiting = state.waiting.get(&vertex.id);
                 role != Role::DependencyNode

@@ -188,7 +188,7 @@ impl<M: StateMachine, F: Rules> Actor for Node<M, F> {
             (Self::Server(part), State::Server(state)) => part.turn(&mut **state, out).on_msg(src, &msg),
             (Self::Client(client), State::Client(state)) => {
                 if let Msg::Client(msg) = msg {
-                    client.on_msg(id, state, msg, out);
+                    client.on_msg::<M, _>(id, state, msg, out);
                 }
             }
             _ => {}

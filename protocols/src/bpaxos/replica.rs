@@ -323,15 +323,15 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
         }
     }
 
-    /// Has waited for a vertex long enough: asks a proposer, first the vertex's own, and another replica in between, since
-    /// what was collected only replicas know.
+    /// Has waited for a vertex long enough: asks a proposer, first the vertex's own and then the next, since the own one may
+    /// be gone. Every third time it asks another replica, since what was collected only replicas know.
     fn on_recover_timeout(&mut self, vertex: VertexId) {
         let Some(asked_before) = self.state.recovering.get_mut(&vertex) else { return };
         let tries = *asked_before;
         *asked_before += 1;
-        let asked = match self.other_replica(tries / 2) {
-            Some(replica) if tries % 2 == 1 => replica,
-            other => self.proposer_in_turn(vertex, if other.is_some() { tries / 2 } else { tries }),
+        let asked = match self.other_replica(tries / 3) {
+            Some(replica) if tries % 3 == 2 => replica,
+            other => self.proposer_in_turn(vertex, if other.is_some() { tries - tries / 3 } else { tries }),
         };
         self.send(asked, Msg::Recover(vertex));
         self.set_timer(Timer::Recover(vertex));
@@ -366,11 +366,89 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
         if self.state.since_snapshot >= self.snapshot_due() && self.state.transfer.is_none() {
             self.request_snapshot();
         }
-        let limit = self.config.limits.recovering_vertices;
-        let blockers: Vec<VertexId> = self.state.executor.blockers().take(limit).collect();
-        for blocker in blockers {
-            self.recover_later(blocker);
+        for missing in self.state.executor.missing(self.config.limits.recovering_vertices) {
+            self.recover_later(missing);
         }
         self.set_timer(Timer::CatchUp);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpaxos::{Bounds, Config, Layout, Limits, Proposal, State, Timing};
+    use crate::command::{Command, CommandId, Operation};
+    use crate::compartmentalized::Group;
+    use crate::faults::Correct;
+    use crate::state_machine::{Counter, CounterCommand};
+    use stateright::actor::{Actor, Command as Effect};
+    use std::borrow::Cow;
+    use std::sync::Arc;
+
+    const LAYOUT: Layout =
+        Layout { leaders: 3, dependency_nodes: 3, acceptors: 3, replicas: 3, proposers: 0, coupled: false };
+
+    /// The second replica.
+    fn replica() -> (Node<Counter>, State<Counter>) {
+        let majority = || Group::grid(0, 1, 1);
+        let config = Arc::new(Config {
+            layout: LAYOUT,
+            dependencies: majority(),
+            acceptors: majority(),
+            fast: None,
+            compaction: None,
+            saves_needed: 1,
+            known_clients: vec![7],
+            limits: Limits::default(),
+            timing: Timing::default(),
+            bounds: Bounds::default(),
+            faults: Correct,
+        });
+        let actor = Node::of(Role::Replica, Part { index: 1, lost_storage: false, config }).unwrap();
+        let state = actor.on_start(LAYOUT.id(Role::Replica, 1), &None, &mut Out::new());
+        (actor, state)
+    }
+
+    /// Lets a timer run out; to whom something is sent then.
+    fn asked_after((actor, state): &mut (Node<Counter>, State<Counter>), timer: Timer) -> Vec<Id> {
+        let (mut out, mut now) = (Out::new(), Cow::Borrowed(&*state));
+        actor.on_timeout(LAYOUT.id(Role::Replica, 1), &mut now, &timer, &mut out);
+        *state = now.into_owned();
+        let sent = out.into_iter().filter_map(|effect| match effect {
+            Effect::Send(dst, _) => Some(dst),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    #[test]
+    fn all_holes_are_waited_for_together_and_the_next_proposer_is_asked_after_the_own_one() {
+        let mut replica = replica();
+        let hole = |id| VertexId { leader: 0, id };
+        let holes: Vec<VertexId> = (0..40).map(hole).collect();
+        let deps = VertexSet::below([40]);
+        let id = CommandId { client: 7, session: 0, pseudonym: 0, seq: 1 };
+        let command = Command { id, op: Operation::Apply(CounterCommand::Add(1)) };
+        let proposal = Proposal { action: Action::Commands([command].into()), deps };
+        let committed = Committed { vertex: VertexId { leader: 1, id: 0 }, proposal };
+        let (mut out, mut state) = (Out::new(), Cow::Borrowed(&replica.1));
+        let leader = LAYOUT.id(Role::Leader, 1);
+        replica.0.on_msg(
+            LAYOUT.id(Role::Replica, 1),
+            &mut state,
+            leader,
+            Msg::Commit(vec![committed]),
+            &mut out,
+        );
+        replica.1 = state.into_owned();
+
+        asked_after(&mut replica, Timer::CatchUp);
+        let State::Replica(state) = &replica.1 else { panic!("a replica") };
+        assert_eq!(state.recovering.keys().copied().collect::<Vec<_>>(), holes);
+        let asked: Vec<Id> =
+            (0..6).flat_map(|_| asked_after(&mut replica, Timer::Recover(hole(5)))).collect();
+        let leader = |index| LAYOUT.id(Role::Leader, index);
+        let other = |index| LAYOUT.id(Role::Replica, index);
+        assert_eq!(asked, [leader(0), leader(1), other(2), leader(2), leader(0), other(0)]);
     }
 }

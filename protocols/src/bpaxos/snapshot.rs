@@ -68,12 +68,10 @@ impl<M: StateMachine> Default for Snapshot<M> {
 impl<M: StateMachine> Snapshot<M> {
     /// The part that begins at `at`, of about `max_bytes` besides the set of vertices.
     pub fn part(&self, at: Option<SnapshotCursor<M>>, max_bytes: usize) -> SnapshotPart<M> {
-        /// A lane and its last output, where outputs are about as large as commands may be.
-        const LANE_BYTES: usize = 64;
         let (mut machine, mut clients) = (vec![], vec![]);
         let next = match &at {
             Some(SnapshotCursor::Clients(after)) => {
-                let (changes, next) = self.clients.export(*after, max_bytes / LANE_BYTES);
+                let (changes, next) = self.clients.export::<M>(*after, max_bytes);
                 clients = changes;
                 next.map(|lane| SnapshotCursor::Clients(Some(lane)))
             }
@@ -141,8 +139,13 @@ impl<M: StateMachine> Snapshot<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand};
+    use crate::bpaxos::clients::TableRules;
+    use crate::command::{Command, CommandId, Operation};
+    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand, MAX_VALUE_BYTES};
     use proptest::prelude::*;
+
+    /// The most bytes of a part besides its pieces and the vertices: two counts, two lanes for cursors, and two lengths.
+    const PART_BYTES: usize = 80;
 
     proptest! {
         #[test]
@@ -159,6 +162,36 @@ mod tests {
             let mut patched = Snapshot::default();
             patched.patch(snapshot.delta(&Snapshot::default()));
             prop_assert_eq!(patched, snapshot);
+        }
+
+        #[test]
+        fn a_part_keeps_to_its_bytes_whatever_clients_were_answered_last(
+            lanes in proptest::collection::vec((0..MAX_VALUE_BYTES, 1..40_u64), 1..40), max in 1..32 * 1024_usize
+        ) {
+            let mut snapshot = Snapshot::<KeyValue> { number: u64::MAX, ..Snapshot::default() };
+            let rules = TableRules::default();
+            let count = u32::try_from(lanes.len()).unwrap();
+            let id = |pseudonym, seq| CommandId { client: u64::MAX, session: 1, pseudonym, seq };
+            let open = Command { id: id(0, 0), op: Operation::Open { lanes: count } };
+            snapshot.clients.execute(&mut snapshot.machine, &open, usize::MAX, rules);
+            for (pseudonym, (bytes, gaps)) in (0..).zip(&lanes) {
+                let value = Bytes::from(&vec![7; *bytes]);
+                snapshot.machine.apply(&KeyValueCommand::Put(Bytes::from("key"), value));
+                for gap in (0..*gaps).rev() {
+                    let get = Operation::Apply(KeyValueCommand::Get(Bytes::from("key")));
+                    let get = Command { id: id(pseudonym, u64::MAX - 2 * gap - 1), op: get };
+                    snapshot.clients.execute(&mut snapshot.machine, &get, usize::MAX, rules);
+                }
+            }
+            let mut transfer = Transfer::new(snapshot.number);
+            loop {
+                let part = snapshot.part(transfer.cursor.clone(), max);
+                let one = part.machine.len() + part.clients.len() <= 1;
+                let bytes = postcard::to_stdvec(&part).unwrap().len();
+                prop_assert!(one || bytes <= max + PART_BYTES, "{bytes} bytes in a part of {max}");
+                if transfer.add(part) { break }
+            }
+            prop_assert_eq!(&transfer.snapshot.clients, &snapshot.clients);
         }
     }
 }

@@ -43,7 +43,7 @@ impl<F: Rules> Part<F> {
     ) -> bool {
         let (role, index) = self.config.layout.role(src);
         match msg {
-            Msg::Client(ClientMsg::Request(command)) => command.id.client_id() != src,
+            Msg::Client(ClientMsg::Request(command)) => !command.is_sound::<M>(src),
             // From a leader that knows of no larger round: the clients ask again.
             Msg::NotLeader { round, .. } | Msg::Ping { round } => {
                 let group = self.config.group_of_leader(index);

@@ -150,7 +150,7 @@ impl<C: Clone, F: Rules> Reader<C, F> {
             Msg::Client(ClientMsg::Invoke { pseudonym, command }) => {
                 self.on_invoke(id, state, pseudonym, command, out);
             }
-            Msg::Client(msg) => self.writer.on_msg(id, &mut state.writer, msg, out),
+            Msg::Client(msg) => self.writer.on_msg::<M, _>(id, &mut state.writer, msg, out),
             Msg::Reply(reply) => self.on_reply(id, state, reply, out),
             Msg::PreReadAck { tag, voted_below } => self.on_answer(state, src, tag, voted_below, out),
             _ => {}
@@ -209,6 +209,8 @@ impl<C: Clone, F: Rules> Reader<C, F> {
         let read = self.read.filter(|_| M::is_read(&command));
         if state.reading.contains_key(&pseudonym) || read.is_some() && !state.writer.is_free(pseudonym) {
             self.tell(pseudonym, Returned::LaneTaken, out);
+        } else if let (Some(_), Some(output)) = (read, M::refusal(&command)) {
+            self.tell(pseudonym, Returned::Output(output), out);
         } else {
             self.ask(id, state, pseudonym, Ask { command, read }, out);
         }
@@ -227,7 +229,7 @@ impl<C: Clone, F: Rules> Reader<C, F> {
         let Ask { command, read } = ask;
         let Some(consistency) = read else {
             let invoke = ClientMsg::Invoke { pseudonym, command };
-            self.writer.on_msg(id, &mut state.writer, invoke, out);
+            self.writer.on_msg::<M, _>(id, &mut state.writer, invoke, out);
             return;
         };
         let consistency = match consistency {
@@ -329,7 +331,7 @@ impl<C: Clone, F: Rules> Reader<C, F> {
             }
         } else {
             let answer = ClientMsg::Reply { id: reply.id, answer: reply.answer };
-            self.writer.on_msg(id, &mut state.writer, answer, out);
+            self.writer.on_msg::<M, _>(id, &mut state.writer, answer, out);
         }
     }
 
@@ -347,5 +349,154 @@ impl<C> ReaderState<C> {
     /// Is this a read that is going on?
     fn awaits(&self, id: &CommandId) -> bool {
         self.reading.get(&id.pseudonym).is_some_and(|reading| reading.read.id == *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Operation;
+    use crate::compartmentalized::{Bounds, Group, Layout, Limits, ReadScheme, State, Timing};
+    use crate::faults::Correct;
+    use crate::state_machine::{Register, RegisterCommand, RegisterOutput};
+    use stateright::actor::{Actor, Command};
+    use std::borrow::Cow;
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    const LAYOUT: Layout = Layout {
+        leaders: 2,
+        proxies: 1,
+        acceptors: 1,
+        replicas: 1,
+        batchers: 0,
+        unbatchers: 0,
+        read_batchers: 0,
+    };
+
+    /// A client of an application, and what came of it so far.
+    struct Asking {
+        actor: Node<Register>,
+        state: State<Register>,
+        timers: BTreeSet<Timer>,
+        sent: Vec<(Id, Msg<Register>)>,
+    }
+
+    fn client() -> Id {
+        Id::from(LAYOUT.nodes())
+    }
+
+    fn application() -> Id {
+        Id::from(LAYOUT.nodes() + 1)
+    }
+
+    impl Asking {
+        fn new(lanes: u32) -> Self {
+            let config = Arc::new(Config {
+                layout: LAYOUT,
+                leader_groups: 1,
+                groups: vec![Group::grid(0, 1, 1)],
+                saves_needed: 1,
+                known_clients: vec![],
+                read_scheme: ReadScheme::Timed,
+                limits: Limits::default(),
+                timing: Timing::default(),
+                bounds: Bounds::default(),
+                faults: Correct,
+            });
+            let writer = Client {
+                contacts: LAYOUT.ids(Role::Leader).collect(),
+                first_contact: 0,
+                script: vec![],
+                lanes,
+                known: false,
+                application: Some(application()),
+                retries_max: u32::MAX,
+                retry_after: Duration::from_millis(1)..Duration::from_millis(2),
+            };
+            let read = Some(Consistency::Linearizable);
+            let actor = Node::Client(Reader { writer, script: vec![], read, turn: 0, config });
+            let mut out = Out::new();
+            let state = actor.on_start(client(), &None, &mut out);
+            let mut asking = Self { actor, state, timers: BTreeSet::new(), sent: vec![] };
+            asking.note(out);
+            asking
+        }
+
+        fn note(&mut self, out: Out<Node<Register>>) {
+            for command in out {
+                match command {
+                    Command::Send(dst, msg) => self.sent.push((dst, msg)),
+                    Command::SetTimer(timer, _) => drop(self.timers.insert(timer)),
+                    Command::CancelTimer(timer) => drop(self.timers.remove(&timer)),
+                    _ => {}
+                }
+            }
+        }
+
+        fn deliver(&mut self, src: Id, msg: Msg<Register>) {
+            let (mut out, mut state) = (Out::new(), Cow::Borrowed(&self.state));
+            self.actor.on_msg(client(), &mut state, src, msg, &mut out);
+            self.state = state.into_owned();
+            self.note(out);
+        }
+
+        fn invoke(&mut self, pseudonym: u32, command: RegisterCommand) {
+            self.deliver(application(), Msg::Client(ClientMsg::Invoke { pseudonym, command }));
+        }
+
+        /// Lets all timers that are set run out.
+        fn wait(&mut self) {
+            for timer in std::mem::take(&mut self.timers) {
+                let (mut out, mut state) = (Out::new(), Cow::Borrowed(&self.state));
+                self.actor.on_timeout(client(), &mut state, &timer, &mut out);
+                self.state = state.into_owned();
+                self.note(out);
+            }
+        }
+
+        /// Whom it has asked for a session since the last call.
+        fn asked_for_a_session(&mut self) -> Vec<Id> {
+            let asked = self.sent.iter().filter_map(|(dst, msg)| match msg {
+                Msg::Client(ClientMsg::Request(request)) => {
+                    matches!(request.op, Operation::Open { .. }).then_some(*dst)
+                }
+                _ => None,
+            });
+            let asked = asked.collect();
+            self.sent.clear();
+            asked
+        }
+    }
+
+    #[test]
+    fn a_read_on_any_lane_leaves_the_request_for_a_session_alone() {
+        let leaders: Vec<Id> = LAYOUT.ids(Role::Leader).collect();
+        let (acceptor, replica) = (LAYOUT.id(Role::Acceptor, 0), LAYOUT.id(Role::Replica, 0));
+        for lane in 0..2 {
+            let mut asking = Asking::new(2);
+            assert_eq!(asking.asked_for_a_session(), leaders[..1], "which is dead");
+            asking.invoke(lane, RegisterCommand::Read);
+            let tag = Tag { series: lane.into(), number: 1 };
+            asking.deliver(acceptor, Msg::PreReadAck { tag, voted_below: Slot::ZERO });
+            let id = CommandId { client: usize::from(client()) as u64, session: 0, pseudonym: lane, seq: 1 };
+            let answer = Answer::Output(RegisterOutput::Value(0));
+            asking.deliver(replica, Msg::Reply(Reply { id, below: Slot::ZERO, answer }));
+            asking.invoke(lane, RegisterCommand::Write(1));
+            asking.sent.clear();
+            asking.wait();
+            assert_eq!(asking.asked_for_a_session(), leaders[1..], "lane {lane}");
+
+            let open = CommandId { client: id.client, session: 0, pseudonym: 0, seq: 0 };
+            let answer = Answer::Opened { session: 5 };
+            asking.deliver(leaders[1], Msg::Client(ClientMsg::Reply { id: open, answer }));
+            let write = |(_, msg): &(Id, Msg<Register>)| match msg {
+                Msg::Client(ClientMsg::Request(request)) => Some(request.id),
+                _ => None,
+            };
+            let session = CommandId { session: 5, pseudonym: lane, seq: 2, ..open };
+            assert_eq!(asking.sent.iter().filter_map(write).collect::<Vec<_>>(), [session]);
+            assert_eq!(asking.timers, BTreeSet::from([Timer::Retry(RetryTimer(lane))]), "its own timer");
+        }
     }
 }

@@ -83,7 +83,7 @@ impl<F: Rules> Part<F> {
         let config = &self.config;
         let (role, index) = config.layout.role(src);
         match msg {
-            Msg::Client(ClientMsg::Request(command)) => command.id.client_id() != src,
+            Msg::Client(ClientMsg::Request(command)) => !command.is_sound::<M>(src),
             Msg::Commands(_) => role != Role::Batcher,
             Msg::Phase1b { round, from, .. } => {
                 let recovery = state.leading.as_ref().and_then(|leading| leading.recovery.as_ref());

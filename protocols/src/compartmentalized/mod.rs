@@ -242,6 +242,32 @@ pub struct Reply<O> {
     pub answer: Answer<O>,
 }
 
+/// The most bytes of a name and what goes with it.
+const NAME_BYTES: usize = 48;
+
+impl<C> Read<C> {
+    /// Does it read, and none that the machine refuses?
+    fn is_sound<M: StateMachine<Command = C>>(&self) -> bool {
+        M::is_read(&self.command) && M::refusal(&self.command).is_none()
+    }
+
+    /// About how many bytes it takes in a message.
+    fn bytes<M: StateMachine<Command = C>>(&self) -> usize {
+        NAME_BYTES + M::command_bytes(&self.command)
+    }
+}
+
+impl<O> Reply<O> {
+    /// About how many bytes it takes in a message.
+    fn bytes<M: StateMachine<Output = O>>(&self) -> usize {
+        let output = match &self.answer {
+            Answer::Output(output) => M::output_bytes(output),
+            Answer::Opened { .. } | Answer::Expired | Answer::TooManyLanes => 10,
+        };
+        NAME_BYTES + output
+    }
+}
+
 impl<M: StateMachine> From<ClientMsg<M::Command, M::Output>> for Msg<M> {
     fn from(msg: ClientMsg<M::Command, M::Output>) -> Self {
         Self::Client(msg)

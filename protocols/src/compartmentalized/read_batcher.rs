@@ -10,6 +10,7 @@ use super::node::{Node, Part, Turn};
 use super::pre_read::{PreRead, Tag};
 use super::storage::Storage;
 use super::{Msg, Read, Timer};
+use crate::command::parts;
 use crate::ids::Slot;
 use crate::state_machine::StateMachine;
 use im::{OrdMap, Vector};
@@ -72,7 +73,8 @@ impl<F: Rules> Part<F> {
     ) -> bool {
         match msg {
             Msg::ReadRequest { read, consistency, .. } => {
-                read.id.client_id() != src || *consistency == Consistency::Linearizable && self.lost_storage
+                let lost = *consistency == Consistency::Linearizable && self.lost_storage;
+                read.id.client_id() != src || !read.is_sound::<M>() || lost
             }
             Msg::PreReadAck { tag, .. } => {
                 let batch = state.sealed.get(&tag.number);
@@ -180,7 +182,9 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReadBatcherState<M::Command>, M, F> {
 
     fn pass_on(&mut self, reads: Vector<Read<M::Command>>, below: Slot, number: u64) {
         if let Some(replica) = self.config.turn(Role::Replica, number + self.index as u64) {
-            self.send(replica, Msg::Read { reads: reads.into_iter().collect(), below });
+            for reads in parts(reads, usize::MAX, self.config.limits.page_bytes, Read::bytes::<M>) {
+                self.send(replica, Msg::Read { reads, below });
+            }
         }
     }
 

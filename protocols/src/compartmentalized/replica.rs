@@ -5,7 +5,7 @@ use super::mutant::{Mutant, Rules};
 use super::node::{Part, Turn};
 use super::storage::Storage;
 use super::{Msg, Read, Reply, Timer};
-use crate::command::{CommandId, CommandOf, Operation, Value, ValueOf};
+use crate::command::{CommandId, CommandOf, Operation, Value, ValueOf, parts};
 use crate::ids::{Slot, remainder};
 use crate::log::{Missing, ReplicaState, SnapshotCursor, SnapshotPart};
 use crate::sessions::{Answer, Sessions};
@@ -79,7 +79,7 @@ impl<F: Rules> Part<F> {
             }
             Msg::Read { reads, .. } => {
                 let from_reader = matches!(role, Role::Client | Role::ReadBatcher);
-                !from_reader || !reads.iter().all(|read| M::is_read(&read.command))
+                !from_reader || !reads.iter().all(Read::is_sound::<M>)
             }
             _ => true,
         }
@@ -291,11 +291,11 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaNode<M>, M, F> {
 
     /// Replies to clients, several at once through an unbatcher if there is one.
     fn reply_in_turn(&mut self, turn: u64, replies: Vec<Reply<M::Output>>) {
-        let batch = self.config.limits.batch_commands.max(1);
+        let limits = self.config.limits;
         match self.config.turn(Role::Unbatcher, turn).filter(|_| replies.len() > 1) {
             Some(unbatcher) => {
-                for part in replies.chunks(batch) {
-                    self.send(unbatcher, Msg::Replies(part.to_vec()));
+                for part in parts(replies, limits.batch_commands, limits.page_bytes, Reply::bytes::<M>) {
+                    self.send(unbatcher, Msg::Replies(part));
                 }
             }
             None => {
@@ -374,5 +374,115 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaNode<M>, M, F> {
         } else {
             self.ask_for_missing(source);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compartmentalized::{
+        Bounds, Config, Consistency, Group, Layout, Limits, Node, ReadScheme, State, Timing,
+    };
+    use crate::faults::Correct;
+    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand, MAX_KEY_BYTES};
+    use stateright::actor::{Actor, Command, Out};
+    use std::borrow::Cow;
+    use std::sync::Arc;
+
+    const LAYOUT: Layout = Layout {
+        leaders: 1,
+        proxies: 1,
+        acceptors: 1,
+        replicas: 1,
+        batchers: 0,
+        unbatchers: 1,
+        read_batchers: 1,
+    };
+
+    fn start(role: Role) -> (Node<KeyValue>, State<KeyValue>) {
+        let config = Arc::new(Config {
+            layout: LAYOUT,
+            leader_groups: 1,
+            groups: vec![Group::grid(0, 1, 1)],
+            saves_needed: 1,
+            known_clients: vec![],
+            read_scheme: ReadScheme::Timed,
+            limits: Limits::default(),
+            timing: Timing::default(),
+            bounds: Bounds::default(),
+            faults: Correct,
+        });
+        let actor = Node::of(role, Part { index: 0, lost_storage: false, config }).unwrap();
+        let state = actor.on_start(LAYOUT.id(role, 0), &None, &mut Out::new());
+        (actor, state)
+    }
+
+    /// What a node of a role sends when it gets messages, and then its batch is old enough.
+    fn sent(
+        role: Role,
+        (actor, state): (Node<KeyValue>, State<KeyValue>),
+        msgs: Vec<(Id, Msg<KeyValue>)>,
+    ) -> Vec<Msg<KeyValue>> {
+        let (id, mut state, mut out) = (LAYOUT.id(role, 0), Cow::Owned(state), Out::new());
+        for (src, msg) in msgs {
+            actor.on_msg(id, &mut state, src, msg, &mut out);
+        }
+        actor.on_timeout(id, &mut state, &Timer::Batch, &mut out);
+        let sent = out.into_iter().filter_map(|command| match command {
+            Command::Send(_, msg) => Some(msg),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    /// A read of a key of so many bytes.
+    fn read(number: usize, bytes: usize) -> Read<KeyValueCommand> {
+        let client = LAYOUT.nodes() as u64;
+        let id = CommandId { client, session: 0, pseudonym: u32::try_from(number).unwrap(), seq: 1 };
+        Read { id, command: KeyValueCommand::Get(Bytes::from(&vec![b'k'; bytes])) }
+    }
+
+    /// How many bytes a message may have that is no more than a page.
+    const PAGE: usize = 24 * 1024 + 64;
+
+    fn bytes(msg: &Msg<KeyValue>) -> usize {
+        postcard::to_stdvec(msg).unwrap().len()
+    }
+
+    #[test]
+    fn replies_that_travel_together_keep_to_a_page() {
+        const READS: usize = 256;
+        let mut replica = start(Role::Replica);
+        let State::Replica(state) = &mut replica.1 else { panic!("a replica") };
+        let put = KeyValueCommand::Put(Bytes::from("k"), Bytes::from(&vec![b'v'; 300]));
+        state.replica.machine.apply(&put);
+        let reads = (0..READS).map(|number| read(number, 1)).collect();
+        let batcher = LAYOUT.id(Role::ReadBatcher, 0);
+        let replies = sent(Role::Replica, replica, vec![(batcher, Msg::Read { reads, below: Slot::ZERO })]);
+        assert!(
+            replies.iter().all(|msg| bytes(msg) <= PAGE),
+            "{:?}",
+            replies.iter().map(bytes).collect::<Vec<_>>()
+        );
+        let count = |msg: &Msg<_>| if let Msg::Replies(replies) = msg { replies.len() } else { 0 };
+        assert_eq!(replies.iter().map(count).sum::<usize>(), READS);
+    }
+
+    #[test]
+    fn reads_that_travel_together_keep_to_a_page() {
+        const READS: usize = 100;
+        let ask = |number| {
+            let read = read(number, MAX_KEY_BYTES);
+            let msg = Msg::ReadRequest { read, consistency: Consistency::Eventual, seen: Slot::ZERO };
+            (Id::from(LAYOUT.nodes()), msg)
+        };
+        let passed = sent(Role::ReadBatcher, start(Role::ReadBatcher), (0..READS).map(ask).collect());
+        assert!(
+            passed.iter().all(|msg| bytes(msg) <= PAGE),
+            "{:?}",
+            passed.iter().map(bytes).collect::<Vec<_>>()
+        );
+        let count = |msg: &Msg<_>| if let Msg::Read { reads, .. } = msg { reads.len() } else { 0 };
+        assert_eq!(passed.iter().map(count).sum::<usize>(), READS);
     }
 }

@@ -64,7 +64,7 @@ impl<F: Faults<Mutant>> Chain<F> {
     pub(super) fn ignores<M: StateMachine>(&self, state: &ChainState<M>, src: Id, msg: &Msg<M>) -> bool {
         match msg {
             Msg::Client(ClientMsg::Request(command)) => {
-                command.id.client_id() != src || !(is_read::<M>(command) || self.index == 0)
+                !command.is_sound::<M>(src) || !(is_read::<M>(command) || self.index == 0)
             }
             Msg::Client(_) => true,
             Msg::Write { number, .. } => {

@@ -46,7 +46,7 @@ impl<C: Clone> Reader<C> {
         F: Faults<Mutant>,
     {
         let mut asked = Out::new();
-        self.client.on_msg(id, state, msg, &mut asked);
+        self.client.on_msg::<M, _>(id, state, msg, &mut asked);
         self.route(asked, out);
     }
 

@@ -82,6 +82,27 @@ impl<S: Vertices> Executor<S> {
         self.waiters.keys().copied()
     }
 
+    /// Up to `limit` of the uncommitted vertices that a committed one depends on: beside the blockers those that searches
+    /// would meet next, one after the other. Takes time of all that waits.
+    pub fn missing(&self, limit: usize) -> Vec<S::Vertex> {
+        let mut known = self.executed.clone();
+        for vertex in self.pending.keys() {
+            known.insert(*vertex);
+        }
+        let mut missing = vec![];
+        for Pending { deps, .. } in self.pending.values() {
+            let mut after = None;
+            while missing.len() < limit
+                && let Some(dep) = deps.next_outside(&known, after)
+            {
+                known.insert(dep);
+                missing.push(dep);
+                after = Some(dep);
+            }
+        }
+        missing
+    }
+
     /// Commits a vertex, unless it is known. A dependency of a vertex on itself says nothing.
     pub fn commit(&mut self, vertex: S::Vertex, deps: S) -> Outcome<S::Vertex> {
         let mut outcome = Outcome::default();

@@ -50,6 +50,11 @@ impl Ids {
         self.add(id, id.saturating_add(1));
     }
 
+    /// The number of ranges: what its size follows.
+    pub fn ranges(&self) -> usize {
+        self.0.len()
+    }
+
     /// The place of the first range that ends at or after `id`.
     fn place(&self, id: u64) -> usize {
         self.0.partition_point(|(_, end)| *end < id)
@@ -200,7 +205,7 @@ impl VertexSet {
 
     /// The number of ranges: what its size follows.
     pub fn ranges(&self) -> usize {
-        self.columns.iter().map(|column| column.0.len()).sum()
+        self.columns.iter().map(Ids::ranges).sum()
     }
 
     /// The same, with at most so many ranges for each leader: the later ones are left out.

@@ -99,6 +99,13 @@ impl<M: StateMachine> StateMachine for Configured<M> {
         }
     }
 
+    fn refusal(entry: &Self::Command) -> Option<Option<M::Output>> {
+        match entry {
+            Entry::Command(command) => M::refusal(command).map(Some),
+            Entry::Configuration(_) => None,
+        }
+    }
+
     fn is_read(entry: &Self::Command) -> bool {
         match entry {
             Entry::Command(command) => M::is_read(command),
@@ -149,6 +156,10 @@ impl<M: StateMachine> StateMachine for Configured<M> {
                 32 + sets * size_of::<NodeSet>()
             }
         }
+    }
+
+    fn output_bytes(output: &Self::Output) -> usize {
+        1 + output.as_ref().map_or(0, M::output_bytes)
     }
 }
 

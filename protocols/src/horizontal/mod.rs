@@ -242,7 +242,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
             (Self::Server(server), State::Server(state), msg) => server.on_msg(state, src, msg, out),
             (Self::Acceptor(acceptor), State::Acceptor(state), msg) => acceptor.on_msg(state, src, msg, out),
             (Self::Client(client), State::Client(state), Msg::Client(msg)) => {
-                client.on_msg(id, state, msg, out);
+                client.on_msg::<M, _>(id, state, msg, out);
             }
             (Self::Operator(operator), State::Operator(state), Msg::Operator(msg)) => {
                 operator.on_msg(state, src, msg, out);

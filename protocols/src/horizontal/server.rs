@@ -73,7 +73,7 @@ impl<F: Faults<Mutant>> Server<F> {
     pub(super) fn ignores<M: StateMachine>(&self, state: &ServerState<M>, src: Id, msg: &Msg<M>) -> bool {
         match (msg, self.config.role(src)) {
             (Msg::Client(ClientMsg::Request(command)), None) => {
-                command.id.client_id() != src || state.replica.sessions.standing(&command.id) == Standing::Old
+                !command.is_sound::<M>(src) || state.replica.sessions.standing(&command.id) == Standing::Old
             }
             (Msg::Operator(OperatorMsg::Reconfigure { wanted, .. }), None) => {
                 matches!(wanted, Wanted::Matchmakers(_))

@@ -7,8 +7,8 @@ use crate::sessions::{Answer, Sessions};
 use crate::state_machine::StateMachine;
 use im::OrdMap;
 
-/// How often a part of a snapshot is asked for again before another replica is asked for another snapshot.
-const TRANSFER_RETRIES: u8 = 3;
+/// How often a part of a snapshot is asked for before another replica is asked.
+const ASKS_OF_A_SOURCE: u8 = 4;
 
 /// What a replica knows; of this, the snapshot is saved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +86,7 @@ impl<M: StateMachine> ReplicaState<M> {
             && part.slot > self.executed
             && match (&self.transfer, &part.at) {
                 (Some(transfer), at) if transfer.slot == part.slot => transfer.cursor == *at,
-                (Some(transfer), None) => part.slot > transfer.slot,
+                (Some(transfer), None) => part.slot > transfer.slot || transfer.retries >= ASKS_OF_A_SOURCE,
                 (None, None) => true,
                 (_, Some(_)) => false,
             }
@@ -141,19 +141,25 @@ impl<M: StateMachine> ReplicaState<M> {
         }
     }
 
-    /// Whom to ask next, of `replicas` in turn but not `index` itself. A snapshot that has begun to arrive is asked for a
-    /// few times more before it is given up for another one.
+    /// Whom to ask next, of `replicas` in turn but not `index` itself. A snapshot that has begun to arrive is asked for a few
+    /// times more, and then goes on to arrive from the next one: replicas take snapshots at the same slots.
     pub(crate) fn next_source(&mut self, index: usize, replicas: usize) -> usize {
         let after = |source: usize| {
             let next = (source + 1) % replicas;
             if next == index { (next + 1) % replicas } else { next }
         };
-        if let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.retries < TRANSFER_RETRIES)
-        {
+        if let Some(transfer) = &mut self.transfer {
             transfer.retries += 1;
+            if transfer.retries.is_multiple_of(ASKS_OF_A_SOURCE) {
+                self.source = after(self.source);
+            }
+            // Beyond the first source all are alike, and the count need not grow.
+            if transfer.retries == 3 * ASKS_OF_A_SOURCE {
+                transfer.retries = ASKS_OF_A_SOURCE;
+            }
             return self.source;
         }
-        if self.transfer.take().is_some() || self.source == index {
+        if self.source == index {
             self.source = after(self.source);
         }
         let source = self.source;
@@ -173,11 +179,13 @@ impl<M: StateMachine> ReplicaState<M> {
         lacks && !lacked
     }
 
-    /// What to ask for.
+    /// What to ask for. A source that did not begin the snapshot that arrives may have none of that slot but the log, so it is
+    /// asked for either in turn.
     pub(crate) fn missing(&self) -> Missing<M> {
-        let unfinished =
-            self.transfer.as_ref().and_then(|transfer| Some((transfer.slot, transfer.cursor.clone()?)));
-        match unfinished {
+        let elsewhere =
+            |transfer: &&Transfer<M>| transfer.retries > ASKS_OF_A_SOURCE && transfer.retries % 2 == 1;
+        let unfinished = self.transfer.as_ref().filter(|transfer| !elsewhere(transfer));
+        match unfinished.and_then(|transfer| Some((transfer.slot, transfer.cursor.clone()?))) {
             Some((slot, cursor)) => Missing::Part { slot, cursor },
             None => Missing::Log(self.executed),
         }
@@ -206,7 +214,8 @@ impl<M: StateMachine> ReplicaState<M> {
     }
 
     /// The part of a snapshot that somebody asked for, or the first part of another one if that is gone. The snapshot
-    /// that is being fetched already is lent on, as long as the log goes on from there.
+    /// that is being fetched already is lent on, as long as the log goes on from there; and what another replica has begun
+    /// to lend is continued, if this one's last snapshot is of the same slot.
     pub(crate) fn lend_part(
         &mut self,
         wanted: Option<(Slot, &SnapshotCursor<M>)>,
@@ -218,8 +227,11 @@ impl<M: StateMachine> ReplicaState<M> {
             Some(lent) if lent.slot >= log_start => lent,
             lent => lent.insert(snapshot.clone()),
         };
-        let at = wanted.filter(|(slot, _)| lent.slot == *slot).map(|(_, cursor)| cursor.clone());
-        lent.part(at, max_bytes)
+        let continued = wanted.and_then(|(slot, cursor)| {
+            let whole = [&*lent, snapshot].into_iter().find(|snapshot| snapshot.slot == slot)?;
+            Some(whole.part(Some(cursor.clone()), max_bytes))
+        });
+        continued.unwrap_or_else(|| lent.part(None, max_bytes))
     }
 
     /// Adds chosen values.
@@ -235,8 +247,8 @@ impl<M: StateMachine> ReplicaState<M> {
     pub(crate) fn add_part(&mut self, source: usize, part: SnapshotPart<M>, retained_slots: u64) -> bool {
         if part.at.is_none() {
             self.transfer = Some(Transfer::new(part.slot));
-            self.source = source;
         }
+        self.source = source;
         let Some(transfer) = &mut self.transfer else { return false };
         if !transfer.add(part) {
             return false;
@@ -247,5 +259,113 @@ impl<M: StateMachine> ReplicaState<M> {
         *self = Self { log, chosen_below, source, lent, ..Self::at(transfer.into()) };
         self.drop_covered(retained_slots);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Command, CommandId, Value};
+    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand};
+
+    const LIMITS: ReplicaLimits = ReplicaLimits { lanes: 8, snapshot_slots: 6, retained_slots: 0 };
+    /// One key for each part.
+    const PAGE: PageLimits = PageLimits { slots: 100, bytes: 1 };
+
+    /// A replica that has executed so many slots, each of which sets a key, and keeps what it is told to of the log.
+    fn executed(slots: u64, limits: ReplicaLimits) -> ReplicaState<KeyValue> {
+        let mut replica = ReplicaState::new(Sessions::with_clients([7]));
+        for slot in (0..slots).map(Slot) {
+            let id = CommandId { client: 7, session: 0, pseudonym: 0, seq: slot.0 + 1 };
+            let put = KeyValueCommand::Put(Bytes::from(&slot.0.to_be_bytes()), Bytes::from("value"));
+            let command = Command { id, op: Operation::Apply(put) };
+            replica.execute_command(slot, &command, limits.lanes, false);
+            replica.insert(slot, vec![Value::Batch([command].into())]);
+            replica.executed = slot.next();
+            replica.take_snapshot_if_due(limits, false);
+        }
+        replica.settle();
+        replica
+    }
+
+    /// One that has executed nothing and has begun to fetch the snapshot of replica 1.
+    fn begun() -> ReplicaState<KeyValue> {
+        let mut replica = ReplicaState::new(Sessions::with_clients([7]));
+        replica.expect_chosen(Slot(6), Some(1), 0);
+        let mut first = executed(6, LIMITS);
+        for _ in 0..3 {
+            let wanted = match replica.missing() {
+                Missing::Part { slot, cursor } => Some((slot, cursor)),
+                Missing::Log(_) => None,
+            };
+            let part = first.lend_part(wanted.as_ref().map(|(slot, cursor)| (*slot, cursor)), PAGE.bytes);
+            assert!(replica.awaits_part(&part, true));
+            replica.add_part(1, part, LIMITS.retained_slots);
+        }
+        replica
+    }
+
+    /// Asks at time-outs, of which replica 1 hears nothing and replica 2 all, until it has executed six slots; how many parts
+    /// or pages that took.
+    fn answers_needed(
+        mut replica: ReplicaState<KeyValue>,
+        mut other: ReplicaState<KeyValue>,
+    ) -> Option<usize> {
+        let mut answers = 0;
+        for _ in 0..100 {
+            let source = replica.next_source(0, 3);
+            if source != 2 {
+                continue;
+            }
+            let lent = match replica.missing() {
+                Missing::Part { .. } if other.snapshot.slot == Slot::ZERO => continue,
+                Missing::Part { slot, cursor } => {
+                    Lent::Part(other.lend_part(Some((slot, &cursor)), PAGE.bytes))
+                }
+                Missing::Log(from) => other.lend(from, PAGE),
+            };
+            match lent {
+                Lent::Part(part) if replica.awaits_part(&part, true) => {
+                    answers += 1;
+                    replica.add_part(source, part, LIMITS.retained_slots);
+                }
+                Lent::Part(_) => {}
+                Lent::Values(values) => {
+                    answers += 1;
+                    replica.insert(replica.executed, values);
+                    while let Some(value) = replica.log.get(&replica.executed).cloned() {
+                        for command in value.commands() {
+                            replica.execute_command(replica.executed, command, LIMITS.lanes, false);
+                        }
+                        replica.executed = replica.executed.next();
+                    }
+                    replica.settle();
+                }
+            }
+            if replica.executed == Slot(6) {
+                assert_eq!((&replica.machine, &replica.transfer), (&other.machine, &None));
+                return Some(answers);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_snapshot_that_has_begun_to_arrive_goes_on_from_another_source() {
+        // Six keys and the client table, of which three keys are here.
+        assert_eq!(answers_needed(begun(), executed(6, LIMITS)), Some(4));
+        let mut lending = executed(6, LIMITS);
+        lending.lent = Some(executed(3, ReplicaLimits { snapshot_slots: 3, ..LIMITS }).snapshot);
+        lending.log_start = Slot(3);
+        assert_eq!(answers_needed(begun(), lending), Some(4), "it lends an older one to somebody else");
+    }
+
+    #[test]
+    fn a_snapshot_that_nobody_can_continue_is_given_up() {
+        let older = ReplicaLimits { snapshot_slots: 5, ..LIMITS };
+        // Five keys and the client table from the beginning; and the rest of the log.
+        assert_eq!(answers_needed(begun(), executed(6, older)), Some(7));
+        let none = ReplicaLimits { snapshot_slots: 7, ..LIMITS };
+        assert_eq!(answers_needed(begun(), executed(6, none)), Some(6), "there is the log");
     }
 }

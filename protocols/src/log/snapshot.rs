@@ -53,19 +53,17 @@ pub struct Transfer<M: StateMachine> {
     pub sessions: Sessions<M::Output>,
     /// Where the next part begins.
     pub cursor: Option<SnapshotCursor<M>>,
-    /// How often the next part was asked for again.
+    /// How often the next part was asked for again, as far as that matters.
     pub retries: u8,
 }
 
 impl<M: StateMachine> Snapshot<M> {
     /// The part that begins at `at`, of about `max_bytes`.
     pub fn part(&self, at: Option<SnapshotCursor<M>>, max_bytes: usize) -> SnapshotPart<M> {
-        /// A lane and its last output, where outputs are about as large as commands may be.
-        const LANE_BYTES: usize = 64;
         let (mut machine, mut sessions) = (vec![], vec![]);
         let next = match &at {
             Some(SnapshotCursor::Sessions(after)) => {
-                let (changes, next) = self.sessions.export(*after, max_bytes / LANE_BYTES);
+                let (changes, next) = self.sessions.export::<M>(*after, max_bytes);
                 sessions = changes;
                 next.map(|lane| SnapshotCursor::Sessions(Some(lane)))
             }
@@ -139,8 +137,12 @@ impl<M: StateMachine> Snapshot<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand};
+    use crate::command::{Command, CommandId, Operation};
+    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand, MAX_VALUE_BYTES};
     use proptest::prelude::*;
+
+    /// The most bytes of a part besides its pieces: a slot, two lanes for cursors, and two lengths.
+    const PART_BYTES: usize = 64;
 
     proptest! {
         #[test]
@@ -153,6 +155,32 @@ mod tests {
             let mut transfer = Transfer::new(Slot(9));
             while !transfer.add(snapshot.part(transfer.cursor.clone(), max)) {}
             prop_assert_eq!(&transfer.machine, &snapshot.machine);
+            prop_assert_eq!(&transfer.sessions, &snapshot.sessions);
+        }
+
+        #[test]
+        fn a_part_keeps_to_its_bytes_whatever_clients_were_answered_last(
+            values in proptest::collection::vec(0..MAX_VALUE_BYTES, 1..60), max in 1..32 * 1024_usize
+        ) {
+            let mut snapshot = Snapshot::<KeyValue> { slot: Slot(u64::MAX), ..Snapshot::default() };
+            let lanes = u32::try_from(values.len()).unwrap();
+            let id = |pseudonym, seq| CommandId { client: u64::MAX, session: u64::MAX, pseudonym, seq };
+            let open = Command { id: id(0, 0), op: Operation::Open { lanes } };
+            snapshot.sessions.execute(&mut snapshot.machine, Slot(u64::MAX - 1), &open, usize::MAX);
+            for (pseudonym, bytes) in (0..).zip(&values) {
+                let value = Bytes::from(&vec![7; *bytes]);
+                snapshot.machine.apply(&KeyValueCommand::Put(Bytes::from("key"), value));
+                let get = KeyValueCommand::Get(Bytes::from("key"));
+                snapshot.sessions.apply(&mut snapshot.machine, Slot(u64::MAX), id(pseudonym, u64::MAX), &get);
+            }
+            let mut transfer = Transfer::new(snapshot.slot);
+            loop {
+                let part = snapshot.part(transfer.cursor.clone(), max);
+                let one = part.machine.len() + part.sessions.len() <= 1;
+                let bytes = postcard::to_stdvec(&part).unwrap().len();
+                prop_assert!(one || bytes <= max + PART_BYTES, "{bytes} bytes in a part of {max}");
+                if transfer.add(part) { break }
+            }
             prop_assert_eq!(&transfer.sessions, &snapshot.sessions);
         }
     }

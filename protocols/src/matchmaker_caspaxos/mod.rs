@@ -182,7 +182,7 @@ impl<M: Machine, F: Faults<Mutant>> Actor for Node<M, F> {
                 if !client.ignores(now, src, &msg) =>
             {
                 let State::Client(state) = state.to_mut() else { return };
-                client.on_msg(id, state, msg, out);
+                client.on_msg::<M, _>(id, state, msg, out);
             }
             _ => {}
         }

@@ -118,7 +118,7 @@ impl<F: Faults<Mutant>> CasProposer<F> {
         let role = self.config.paxos.role(src);
         match (msg, role) {
             (Msg::Client(ClientMsg::Request(command)), None) => {
-                command.id.client_id() != src || state.awaits(&command.id)
+                !command.is_sound::<M>(src) || state.awaits(&command.id)
             }
             (Msg::Paxos(Paxos::MatchB { round, .. }), Some(Role::Matchmaker(number))) => match &state.phase {
                 CasPhase::Matching { answers, .. } => !current(round) || answers.replied.contains(number),

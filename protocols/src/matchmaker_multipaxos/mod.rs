@@ -322,7 +322,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
             (Self::Acceptor(acceptor), State::Acceptor(state)) => acceptor.on_msg(state, src, msg, out),
             (Self::Client(client), State::Client(state)) => {
                 if let Msg::Client(msg) = msg {
-                    client.on_msg(id, state, msg, out);
+                    client.on_msg::<M, _>(id, state, msg, out);
                 }
             }
             (Self::Operator(operator), State::Operator(state)) => {

@@ -89,7 +89,7 @@ impl<F: Faults<Mutant>> Server<F> {
     pub(super) fn ignores<M: StateMachine>(&self, state: &ServerState<M>, src: Id, msg: &Msg<M>) -> bool {
         match (msg, self.config.role(src)) {
             (Msg::Client(ClientMsg::Request(command)), None) => {
-                command.id.client_id() != src || state.replica.sessions.standing(&command.id) == Standing::Old
+                !command.is_sound::<M>(src) || state.replica.sessions.standing(&command.id) == Standing::Old
             }
             (Msg::Operator(OperatorMsg::Reconfigure { .. }), None) => false,
             (Msg::Nack { round }, Some(_)) => Some(*round) <= state.heard,

@@ -192,7 +192,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Actor for Node<M, F> {
                 let Msg::Client(msg) = msg else { return };
                 if !client.ignores(now, src, &msg) {
                     let State::Client(state) = state.to_mut() else { return };
-                    client.on_msg(id, state, msg, out);
+                    client.on_msg::<M, _>(id, state, msg, out);
                 }
             }
             _ => {}

@@ -76,7 +76,7 @@ impl<F: Faults<Mutant>> Part<F> {
         let pending = |id: &BatchId| state.pending.get(&id.number).filter(|pending| pending.id == *id);
         match msg {
             Msg::Serve(parts::Msg::Client(ClientMsg::Request(command))) => {
-                self.lost_storage || command.id.client_id() != src
+                self.lost_storage || !command.is_sound::<M>(src)
             }
             Msg::Serve(parts::Msg::Commands(_)) => self.lost_storage || role != Role::Batcher,
             Msg::StoreAck { id } => {

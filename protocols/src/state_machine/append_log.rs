@@ -84,6 +84,13 @@ impl StateMachine for AppendLog {
     fn command_bytes(_: &AppendLogCommand) -> usize {
         2
     }
+
+    fn output_bytes(output: &AppendLogOutput) -> usize {
+        11 + match output {
+            AppendLogOutput::Appended(_) => 0,
+            AppendLogOutput::Entries(entries) => entries.len(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,10 @@ impl StateMachine for Counter {
     fn command_bytes(_: &CounterCommand) -> usize {
         11
     }
+
+    fn output_bytes(_: &u64) -> usize {
+        10
+    }
 }
 
 #[cfg(test)]

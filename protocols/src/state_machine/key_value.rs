@@ -1,11 +1,10 @@
 //! A key-value store, the default of a deployed cluster.
 
 use super::{Part, StateMachine};
-use crate::durable::{Change, map_changes, patch_map};
+use crate::durable::{Change, export_map, map_changes, patch_map};
 use im::OrdMap;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// The largest key, in bytes.
@@ -201,8 +200,8 @@ impl StateMachine for KeyValue {
     type Cursor = Bytes;
 
     fn apply(&mut self, command: &KeyValueCommand) -> KeyValueOutput {
-        if exceeds_limits(command) {
-            return KeyValueOutput::TooLarge;
+        if let Some(refusal) = Self::refusal(command) {
+            return refusal;
         }
         match command {
             KeyValueCommand::Put(key, value) => {
@@ -230,6 +229,16 @@ impl StateMachine for KeyValue {
         }
     }
 
+    fn refusal(command: &KeyValueCommand) -> Option<KeyValueOutput> {
+        let (value, expected) = match command {
+            KeyValueCommand::Put(_, value) => (Some(value), None),
+            KeyValueCommand::CompareAndSwap { expected, new, .. } => (Some(new), expected.as_ref()),
+            _ => (None, None),
+        };
+        let large = value.into_iter().chain(expected).any(|value| value.0.len() > MAX_VALUE_BYTES);
+        (large || command.key().0.len() > MAX_KEY_BYTES).then_some(KeyValueOutput::TooLarge)
+    }
+
     fn is_read(command: &KeyValueCommand) -> bool {
         matches!(command, KeyValueCommand::Get(_))
     }
@@ -247,19 +256,9 @@ impl StateMachine for KeyValue {
     }
 
     fn export(&self, cursor: Option<&Bytes>, max_bytes: usize) -> Part<Self> {
-        let from = cursor.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
-        let mut rest = self.0.range((from, Bound::Unbounded)).peekable();
-        let (mut changes, mut bytes, mut last) = (vec![], 0, None);
-        while let Some((key, value)) = rest.peek() {
-            bytes += 8 + key.0.len() + value.0.len();
-            if bytes > max_bytes && !changes.is_empty() {
-                break;
-            }
-            changes.push(Change::Put((*key).clone(), (*value).clone()));
-            last = Some((*key).clone());
-            rest.next();
-        }
-        Part { changes, next: rest.peek().and(last) }
+        let bytes = |key: &Bytes, value: &Bytes| 8 + key.0.len() + value.0.len();
+        let (changes, next) = export_map(&self.0, cursor, max_bytes, bytes);
+        Part { changes, next }
     }
 
     fn command_bytes(command: &KeyValueCommand) -> usize {
@@ -273,15 +272,13 @@ impl StateMachine for KeyValue {
         };
         8 + command.key().0.len() + values
     }
-}
 
-fn exceeds_limits(command: &KeyValueCommand) -> bool {
-    let value_bytes = match command {
-        KeyValueCommand::Put(_, value) => value.0.len(),
-        KeyValueCommand::CompareAndSwap { new, .. } => new.0.len(),
-        _ => 0,
-    };
-    command.key().0.len() > MAX_KEY_BYTES || value_bytes > MAX_VALUE_BYTES
+    fn output_bytes(output: &KeyValueOutput) -> usize {
+        11 + match output {
+            KeyValueOutput::Value(Some(value)) | KeyValueOutput::Differs(Some(value)) => value.0.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// The decimal number in a value; a missing value counts as 0.
@@ -298,14 +295,20 @@ mod tests {
         prop_oneof![Just("a"), Just("b"), Just("7"), Just("9223372036854775807")].prop_map(Bytes::from)
     }
 
+    /// Few of many bytes, and few of them too many.
+    fn large(max: usize) -> impl Strategy<Value = Bytes> + Clone {
+        prop_oneof![20 => bytes(), 1 => (max - 1..max + 2).prop_map(|length| Bytes::from(&vec![b'7'; length]))]
+    }
+
     fn command() -> impl Strategy<Value = KeyValueCommand> + Clone {
+        let (key, value) = (large(MAX_KEY_BYTES), large(MAX_VALUE_BYTES));
         prop_oneof![
-            (bytes(), bytes()).prop_map(|(key, value)| KeyValueCommand::Put(key, value)),
-            bytes().prop_map(KeyValueCommand::Get),
-            bytes().prop_map(KeyValueCommand::Delete),
-            (bytes(), proptest::option::of(bytes()), bytes())
+            (key.clone(), value.clone()).prop_map(|(key, value)| KeyValueCommand::Put(key, value)),
+            key.clone().prop_map(KeyValueCommand::Get),
+            key.clone().prop_map(KeyValueCommand::Delete),
+            (key.clone(), proptest::option::of(value.clone()), value)
                 .prop_map(|(key, expected, new)| KeyValueCommand::CompareAndSwap { key, expected, new }),
-            (bytes(), -2..3_i64).prop_map(|(key, by)| KeyValueCommand::Increment(key, by)),
+            (key, -2..3_i64).prop_map(|(key, by)| KeyValueCommand::Increment(key, by)),
         ]
     }
 
@@ -315,10 +318,32 @@ mod tests {
     }
 
     #[test]
-    fn a_value_above_the_limit_is_refused_and_changes_nothing() {
+    fn what_exceeds_a_limit_is_refused_before_and_when_it_is_executed() {
+        let of = |bytes: usize| Bytes::from(&vec![b'7'; bytes]);
+        let swap =
+            |key, expected, new| KeyValueCommand::CompareAndSwap { key, expected: Some(expected), new };
+        let (key, value) = (of(MAX_KEY_BYTES), of(MAX_VALUE_BYTES));
+        let (long_key, long_value) = (of(MAX_KEY_BYTES + 1), of(MAX_VALUE_BYTES + 1));
+        let fitting = [
+            KeyValueCommand::Put(key.clone(), value.clone()),
+            swap(key.clone(), value.clone(), value.clone()),
+        ];
+        assert!(fitting.iter().all(|command| KeyValue::refusal(command).is_none()));
+        let refused = [
+            KeyValueCommand::Put(key.clone(), long_value.clone()),
+            KeyValueCommand::Put(long_key.clone(), value.clone()),
+            KeyValueCommand::Get(long_key.clone()),
+            KeyValueCommand::Delete(long_key.clone()),
+            KeyValueCommand::Increment(long_key.clone(), 1),
+            swap(long_key, value.clone(), value.clone()),
+            swap(key.clone(), long_value.clone(), value.clone()),
+            swap(key, value, long_value),
+        ];
         let mut store = KeyValue::default();
-        let put = KeyValueCommand::Put(Bytes::from("k"), Bytes::from(&vec![0; MAX_VALUE_BYTES + 1]));
-        assert_eq!(store.apply(&put), KeyValueOutput::TooLarge);
+        for command in refused {
+            assert_eq!(KeyValue::refusal(&command), Some(KeyValueOutput::TooLarge), "{command:?}");
+            assert_eq!(store.apply(&command), KeyValueOutput::TooLarge, "{command:?}");
+        }
         assert!(store.is_empty());
     }
 

@@ -42,6 +42,13 @@ pub trait StateMachine: Clone + Debug + Default + Ord + Hash + Send + Sync + 'st
     /// Applies a command. The same commands in the same order give the same outputs and the same state.
     fn apply(&mut self, command: &Self::Command) -> Self::Output;
 
+    /// What is answered to a command that no log should hold, as when it is too large; none for any other. [`Self::apply`]
+    /// says the same of it, and leaves every state as it is. Clients answer such a command themselves, and servers propose
+    /// none.
+    fn refusal(_: &Self::Command) -> Option<Self::Output> {
+        None
+    }
+
     /// Does the command leave every state as it is?
     fn is_read(command: &Self::Command) -> bool;
 
@@ -67,6 +74,9 @@ pub trait StateMachine: Clone + Debug + Default + Ord + Hash + Send + Sync + 'st
 
     /// About how many bytes a command takes in a message.
     fn command_bytes(command: &Self::Command) -> usize;
+
+    /// At most how many bytes an output takes in a message: client tables travel with the last output of each lane.
+    fn output_bytes(output: &Self::Output) -> usize;
 }
 
 /// A part of an exported state.
@@ -100,8 +110,8 @@ pub(crate) mod laws {
         machine
     }
 
-    /// Exports compose to the state, changes lead from any state to any other, reads change nothing, and commands that
-    /// do not conflict commute in state and outputs.
+    /// Exports compose to the state, changes lead from any state to any other, reads change nothing, outputs take no more
+    /// bytes than they say, and commands that do not conflict commute in state and outputs.
     pub(crate) fn hold<M: StateMachine>(command: impl Strategy<Value = M::Command> + Clone) {
         let commands = || proptest::collection::vec(command.clone(), 0..20);
         let config = ProptestConfig::with_cases(64);
@@ -122,7 +132,10 @@ pub(crate) mod laws {
             prop_assert_eq!(&copy, &one);
 
             let mut read = one.clone();
-            read.apply(&x);
+            let output = read.apply(&x);
+            let encoded = postcard::to_stdvec(&output).expect("outputs can be encoded");
+            prop_assert!(encoded.len() <= M::output_bytes(&output), "{output:?}");
+            if let Some(refusal) = M::refusal(&x) { prop_assert_eq!((&read, &output), (&one, &refusal)); }
             if M::is_read(&x) { prop_assert_eq!(&read, &one); }
 
             if !M::conflicts(&x, &y) {

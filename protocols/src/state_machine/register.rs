@@ -69,6 +69,10 @@ impl StateMachine for Register {
     fn command_bytes(_: &RegisterCommand) -> usize {
         2
     }
+
+    fn output_bytes(_: &RegisterOutput) -> usize {
+        2
+    }
 }
 
 #[cfg(test)]

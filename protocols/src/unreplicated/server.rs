@@ -110,7 +110,7 @@ impl<F: Faults<Mutant>> Server<F> {
         out: &mut Out<Node<M, F>>,
     ) {
         let State::Server(now) = &**state else { return };
-        if command.id.client_id() != client {
+        if !command.is_sound::<M>(client) {
             return;
         }
         let again = self.faults.breaks(Mutant::NoClientTable) && command.id.seq > 0;

@@ -120,7 +120,7 @@ impl<F: Faults<Mutant>> Server<F> {
         }
         match msg {
             Msg::Client(ClientMsg::Request(command)) => {
-                command.id.client_id() != src || state.replica.sessions.standing(&command.id) == Standing::Old
+                !command.is_sound::<M>(src) || state.replica.sessions.standing(&command.id) == Standing::Old
             }
             Msg::Client(_) => true,
             Msg::Phase1a { round, slots } => {

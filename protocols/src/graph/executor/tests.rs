@@ -256,3 +256,22 @@ proptest! {
         prop_assert_eq!(ran.into_iter().collect::<Set>(), expected);
     }
 }
+
+proptest! {
+    #[test]
+    fn what_is_missing_is_what_committed_vertices_depend_on(
+        edges in proptest::collection::vec((0..20_u32, 0..20_u32), 0..40),
+        committed in proptest::collection::btree_set(0..20_u32, 0..12), limit in 0..12_usize
+    ) {
+        let mut executor = Executor::<Set>::default();
+        let deps = |vertex| edges.iter().filter(|(from, _)| *from == vertex).map(|(_, to)| *to).collect::<Set>();
+        for vertex in &committed {
+            executor.commit(*vertex, deps(*vertex));
+        }
+        let all: Set = committed.iter().flat_map(|vertex| deps(*vertex)).filter(|dep| !committed.contains(dep)).collect();
+        let found = executor.missing(limit);
+        prop_assert_eq!(found.len(), limit.min(all.len()), "each once");
+        prop_assert!(found.iter().all(|vertex| all.contains(vertex)));
+        prop_assert!(executor.blockers().all(|blocker| executor.missing(usize::MAX).contains(&blocker)));
+    }
+}
