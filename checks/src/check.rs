@@ -196,16 +196,13 @@ fn difference(row: &Row, model: &dyn Model, report: &Report) -> Option<String> {
     }
     let as_expected = match (&row.expect, &report.verdict) {
         (_, Verdict::Inconclusive(Why::Stopped)) => return Some("stopped at the time limit".into()),
-        (Expectation::FindsNothing, Verdict::Inconclusive(Why::Sampled)) => true,
-        (Expectation::Reaches(name), Verdict::Inconclusive(Why::Sampled)) => {
+        (Expectation::Holds, Verdict::Holds)
+        | (Expectation::FindsNothing, Verdict::Inconclusive(Why::Sampled)) => true,
+        (Expectation::Violates(expected), Verdict::Violated { property, .. }) => expected == property,
+        (Expectation::Reaches(name), Verdict::Holds | Verdict::Inconclusive(Why::Sampled)) => {
             report.reached.iter().any(|reached| reached.property == name && reached.path.is_some())
         }
         (_, Verdict::Inconclusive(why)) => return Some(why.to_string()),
-        (Expectation::Holds, Verdict::Holds) => true,
-        (Expectation::Violates(expected), Verdict::Violated { property, .. }) => expected == property,
-        (Expectation::Reaches(name), Verdict::Holds) => {
-            report.reached.iter().any(|reached| reached.property == name && reached.path.is_some())
-        }
         _ => false,
     };
     if !as_expected {

@@ -36,7 +36,7 @@ pub struct Row {
     /// What a check must answer.
     pub expect: Expectation,
     /// How it is walked through, if it is not exhausted.
-    pub walks: Option<Walks>,
+    pub walks: Option<Walked>,
     /// How many different states are visited until then; nobody counts them on walks.
     pub unique_states: usize,
     /// How many moves the farthest state is away, or the violation.
@@ -48,7 +48,7 @@ pub struct Row {
 /// Random walks, and how many states they visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Walks {
+pub struct Walked {
     /// The same seed takes the same walks.
     seed: u64,
     /// How many walks, each from the initial state.
@@ -59,7 +59,7 @@ pub struct Walks {
     pub states: u64,
 }
 
-impl Walks {
+impl Walked {
     /// How to walk.
     pub fn how(self) -> Walk {
         Walk { seed: self.seed, walks: self.walks, steps: self.steps }
@@ -169,7 +169,7 @@ fn row(
     if let Some(Placed { place, .. }) = mutant.as_ref().filter(|_| !violates) {
         problems.note(place, "a mutant must be expected to violate a property");
     }
-    let walks = fields.optional::<Walks>("walks", problems);
+    let walks = fields.optional::<Walked>("walks", problems);
     let unique_states = match &walks {
         None => fields.required("unique_states", problems).map(|states| states.value),
         Some(_) => Some(0),
@@ -262,7 +262,7 @@ impl Row {
         } else {
             format!("reduced by {}", on.join(", "))
         });
-        if let Some(Walks { seed, walks, steps, .. }) = self.walks {
+        if let Some(Walked { seed, walks, steps, .. }) = self.walks {
             words.push(format!("{walks} random walks of at most {steps} steps from seed {seed}"));
         }
         words.join(", ")

@@ -71,9 +71,8 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Horizontal<
 
 /// There are no more configurations after the first than operators have asked for.
 fn requests_are_done_once<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
-    let asked = view.protocol.operators.iter().map(|operator| operator.script.len() as u64).sum();
-    let newest =
-        |server: &ServerState<M>| server.replica.machine.machine.newest().map_or(0, |one| one.number);
+    let asked: u64 = view.protocol.operators.iter().map(|operator| operator.script.len() as u64).sum();
+    let newest = |server: &ServerState<M>| server.replica.machine.newest().map_or(0, |one| one.number);
     servers(view).all(|server| newest(server) <= asked)
 }
 

@@ -2,8 +2,7 @@
 
 use super::{ClientParams, ConfigurationParams, Ghost, MatchmakerPaxos, Params, ProposerParams, Value};
 use crate::{
-    Kind, Limits, Move, Network, Reductions, Report, Setup, Space, State, System, Verdict, Walk, Why, check,
-    index, walk,
+    Kind, Limits, Move, Network, Reductions, Report, Setup, Space, State, System, Verdict, check, index,
 };
 use itertools::Itertools;
 use parthood_protocols::matchmaker_paxos::{

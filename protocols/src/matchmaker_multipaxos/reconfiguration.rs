@@ -178,7 +178,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let any_round = self.breaks(Mutant::BypassFromAnyRound);
         let unfinished = self.breaks(Mutant::BypassUnfinishedPhase1);
         let early = self.breaks(Mutant::ActiveTooEarly);
-        let faults = self.server.config.faults.clone();
+        let faults = self.server.config.faults;
         let restarts = self.server.config.transition == Transition::Restarts;
         let rounds_max = self.server.config.bounds.rounds_max;
         let Some(leading) = self.leading() else { return };

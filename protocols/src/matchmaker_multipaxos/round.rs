@@ -96,7 +96,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
 
     /// Gives its present round up for another one; with the next configuration that was asked for, if any was.
     pub(super) fn begin_another_round(&mut self) {
-        let faults = self.server.config.faults.clone();
+        let faults = self.server.config.faults;
         let known = self.state.known.version;
         let Some(leading) = self.leading() else { return };
         let mut announced = leading.announced.clone();
