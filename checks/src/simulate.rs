@@ -14,6 +14,7 @@ use parthood_protocols::command::CommandId;
 use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_runtime::sim::{Budget, Network, Schedule, Settings, Sim, Span, Stop};
 use parthood_runtime::trace::{Header, TraceWriter};
+use parthood_runtime::wire::{MAX_MESSAGE_LEN, encoded_len};
 use parthood_runtime::{Cause, Notice, Observer, Step, Wants};
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Id};
@@ -143,6 +144,7 @@ fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Resu
         trace: record,
     };
     let mut sim = Sim::new(actors::<D>(&cluster, &storm, seed), settings, observer)?;
+    sim.set_longest(MAX_MESSAGE_LEN, encoded_len);
     sim.schedule(&Schedule::random(seed, servers + clients, &budget))?;
     let deadline = budget.calm_at + Duration::from_secs(120);
     let violated = |sim: &Sim<D::Actor, Recorder<D>>| sim.observer().watching.violated().is_some();
@@ -171,6 +173,10 @@ fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Resu
     watching.look();
     if let Some(Violation { property, steps }) = watching.violated() {
         outcome.failure = Some(format!("\"{property}\" does not hold after {steps} steps"));
+    }
+    if outcome.failure.is_none() && traffic.too_long > 0 {
+        let count = traffic.too_long;
+        outcome.failure = Some(format!("{count} messages were longer than a datagram carries"));
     }
     if outcome.failure.is_none() {
         outcome.failure = match bench::judge(&history.operations) {
