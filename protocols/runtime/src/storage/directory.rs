@@ -1,10 +1,11 @@
 //! The data directory: its lock, and the files in it.
 
+use super::disk::{self, Appender};
 use super::record::{FILE_HEADER_LEN, FileHeader, Kind};
 use crate::Error;
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "LOCK";
@@ -14,6 +15,8 @@ pub(super) const LIFE: &str = "life";
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 const TEMPORARY: &str = ".tmp";
+/// What a file system keeps at its root, should the data directory be one.
+const MOUNTED: &str = "lost+found";
 
 /// A data directory that this process has locked.
 #[derive(Debug)]
@@ -33,11 +36,11 @@ pub(super) struct Contents {
 impl Directory {
     /// Creates the directory if there is none, and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        if !path.is_dir() {
-            fs::create_dir_all(path).map_err(Error::file("create the data directory", path))?;
-            if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-                sync_directory(parent)?;
-            }
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
+        let created: Vec<&Path> = path.ancestors().take_while(missing).collect();
+        fs::create_dir_all(path).map_err(Error::file("create the data directory", path))?;
+        for created in created {
+            sync_directory(parent(created))?;
         }
         let name = path.join(LOCK);
         let lock = File::options().write(true).create(true).truncate(false).open(&name);
@@ -64,9 +67,9 @@ impl Directory {
         for entry in fs::read_dir(&self.path).map_err(Error::file("list", &self.path))? {
             let path = entry.map_err(Error::file("list", &self.path))?.path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if [LOCK, LIFE].contains(&name) {
+            if [LOCK, LIFE, MOUNTED].contains(&name) {
             } else if name.ends_with(TEMPORARY) {
-                fs::remove_file(&path).map_err(Error::file("delete the unfinished file", &path))?;
+                disk::remove(&path).map_err(Error::file("delete the unfinished file", &path))?;
             } else if let Some(number) = number_of(name, "log-") {
                 contents.logs.insert(number);
             } else if let Some(number) = number_of(name, "snapshot-") {
@@ -87,18 +90,17 @@ impl Directory {
     ) -> Result<(File, T), Error> {
         let name = file_name(path, header.kind, header.number);
         write_whole(&name, |file, temporary| {
-            file.write_all(&header.to_bytes()).map_err(Error::file("write", temporary))?;
+            let mut out = Appender { file, offset: 0 };
+            out.write_all(&header.to_bytes()).map_err(Error::file("write", temporary))?;
             content(file)
         })
     }
 
     /// Replaces a small file that is no part of the log, or creates it; it is durable, or as it was.
-    pub(super) fn replace(
-        &self,
-        name: &str,
-        content: impl FnOnce(&mut File) -> io::Result<()>,
-    ) -> Result<(), Error> {
-        let fill = |file: &mut File, temporary: &Path| content(file).map_err(Error::file("write", temporary));
+    pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let fill = |file: &mut File, temporary: &Path| {
+            Appender { file, offset: 0 }.write_all(content).map_err(Error::file("write", temporary))
+        };
         write_whole(&self.path.join(name), fill).map(|_| ())
     }
 
@@ -115,17 +117,22 @@ fn write_whole<T>(
 ) -> Result<(File, T), Error> {
     let temporary = name.with_extension(&TEMPORARY[1..]);
     let create = || {
-        let mut file = File::create(&temporary).map_err(Error::file("create", &temporary))?;
+        let mut file = disk::create(&temporary).map_err(Error::file("create", &temporary))?;
         let result = content(&mut file, &temporary)?;
-        file.sync_all().map_err(Error::file("sync", &temporary))?;
-        fs::rename(&temporary, name).map_err(Error::file("rename", &temporary))?;
-        name.parent().map_or(Ok(()), sync_directory)?;
+        disk::sync_all(&file).map_err(Error::file("sync", &temporary))?;
+        disk::rename(&temporary, name).map_err(Error::file("rename", &temporary))?;
+        sync_directory(parent(name))?;
         Ok((file, result))
     };
     create().inspect_err(|_| {
         // The failure itself is reported; what is left over is deleted at the next start.
-        let _ = fs::remove_file(&temporary);
+        let _ = disk::remove(&temporary);
     })
+}
+
+/// The directory that holds a name.
+fn parent(name: &Path) -> &Path {
+    name.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The path of a file.
@@ -143,7 +150,7 @@ pub(super) fn delete_before(directory: &Path, number: u64) -> Result<(), Error> 
         let path = entry.map_err(Error::file("list", directory))?.path();
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         if number_of(name, "log-").or_else(|| number_of(name, "snapshot-")).is_some_and(|n| n < number) {
-            fs::remove_file(&path).map_err(Error::file("delete", &path))?;
+            disk::remove(&path).map_err(Error::file("delete", &path))?;
         }
     }
     Ok(())
@@ -157,8 +164,6 @@ fn number_of(name: &str, prefix: &str) -> Option<u64> {
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
-fn sync_directory(path: &Path) -> Result<(), Error> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Error::file("sync the directory", path))
+pub(super) fn sync_directory(path: &Path) -> Result<(), Error> {
+    disk::sync_directory(path).map_err(Error::file("sync the directory", path))
 }

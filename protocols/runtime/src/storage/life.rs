@@ -2,8 +2,8 @@
 
 use super::directory::{Directory, LIFE};
 use crate::Error;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 /// Begins a life of the process that uses this data directory, which is created if there is none. Its number is the time,
@@ -25,6 +25,6 @@ pub fn begin_life(path: &Path, now_unix_us: u64) -> Result<u64, Error> {
         Err(error) => return Err(Error::file("read", name)(error)),
     };
     let life = last.map_or(now_unix_us, |last: u64| now_unix_us.max(last.saturating_add(1)));
-    directory.replace(LIFE, |file: &mut File| writeln!(file, "{life}"))?;
+    directory.replace(LIFE, format!("{life}\n").as_bytes())?;
     Ok(life)
 }

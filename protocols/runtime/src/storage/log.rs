@@ -1,6 +1,7 @@
 //! The write-ahead log of one process.
 
 use super::directory::{Directory, FIRST_RECORD, file_name};
+use super::disk;
 use super::record::{FileHeader, GroupWriter, Kind, WriteError};
 use super::recovery::{Recovered, Recovery, recover};
 use super::snapshot::Background;
@@ -12,7 +13,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::marker::PhantomData;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Counts what a log does.
@@ -183,7 +183,7 @@ impl<S: Clone + Send + 'static, J: Journal<S>> Log<S, J> {
         let mut finish = || -> io::Result<()> {
             self.group.finish(&mut self.tail)?;
             if self.durability == Durability::Sync {
-                self.tail.file.sync_data()?;
+                disk::sync_data(&self.tail.file)?;
                 self.counters.syncs += 1;
             }
             Ok(())
@@ -245,14 +245,14 @@ struct Tail {
 impl Tail {
     /// Takes a failed group back as far as possible; recovery does the rest.
     fn give_up(&mut self, offset: u64) {
-        let _ = self.file.set_len(offset);
+        let _ = disk::set_len(&self.file, offset);
         self.offset = offset;
     }
 }
 
 impl Write for Tail {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write_at(bytes, self.offset)?;
+        let written = disk::write_at(&self.file, bytes, self.offset)?;
         self.offset += written as u64;
         Ok(written)
     }

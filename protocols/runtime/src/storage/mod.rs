@@ -21,6 +21,11 @@
 //! cannot tell from an interrupted write is a file that ends exactly between two groups, and damage to the very last
 //! group when that group holds 64 or more zeros within one sector.
 //!
+//! What recovery reads may be in memory only: a killed process may have written a group that it never synced, or whose
+//! sync failed. An actor that restarts from it answers without saving again, so recovery first makes it durable: it writes
+//! the last group once more and syncs all segments and the directory. What a snapshot replaces is deleted when the
+//! snapshot has been read and found whole.
+//!
 //! **Snapshots** are written by a thread of their own, from a clone of the storages. With persistent collections the
 //! clone is cheap, and the event loop never waits for one; a log that grows meanwhile is only longer.
 //!
@@ -28,6 +33,7 @@
 //! state of the disk is unknown, and trying again may report success for lost data.
 
 mod directory;
+mod disk;
 mod life;
 mod log;
 mod record;

@@ -1,7 +1,8 @@
 //! From files back to storages; see the essay in `mod.rs` for what is accepted, cut off, and refused.
 
 use super::Journal;
-use super::directory::{Directory, FIRST_RECORD, delete_before, file_name};
+use super::directory::{Directory, FIRST_RECORD, delete_before, file_name, sync_directory};
+use super::disk;
 use super::record::{
     BadHeader, FILE_HEADER_LEN, FileHeader, Flaw, HEADER_LEN, Kind, RecordHeader, RecordReader,
 };
@@ -63,7 +64,8 @@ pub(super) fn recover<S, J: Journal<S>>(directory: &Directory, cluster: u64) -> 
     let path = directory.path();
     let base = contents.snapshots.last().copied();
     let first = base.unwrap_or(0);
-    delete_before(path, first)?;
+    // What is there may be so in memory only, if the process before was killed or failed; it must not be built upon.
+    sync_directory(path)?;
     contents.logs = contents.logs.split_off(&first);
     let fresh = base.is_none() && contents.logs.is_empty();
     if fresh {
@@ -85,6 +87,8 @@ pub(super) fn recover<S, J: Journal<S>>(directory: &Directory, cluster: u64) -> 
         }
         snapshot_len = extent.end;
         reader.apply(&scan, extent.end)?;
+        // Only now: were the snapshot damaged, what it replaces would be all there is.
+        delete_before(path, number)?;
     }
     let last = contents.logs.last().copied().unwrap_or(first);
     let mut end = FIRST_RECORD;
@@ -103,6 +107,7 @@ pub(super) fn recover<S, J: Journal<S>>(directory: &Directory, cluster: u64) -> 
         if extent.end < scan.len {
             reader.report.cut = Some(scan.cut(extent.end)?);
         }
+        scan.make_durable(&extent)?;
     }
     let name = file_name(path, Kind::Log, last);
     let file = File::options().write(true).open(&name).map_err(Error::file("open", &name))?;
@@ -119,7 +124,9 @@ struct Scan {
 
 /// What of a file is whole.
 struct Extent {
-    /// Where the last whole group ends.
+    /// Where the last whole group begins,
+    last: u64,
+    /// and where it ends.
     end: u64,
     groups: u64,
 }
@@ -179,7 +186,7 @@ impl Scan {
     /// Finds the whole groups. What follows them is an interrupted write if `may_be_cut` and nothing speaks against it.
     fn verify(&self, may_be_cut: bool) -> Result<Extent, Error> {
         let mut records = self.records(self.len)?;
-        let mut extent = Extent { end: FIRST_RECORD, groups: 0 };
+        let mut extent = Extent { last: FIRST_RECORD, end: FIRST_RECORD, groups: 0 };
         let flaw = loop {
             let offset = records.offset;
             let group = self.header.first_group + extent.groups;
@@ -193,7 +200,7 @@ impl Scan {
                     );
                 }
                 Ok(Some((header, _))) if header.last => {
-                    extent.end = records.offset;
+                    (extent.last, extent.end) = (extent.end, records.offset);
                     extent.groups += 1;
                 }
                 Ok(Some(_)) => {}
@@ -254,12 +261,19 @@ impl Scan {
         }
     }
 
+    /// Sees to it that what was read is on the disk: the last group was perhaps never synced.
+    fn make_durable(&self, extent: &Extent) -> Result<(), Error> {
+        let file = File::options().read(true).write(true).open(&self.path);
+        file.and_then(|file| disk::write_again(&file, extent.last, extent.end))
+            .map_err(Error::file("sync", &self.path))
+    }
+
     /// Cuts off what follows `offset`.
     fn cut(&self, offset: u64) -> Result<Cut, Error> {
         let cut = || -> io::Result<()> {
             let file = File::options().write(true).open(&self.path)?;
-            file.set_len(offset)?;
-            file.sync_all()
+            disk::set_len(&file, offset)?;
+            disk::sync_all(&file)
         };
         cut().map_err(Error::file("cut the interrupted write off", &self.path))?;
         Ok(Cut { path: self.path.clone(), offset, bytes: self.len - offset })

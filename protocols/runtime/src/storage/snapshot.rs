@@ -1,6 +1,7 @@
 //! Snapshots, written by a thread of their own.
 
-use super::directory::{Directory, delete_before};
+use super::directory::{Directory, FIRST_RECORD, delete_before};
+use super::disk::{self, Appender};
 use super::record::{FileHeader, GroupWriter, WriteError};
 use super::{Journal, MAX_DELTA_LEN};
 use crate::Error;
@@ -65,7 +66,8 @@ fn write<S, J: Journal<S>>(
     cancel: &AtomicBool,
 ) -> Result<u64, Error> {
     let fill = |file: &mut File| -> Result<u64, Error> {
-        let mut out = Paced { file, len: 0, unsynced: 0, cancel };
+        let out = Appender { file, offset: FIRST_RECORD };
+        let mut out = Paced { out, len: 0, unsynced: 0, cancel };
         let mut group = GroupWriter::default();
         group.begin(header.first_group);
         let mut all = || -> Result<(), (u64, WriteError)> {
@@ -87,7 +89,7 @@ fn write<S, J: Journal<S>>(
 
 /// A file that is synced now and then, and fails once it is cancelled.
 struct Paced<'a> {
-    file: &'a mut File,
+    out: Appender<'a>,
     len: u64,
     unsynced: u64,
     cancel: &'a AtomicBool,
@@ -99,11 +101,11 @@ impl Write for Paced<'_> {
             // Not `Interrupted`: writers would try again.
             return Err(io::Error::other("the node stops"));
         }
-        let written = self.file.write(bytes)?;
+        let written = self.out.write(bytes)?;
         self.len += written as u64;
         self.unsynced += written as u64;
         if self.unsynced >= SYNC_EVERY {
-            self.file.sync_data()?;
+            disk::sync_data(self.out.file)?;
             self.unsynced = 0;
         }
         Ok(written)

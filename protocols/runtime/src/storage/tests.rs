@@ -1,5 +1,7 @@
 //! What a crash, damage, and a second process do to a log.
 
+mod power;
+
 use super::*;
 use crate::Error;
 use im::OrdMap;
@@ -216,6 +218,8 @@ fn a_directory_of_another_cluster_or_actor_is_refused() {
     let message =
         MapLog::open(dir.path(), 7, &[0], Durability::Sync, Limits::default()).unwrap_err().to_string();
     assert!(message.contains("actor 1"), "{message}");
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    open(dir.path()).unwrap();
     fs::write(dir.path().join("notes.txt"), "mine").unwrap();
     assert!(open(dir.path()).unwrap_err().to_string().contains("notes.txt"));
 }
@@ -318,6 +322,32 @@ fn a_damaged_or_missing_snapshot_or_segment_is_refused() {
         matches!(open(dir.path()), Err(Error::Damaged { .. })),
         "the segment after the snapshot is missing"
     );
+}
+
+#[test]
+fn what_a_damaged_snapshot_replaces_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open_with(dir.path(), Limits { log_per_snapshot: 0, min_log_len: u64::MAX }).unwrap();
+    let states = fill(&mut log);
+    drop(log);
+    let first = fs::read(segment(&dir, 0)).unwrap();
+    let mut log = open_with(dir.path(), Limits { log_per_snapshot: 0, min_log_len: 0 }).unwrap();
+    log.save(0, Map::new());
+    log.commit().unwrap();
+    while names(&dir).iter().any(|name| name == "log-0000000000000000") {
+        std::thread::yield_now();
+    }
+    drop(log);
+    // The kill came between the snapshot's new name and the deletion, and the snapshot is damaged.
+    fs::write(segment(&dir, 0), first).unwrap();
+    let snapshot = only(&dir, "snapshot-");
+    let mut bytes = fs::read(&snapshot).unwrap();
+    bytes[60] ^= 1;
+    fs::write(&snapshot, bytes).unwrap();
+    assert!(matches!(open(dir.path()), Err(Error::Damaged { .. })));
+    fs::remove_file(snapshot).unwrap();
+    fs::remove_file(segment(&dir, 1)).unwrap();
+    assert_eq!(&saved(&open(dir.path()).unwrap()), states.last().unwrap(), "an operator can still go back");
 }
 
 #[test]
