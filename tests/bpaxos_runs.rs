@@ -278,7 +278,13 @@ fn a_snapshot_within_a_component_would_let_another_replica_run_the_rest_in_anoth
             .follow(&chosen!("l0", "v0.2"))
             .follow(&chosen!("l1", "v1.0"))
             .follow(&["r0 hears l0 v0.1", "r0 hears l0 v0.2", "r0 hears l1 v1.0"])
-            .follow(&["r1 hears l0 v0.2", "r1 hears l1 v1.0", "r1 waits v0.1", "r1 waits v0.1"])
+            .follow(&[
+                "r1 hears l0 v0.2",
+                "r1 hears l1 v1.0",
+                "r1 waits v0.1",
+                "r1 waits v0.1",
+                "r1 waits v0.1",
+            ])
             .follow(&["r0 hears r1 Recover v0.1", "r1 hears r0 SnapshotPart"])
             .follow(&["r0 hears r1 FetchSnapshot", "r1 hears r0 SnapshotPart"])
     };

@@ -74,17 +74,16 @@ fn increment(by: i64) -> Value {
     json!({ "increment": ["a", by] })
 }
 
-/// R3, with five servers, of which the ballots of `v4.0` are in turn. Server 4 accepts `v4.0` after nothing, by itself. Server 0, which
-/// knows a conflicting `v0.0`, recovers it after that, and has it accepted by servers 0, 2 and 3: chosen. With one ballot for
-/// promises and votes, the next recovery, which gets no further than a promise of server 4, makes the first seem the later
-/// one, and the recovery after that chooses it. (Where servers 2 and 4 are asked by both recoveries the two seem equal, as in the
-/// published run.)
+/// R3, with five servers. Server 4 accepts `v4.0` after nothing, by itself. Server 0, which knows a conflicting `v0.0`, recovers it
+/// after that, and has it accepted by servers 0, 2 and 3: chosen. With one ballot for promises and votes, servers 2 and 4 promise
+/// server 1 and seem to have accepted in its ballot, both of them; it cannot tell which was the later one, and takes the other.
+/// (The published run has one recovery more, which makes the two seem equal to a third server.)
 #[test]
 fn one_ballot_for_promises_and_votes_would_choose_a_second_value() {
     let run = |mutant| {
         let params = json!({
             "leaders": 5, "dependency_nodes": 5, "acceptors": 5, "replicas": 5,
-            "contact_all": true, "round_max": 8, "nack": true,
+            "contact_all": true, "round_max": 6, "nack": true,
             "clients": [{ "script": [increment(1)] }, { "script": [increment(2)], "first": 4 }],
         });
         let params: Params = serde_json::from_value(params).unwrap();
@@ -97,7 +96,7 @@ fn one_ballot_for_promises_and_votes_would_choose_a_second_value() {
             .follow(&["s0 hears s2 PreAcceptOk v0.0", "s0 hears s3 PreAcceptOk v0.0"])
             .follow(&["s1 hears s0 Phase2a v0.0", "s2 hears s0 Phase2a v0.0"])
             .follow(&["s0 hears s1 Phase2b v0.0", "s0 hears s2 Phase2b v0.0"])
-            .follow(&["s1 hears s0 Commit v0.0", "s3 hears s0 Commit v0.0"])
+            .follow(&["s1 hears s0 Commit v0.0", "s2 hears s0 Commit v0.0"])
             .follow(&["s0 hears s4 PreAccept v4.0", "s0 waits Recover v4.0"])
             .follow(&["s2 hears s0 Phase1a v4.0", "s3 hears s0 Phase1a v4.0"])
             .follow(&["s0 hears s2 Phase1b v4.0", "s0 hears s3 Phase1b v4.0"])
@@ -105,9 +104,8 @@ fn one_ballot_for_promises_and_votes_would_choose_a_second_value() {
             .follow(&["s0 hears s2 PreAcceptOk v4.0", "s0 hears s3 PreAcceptOk v4.0"])
             .follow(&["s2 hears s0 Phase2a v4.0", "s3 hears s0 Phase2a v4.0"])
             .follow(&["s1 waits Recover v4.0", "s2 hears s1 Phase1a v4.0", "s4 hears s1 Phase1a v4.0"])
-            .follow(&["s3 waits Recover v4.0", "s1 hears s3 Phase1a v4.0", "s4 hears s3 Phase1a v4.0"])
-            .follow(&["s3 hears s1 Phase1b v4.0", "s3 hears s4 Phase1b v4.0"])
-            .follow(&["s1 hears s3 Phase2a v4.0", "s4 hears s3 Phase2a v4.0"])
+            .follow(&["s1 hears s2 Phase1b v4.0", "s1 hears s4 Phase1b v4.0"])
+            .follow(&["s4 hears s1 Phase2a v4.0", "s0 hears s1 Phase2a v4.0"])
     };
     assert_eq!(run(None).violated(), Vec::<&str>::new());
     let wrong = run(Some(Mutant::PromiseMovesVote));

@@ -84,7 +84,7 @@ fn ask(
         }
         Some(Progress::Superseded(number)) => {
             eprintln!(
-                "parthood: somebody has asked for others since, number {number}: shut nobody down before that is retired"
+                "parthood: number {number} has come between, as somebody asked for others or a new leader ended what was begun: shut nobody down, and ask again if these are still wanted"
             );
             Status::Violated
         }

@@ -76,8 +76,6 @@ impl<'a> Home<'a> {
                     "{name} cannot go on with this cluster file: {why} (it was last started with {copy})"
                 ))
             })?;
-        } else {
-            self.remember()?;
         }
         let mark = self.data.join(format!("{}.rejoined", self.name));
         if lost && !mark.exists() {
