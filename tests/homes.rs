@@ -97,7 +97,7 @@ fn nodes_with_other_terms_do_not_hear_one_another() {
     let _two = Server::start(folder, &["run", "--config", "others.toml", "--node", "b"]);
     let put = ["client", "--config", "cluster.toml", "--timeout", "2", "put", "k", "v"];
     let ended = parthood(folder, &put);
-    assert_eq!(ended.status, 3, "{ended:?}");
+    assert!(ended.status == 3, "{ended:?}");
     let _three = start(folder, &["--node", "c"]);
     assert_eq!(parthood(folder, &put).status, 0, "two that agree are a majority");
 }

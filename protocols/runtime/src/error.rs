@@ -1,5 +1,6 @@
 //! What can go wrong outside an actor, in words that say what, where, and what to do.
 
+use crate::wire::Refusal;
 use stateright::actor::Id;
 use std::io;
 use std::net::SocketAddr;
@@ -102,6 +103,16 @@ pub enum Error {
         dst: Id,
         /// The most bytes of an encoded message.
         limit: usize,
+    },
+    /// Datagrams come from somebody who is none of this cluster; told once for each reason.
+    #[error(
+        "datagrams from {from} are not heard: {why}. Have all processes the same key, and the same protocol, nodes, quorums and lanes in their cluster files?"
+    )]
+    Stranger {
+        /// Where the first came from.
+        from: SocketAddr,
+        /// Why they are refused.
+        why: Refusal,
     },
     /// The hosted actors, the address book and the socket do not fit together.
     #[error("{0}")]

@@ -14,7 +14,7 @@ use crate::{
     Cause, CommandOf, Error, Event, Host, LOCAL_APPLICATION, Notice, Observer, Runnable, Step, Wants,
 };
 use stateright::actor::{Command, Id, Out};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -257,6 +257,7 @@ where
     }
 
     fn receive(&mut self, mut patience: Option<Duration>) -> Result<(), Error> {
+        let mut strangers = BTreeMap::new();
         for _ in 0..MAX_BATCHES {
             let Self { socket, seal, cluster, peers, index, faults, inbox, counters, handle, .. } = self;
             let before = counters.datagrams_in;
@@ -268,7 +269,13 @@ where
                 counters.bytes_in += datagram.len() as u64;
                 match Frame::open(datagram, *cluster, seal) {
                     Ok(frame) => accept::<A>(&frame, from, peers, index, faults, inbox, counters),
-                    Err(reason) => counters.refuse(reason),
+                    Err(why) => {
+                        let is_new = counters.refused(why) == 0;
+                        counters.refuse(why);
+                        if is_new && matches!(why, Refusal::Version | Refusal::Cluster | Refusal::Forged) {
+                            strangers.entry(why).or_insert(from);
+                        }
+                    }
                 }
             })?;
             counters.receive_calls += u64::from(counters.datagrams_in > before);
@@ -284,6 +291,7 @@ where
             }
             patience = Some(Duration::ZERO);
         }
+        self.complaints.extend(strangers.into_iter().map(|(why, from)| Error::Stranger { from, why }));
         Ok(())
     }
 

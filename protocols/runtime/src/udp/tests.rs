@@ -212,6 +212,9 @@ fn what_is_not_authentic_never_reaches_an_actor_and_is_counted_by_reason() {
         let before = counter.counters().refused(reason);
         assert_eq!(counters_after(&mut counter, &[datagram]).refused(reason), before + 1, "{reason}");
     }
+    let told: Vec<String> = counter.complaints().map(|complaint| complaint.to_string()).collect();
+    assert_eq!(told.len(), 3, "once for a version, a cluster and a key that are not ours: {told:?}");
+    assert!(told.iter().all(|told| told.contains("are not heard")), "{told:?}");
     let mut malformed = FrameWriter::default();
     malformed.begin(CLUSTER, me);
     malformed.push(me, here, &(9_u8, "no such message"), MAX_DATAGRAM_LEN).unwrap();
