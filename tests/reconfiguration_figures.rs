@@ -56,7 +56,7 @@ fn exchanging_acceptors_every_second_costs_nothing() {
         |system| run(&experiment, system, 8).measured(&experiment.script.phases[0]).per_second.p50;
     let [wide, narrow] = ["horizontal, window 8", "horizontal, window 2"].map(throughput);
     assert!(off(throughput("matchmaker"), wide) < 0.05, "a window that nobody fills costs nothing: {wide}");
-    assert!(narrow < 0.5 * wide, "a window throttles at all times: {narrow} of {wide}");
+    assert!(narrow < 0.6 * wide, "a window throttles at all times: {narrow} of {wide}");
     for published in experiment.rows().filter(|row| row.phase.name == "quiet") {
         let Some(paper) = published.published.filter(|_| published.run.system == "matchmaker") else {
             continue;

@@ -335,7 +335,7 @@ mod tests {
     fn walks_show_nothing_and_say_so() {
         let walks = "walks = { seed = 1, walks = 9, steps = 50, states = 400 }";
         let walked = ROW.replace("unique_states = 4624", walks);
-        assert_eq!(mistakes(&walked), ["13: walks never show that anything holds: they find nothing"]);
+        assert_eq!(mistakes(&walked), ["12: walks never show that anything holds: they find nothing"]);
         let nothing = ROW.replace("'holds'", "'finds nothing'");
         assert_eq!(mistakes(&nothing), ["2: `walks` is missing: only walks find nothing"]);
         let rows = read("paxos", Path::new("paxos.toml"), &walked.replace("'holds'", "'finds nothing'"));

@@ -102,12 +102,7 @@ mod tests {
             ("lanes", "lanes was `65536` and would be `131072`"),
         ] {
             let after = cluster(|text| match change {
-                "protocol" => {
-                    let text = text.replace("\"multipaxos\"", "\"mencius\"");
-                    text.replace("address", "role = \"replica\"\naddress")
-                        .replacen("role = \"replica\"", "role = \"leader\"", 1)
-                        .replacen("role = \"replica\"", "role = \"acceptor\"", 1)
-                }
+                "protocol" => Cluster::example("mencius", 3, 7001).unwrap(),
                 "id" => text.replace("id = 1", "id = 2"),
                 "order" => text.replace("\"a\"", "\"x\"").replace("\"b\"", "\"a\"").replace("\"x\"", "\"b\""),
                 "quorums" => text + quorums,
