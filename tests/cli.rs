@@ -32,6 +32,40 @@ fn an_unknown_row_is_answered_with_the_nearest_one() {
 }
 
 #[test]
+fn rows_of_ones_own_are_checked_without_building_anything() {
+    let folder = folder();
+    let paxos = parthood::registry::find("paxos").unwrap();
+    let first = paxos.rows().unwrap()[0].clone();
+    let row = include_str!("../checks/manifest/paxos.toml").split("[[row]]").nth(1).unwrap();
+    let mine = format!("[[row]]{row}").replace(&format!("\"{}\"", first.name), "\"mine\"");
+    let write = |text: &str| std::fs::write(folder.path().join("mine.toml"), text).unwrap();
+    let check = || parthood(folder.path(), &["check", "paxos", "--manifest", "mine.toml", "--row", "mine"]);
+
+    write(&mine);
+    let ended = check();
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(ended.out.contains("paxos/mine") && ended.out.contains("1 of 1 rows as expected"), "{ended:?}");
+    assert!(!folder.path().join("results").exists(), "verdicts are kept of the program's own claims only");
+
+    let count = format!("unique_states = {}", first.unique_states);
+    write(&mine.replace(&count, "unique_states = 1"));
+    let ended = check();
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(ended.out.contains(&format!("unique states {} instead of 1", first.unique_states)), "{ended:?}");
+
+    write("[[row]]\nname = 'mine'\n");
+    let ended = check();
+    assert_eq!(ended.status, 2, "{ended:?}");
+    assert!(ended.err.contains("mine.toml") && ended.err.contains("claim"), "{ended:?}");
+    let ended = parthood(folder.path(), &["check", "--manifest", "mine.toml"]);
+    assert_eq!(ended.status, 2, "{ended:?}");
+    assert!(ended.err.contains("name one"), "{ended:?}");
+    let ended = parthood(folder.path(), &["explore", "paxos", "--manifest", "none.toml"]);
+    assert_eq!(ended.status, 4, "{ended:?}");
+    assert!(ended.err.contains("cannot read none.toml"), "{ended:?}");
+}
+
+#[test]
 fn usage_errors_have_status_two_and_help_has_examples() {
     let folder = folder();
     for arguments in

@@ -141,8 +141,7 @@ pub fn run(rows: &[Row], options: &Options, watcher: &dyn Watcher) -> Result<Vec
     for (index, row) in rows.iter().enumerate() {
         jobs.push((index, row, registry::find(&row.protocol)?.model(row)?));
     }
-    let size = |row: &Row| row.walks.map_or(row.unique_states as u64, |walks| walks.states);
-    jobs.sort_by_key(|(_, row, _)| std::cmp::Reverse(size(row)));
+    jobs.sort_by_key(|(_, row, _)| std::cmp::Reverse(row.states()));
     let workers = options.threads.clamp(1, rows.len().max(1));
     let queue = Mutex::new(VecDeque::from(jobs));
     let outcomes = Mutex::new(vec![None; rows.len()]);
@@ -208,11 +207,11 @@ fn difference(row: &Row, model: &dyn Model, report: &Report) -> Option<String> {
     if !as_expected {
         return Some(format!("expected: {}", row.expect));
     }
-    let states = match row.walks {
-        Some(walks) => ("states", walks.states, report.generated),
-        None => ("unique states", row.unique_states as u64, report.unique as u64),
+    let (what, found) = match row.walks {
+        Some(_) => ("states", report.generated),
+        None => ("unique states", report.unique as u64),
     };
-    let counts = [states, ("depth", row.depth as u64, report.depth as u64)];
+    let counts = [(what, row.states(), found), ("depth", row.depth as u64, report.depth as u64)];
     let wrong = counts.iter().filter(|(_, expected, found)| expected != found);
     let wrong: Vec<String> =
         wrong.map(|(what, expected, found)| format!("{what} {found} instead of {expected}")).collect();

@@ -91,10 +91,14 @@ pub struct ListArgs {
         parthood check                                  all claims of tier smoke\n  \
         parthood check paxos --mutants                  and that each broken rule is noticed\n  \
         parthood check paxos --row mutant_own_value --svg a.svg   draws the counterexample\n  \
+        parthood check paxos --manifest mine.toml       your own configurations; see `checks/manifest`\n  \
         parthood check --tier smoke,full --json > verdicts.ndjson")]
 pub struct CheckArgs {
     /// The protocols to check; all of them if none is named.
     pub protocols: Vec<String>,
+    /// Check the rows of this file, of the one protocol that is named, instead of those that the program brings.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
     /// The tiers to check.
     #[arg(long, value_delimiter = ',', default_value = "smoke")]
     pub tier: Vec<Tier>,
@@ -129,6 +133,9 @@ pub struct CheckArgs {
 pub struct ExploreArgs {
     /// The protocol.
     pub protocol: String,
+    /// Take the row from this file instead of those that the program brings.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
     /// The row whose bounds to explore; the first by default.
     #[arg(long, value_name = "NAME")]
     pub row: Option<String>,

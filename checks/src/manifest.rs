@@ -45,6 +45,13 @@ pub struct Row {
     pub tier: Tier,
 }
 
+impl Row {
+    /// How many states a check must visit: different ones, or on walks all.
+    pub fn states(&self) -> u64 {
+        self.walks.map_or(self.unique_states as u64, |walks| walks.states)
+    }
+}
+
 /// Random walks, and how many states they visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,10 +4,11 @@ use crate::draw;
 use crate::error::Error;
 use crate::manifest::{self, Row};
 use parthood_models as models;
-use parthood_models::{Kind, Limits, Path, Progress, Report, System, Trace, Walk};
+use parthood_models::{Kind, Limits, Progress, Report, System, Trace, Walk};
 use stateright::Model as _;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 mod entries;
 
@@ -43,7 +44,7 @@ pub trait Model: Send + Sync {
     ///
     /// # Errors
     /// When the path does not fit the model.
-    fn trace(&self, path: &Path) -> Result<Trace, models::Error>;
+    fn trace(&self, path: &models::Path) -> Result<Trace, models::Error>;
 
     /// Serves the Explorer at this address, for ever.
     fn explore(self: Box<Self>, address: SocketAddr);
@@ -62,7 +63,7 @@ impl<P: models::Protocol> Model for System<P> {
         models::walk(self, how, progress)
     }
 
-    fn trace(&self, path: &Path) -> Result<Trace, models::Error> {
+    fn trace(&self, path: &models::Path) -> Result<Trace, models::Error> {
         System::trace(self, path)
     }
 
@@ -80,6 +81,16 @@ impl Protocol {
     pub fn rows(&self) -> Result<Vec<Row>, Error> {
         let file = format!("checks/manifest/{}.toml", self.name);
         manifest::read(self.name, file.as_ref(), self.manifest)
+    }
+
+    /// The claims of a file, or its own.
+    ///
+    /// # Errors
+    /// When the file cannot be read; all mistakes in it.
+    pub fn rows_of(&self, file: Option<&Path>) -> Result<Vec<Row>, Error> {
+        let Some(file) = file else { return self.rows() };
+        let text = std::fs::read_to_string(file).map_err(Error::file("read", file))?;
+        manifest::read(self.name, file, &text)
     }
 
     /// The model of one of its rows.

@@ -26,7 +26,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<Status, Error> {
     let progress = Progress::new(rows.len());
     let outcomes = check::run(&rows, &options, &progress)?;
     progress.bar.finish_and_clear();
-    Verdicts::remember(&outcomes);
+    if args.manifest.is_none() {
+        Verdicts::remember(&outcomes);
+    }
     if args.output.json {
         outcomes.iter().try_for_each(|outcome| console.json(&as_json(outcome)))?;
     } else {
@@ -42,12 +44,16 @@ fn select(args: &CheckArgs) -> Result<Vec<Row>, Error> {
     for name in &args.protocols {
         protocols.push(registry::find(name)?);
     }
+    if protocols.len() != 1 && args.manifest.is_some() {
+        let why = "`--manifest` takes the rows of one protocol: name one, as in `parthood check paxos --manifest FILE`";
+        return Err(Error::Usage(why.into()));
+    }
     if protocols.is_empty() {
         protocols.extend(PROTOCOLS);
     }
     let mut rows = Vec::new();
     for protocol in protocols {
-        rows.extend(protocol.rows()?);
+        rows.extend(protocol.rows_of(args.manifest.as_deref())?);
     }
     match &args.row {
         Some(name) => {
@@ -125,7 +131,7 @@ fn explain(console: &Console, args: &CheckArgs, outcomes: &[Outcome]) -> Result<
         files::write(&file, &explanation.svg)?;
         drawn = true;
         if !args.output.json {
-            show(console, outcome, &explanation, &file)?;
+            show(console, outcome, &explanation, &file, args.manifest.as_deref())?;
         }
         if !unexpected && args.row.is_none() {
             break;
@@ -140,14 +146,21 @@ fn explain(console: &Console, args: &CheckArgs, outcomes: &[Outcome]) -> Result<
     }
 }
 
-fn show(console: &Console, outcome: &Outcome, explanation: &Explanation, file: &Path) -> Result<(), Error> {
+fn show(
+    console: &Console,
+    outcome: &Outcome,
+    explanation: &Explanation,
+    file: &Path,
+    manifest: Option<&Path>,
+) -> Result<(), Error> {
     let Row { protocol, name, .. } = &outcome.row;
     console
         .line(format_args!("\n{protocol}/{name}: {}", console.paint(Tone::Strong, &explanation.sentence)))?;
     console.line(explanation.steps.trim_end())?;
     console.line(format_args!("\npicture   {}", file.display()))?;
     let path = explanation.link.trim_start_matches("#/steps/");
-    console.line(format_args!("explorer  parthood explore {protocol} --row {name} --path {path}"))
+    let manifest = manifest.map_or_else(String::new, |file| format!(" --manifest {}", file.display()));
+    console.line(format_args!("explorer  parthood explore {protocol}{manifest} --row {name} --path {path}"))
 }
 
 fn default_picture(row: &Row) -> PathBuf {

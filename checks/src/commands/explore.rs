@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 pub(super) fn run(args: &ExploreArgs) -> Result<Status, Error> {
     let protocol = registry::find(&args.protocol)?;
-    let rows = protocol.rows()?;
+    let rows = protocol.rows_of(args.manifest.as_deref())?;
     let row = match &args.row {
         None => rows.first().ok_or_else(|| Error::Usage(format!("`{}` has no rows", protocol.name)))?,
         Some(name) => rows

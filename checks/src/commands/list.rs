@@ -79,9 +79,7 @@ fn one(console: &Console, protocol: &Protocol, as_json: bool) -> Result<(), Erro
         ))?;
         console.line(format_args!("  {} ({})", row.claim, row.source))?;
         console.line(format_args!("  {}; {}", row.bounds, row.world()))?;
-        let states =
-            row.walks.map_or(row.unique_states, |walks| usize::try_from(walks.states).unwrap_or(usize::MAX));
-        let states = grouped(states);
+        let states = grouped(usize::try_from(row.states()).unwrap_or(usize::MAX));
         console.line(format_args!("  expected: {}; {states} states, depth {}", row.expect, row.depth))?;
     }
     Ok(())

@@ -142,7 +142,7 @@ impl<D: Replicates> Lanes<D> {
             return Err(Error::Usage(format!("{} reads as {known}, not as {reads}", D::NAME)));
         }
         let id = ClientProcess::random()?.id(0);
-        let mut builder = Driver::builder(cluster.identity(), cluster.key()?, cluster.book());
+        let mut builder = Driver::builder(cluster.identity(), cluster.keys()?, cluster.book());
         let mut shown = None;
         if records {
             let (slots, receiver) = mpsc::channel();

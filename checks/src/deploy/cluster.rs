@@ -6,7 +6,7 @@ use crate::settings::{self, Fields, Placed, Problems};
 use parthood_protocols::compartmentalized::ReadScheme;
 use parthood_quorums::NodeSet;
 use parthood_runtime::udp::AddressBook;
-use parthood_runtime::wire::Key;
+use parthood_runtime::wire::{Key, Keys};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -35,6 +35,8 @@ pub struct Cluster {
     pub id: u64,
     /// The file of the secret that all its processes share.
     pub key_file: PathBuf,
+    /// The file of a second secret that is accepted but not used, while the cluster goes over to another one.
+    pub accepted_key_file: Option<PathBuf>,
     /// The folder of its saves; none keeps them in memory only.
     pub data: Option<PathBuf>,
     /// The nodes, by index: ordered by role, and as in the file within a role, or within those that may get more nodes.
@@ -118,24 +120,29 @@ impl Cluster {
         })
     }
 
-    /// The key of its key file.
+    /// The keys of its key files.
     ///
     /// # Errors
-    /// When the file is missing, readable by others, or holds no key.
-    pub fn key(&self) -> Result<Key, Error> {
-        if !self.key_file.exists() {
-            let file = self.key_file.display();
-            return Err(Error::Environment(format!(
-                "the key file {file} is missing: copy it from another node of the cluster, or write a new one with `parthood key {file}`"
-            )));
-        }
-        Ok(Key::load(&self.key_file)?)
+    /// When a file is missing, readable by others, or holds no key.
+    pub fn keys(&self) -> Result<Keys, Error> {
+        let accepted = self.accepted_key_file.as_deref().map(key).transpose()?;
+        Ok(Keys { sent: key(&self.key_file)?, accepted })
     }
 
     /// Where its nodes are.
     pub fn book(&self) -> AddressBook {
         self.members.iter().map(|member| member.address).collect()
     }
+}
+
+fn key(file: &Path) -> Result<Key, Error> {
+    if !file.exists() {
+        let file = file.display();
+        return Err(Error::Environment(format!(
+            "the key file {file} is missing: copy it from another node of the cluster, or write a new one with `parthood key {file}`"
+        )));
+    }
+    Ok(Key::load(file)?)
 }
 
 fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Option<Cluster> {
@@ -146,6 +153,7 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
     });
     let id = top.optional::<u64>("id", problems);
     let key_file = top.required::<PathBuf>("key_file", problems);
+    let accepted_key_file = top.optional::<PathBuf>("accepted_key_file", problems);
     let data = top.optional::<PathBuf>("data", problems);
     let members = members(top, roles, problems);
     let leader_groups = leader_groups(top, &members, roles, problems);
@@ -159,6 +167,7 @@ fn cluster(file: &Path, top: &mut Fields<'_>, problems: &mut Problems<'_>) -> Op
         protocol: protocol?.value,
         id: id.map_or(0, |id| id.value),
         key_file: folder.join(key_file?.value),
+        accepted_key_file: accepted_key_file.map(|file| folder.join(file.value)),
         data: data.map(|data| folder.join(data.value)),
         members,
         changed,

@@ -132,7 +132,7 @@ fn propose_as<D: Decides>(
     let id = ClientProcess::random()?.id(0);
     let first = usize::try_from(super::client::turn(id)).unwrap_or_default();
     let builder =
-        Driver::<D::Actor, DurableJournal>::builder(cluster.identity(), cluster.key()?, cluster.book());
+        Driver::<D::Actor, DurableJournal>::builder(cluster.identity(), cluster.keys()?, cluster.book());
     let mut driver = builder.host(id, D::client(cluster, None, first)).build()?;
     driver.inject(id, D::Actor::invoke(Bytes::from(value)));
     let end = Instant::now() + timeout;

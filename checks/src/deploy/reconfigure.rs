@@ -20,7 +20,7 @@ pub trait Reconfigures: Deployable<Actor: Actor<Msg: From<OperatorMsg>>> {
 }
 
 /// An operator who asks for nothing yet.
-pub(super) fn operator(cluster: &Cluster, application: Option<Id>) -> Operator {
+pub(crate) fn operator(cluster: &Cluster, application: Option<Id>) -> Operator {
     Operator {
         contacts: (0..cluster.count("server")).map(Id::from).collect(),
         first_contact: 0,
@@ -110,7 +110,7 @@ fn ask<D: Reconfigures>(
     let id = ClientProcess::random()?.id(0);
     let operator = D::operator(operator(cluster, Some(Id::from(LOCAL_APPLICATION))));
     let builder =
-        Driver::<D::Actor, DurableJournal>::builder(cluster.identity(), cluster.key()?, cluster.book());
+        Driver::<D::Actor, DurableJournal>::builder(cluster.identity(), cluster.keys()?, cluster.book());
     let mut driver = builder.host(id, operator).build()?;
     driver.inject(id, OperatorMsg::Reconfigure { wanted: wanted.clone(), after: None, active: None }.into());
     let end = Instant::now() + timeout;

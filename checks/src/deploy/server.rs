@@ -143,7 +143,7 @@ fn driver<D: Deployable>(
     let home = cluster.data.as_deref().map(|data| Home::new(cluster, nodes, data, &name));
     let lost = home.as_ref().map_or(Ok(options.rejoin), |home| home.enter::<D>(options.rejoin))?;
     let mut builder: Builder<D::Actor, DurableJournal> =
-        Driver::builder(cluster.identity(), cluster.key()?, cluster.book());
+        Driver::builder(cluster.identity(), cluster.keys()?, cluster.book());
     for &node in nodes {
         builder = builder.host(Id::from(node), D::server(cluster, node, !lost));
     }
@@ -155,7 +155,7 @@ fn driver<D: Deployable>(
     }
     if let Some(file) = &options.trace {
         let file = if several { with_name(file, &name) } else { file.clone() };
-        builder = builder.observer(trace::<D>(cluster, nodes, lost, &file)?);
+        builder = builder.observer(trace::<D>(cluster, nodes, home.as_ref(), lost, &file)?);
     }
     let driver = builder.build()?;
     if let Some(home) = &home {
@@ -194,13 +194,13 @@ fn describe(recovery: &Recovery) -> String {
 fn trace<D: Deployable>(
     cluster: &Cluster,
     nodes: &[usize],
+    home: Option<&Home<'_>>,
     rejoin: bool,
     file: &Path,
 ) -> Result<Recording, Error> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let since = u64::try_from(since).unwrap_or(u64::MAX);
-    let folder = cluster.data.as_ref().map(|data| data.join(name(cluster, nodes)));
-    let life = folder.map(|folder| begin_life(&folder, since)).transpose()?;
+    let life = home.map(|home| begin_life(&home.folder(), since)).transpose()?;
     let out = File::create_new(file).map_err(Error::file("create the trace", file))?;
     let header = Header {
         protocol: D::NAME.to_owned(),

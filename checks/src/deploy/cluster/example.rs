@@ -16,6 +16,10 @@ id = 1
 # The secret of the cluster: whoever holds it is a member. Readable by its owner only; `parthood key FILE` writes one.
 key_file = "cluster.key"
 
+# Another secret that is accepted but not sent, to change the key without a pause: give all processes the new one here, one after
+# the other; then exchange the two, one after the other; then take the old one away.
+# accepted_key_file = "other.key"
+
 # Where nodes keep what they save, one folder for each. Without it they forget everything when they stop.
 data = "data"
 

@@ -168,14 +168,9 @@ pub(super) fn run<D: Subject>(run: Run<'_, D>, script: &Script) -> Result<Timeli
 /// An operator who is told by the script what to ask for.
 fn operator(cluster: &Cluster) -> Operator {
     Operator {
-        contacts: (0..cluster.count("server")).map(Id::from).collect(),
-        first_contact: 0,
-        script: Vec::new(),
         knows: Numbers::FIRST,
-        until_retired: true,
-        application: Some(Id::from(LOCAL_APPLICATION)),
-        retries_max: u32::MAX,
         ask_after: Duration::from_millis(100)..Duration::from_millis(200),
+        ..crate::deploy::operator(cluster, Some(Id::from(LOCAL_APPLICATION)))
     }
 }
 

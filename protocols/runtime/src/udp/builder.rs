@@ -6,7 +6,7 @@ use super::outgoing::Outgoing;
 use super::peers::{AddressBook, Peers, bits_of, in_family};
 use super::socket::Socket;
 use crate::storage::{Durability, Journal, Limits, Log};
-use crate::wire::{HEADER_LEN, Key, MAC_LEN, MAX_DATAGRAM_LEN, entropy};
+use crate::wire::{HEADER_LEN, Keys, MAC_LEN, MAX_DATAGRAM_LEN, entropy};
 use crate::{Error, Observer, Runnable};
 use stateright::actor::Id;
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ const DEFAULT_FLUSH_LEN: usize = 1_400;
 /// What a driver is made of. Only the hosted actors are required.
 pub struct Builder<A: Runnable, J> {
     cluster: u64,
-    key: Key,
+    keys: Keys,
     book: AddressBook,
     actors: Vec<(Id, A)>,
     bind: Option<SocketAddr>,
@@ -39,11 +39,11 @@ where
     A: Runnable<State: 'static, Storage: Send + 'static>,
     J: Journal<A::Storage>,
 {
-    /// Begins with no actor. `cluster` tells clusters apart that happen to share a network; `key` keeps strangers out.
-    pub fn new(cluster: u64, key: Key, book: AddressBook) -> Self {
+    /// Begins with no actor. `cluster` tells clusters apart that happen to share a network; the keys keep strangers out.
+    pub fn new(cluster: u64, keys: impl Into<Keys>, book: AddressBook) -> Self {
         Self {
             cluster,
-            key,
+            keys: keys.into(),
             book,
             actors: Vec::new(),
             bind: None,
@@ -137,7 +137,7 @@ where
         // A process that starts again goes on with higher stamps than it used before.
         let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let stamp = u64::try_from(stamp).unwrap_or(0);
-        let seal = self.key.seal();
+        let seal = self.keys.seal();
         let outgoing = Outgoing::new(self.cluster, sender, seal.clone(), stamp, self.flush_len);
         Ok(Driver::start(Parts {
             cluster: self.cluster,

@@ -9,7 +9,7 @@ use super::socket::Socket;
 use super::timers::Timers;
 use crate::sim::{Purpose, Rng};
 use crate::storage::{Journal, Log, Recovery, WholeValue};
-use crate::wire::{Frame, Key, MAX_MESSAGE_LEN, Refusal, Seal};
+use crate::wire::{Frame, Keys, MAX_MESSAGE_LEN, Refusal, Seal};
 use crate::{
     Cause, CommandOf, Error, Event, Host, LOCAL_APPLICATION, Notice, Observer, Runnable, Step, Wants,
 };
@@ -96,8 +96,8 @@ where
     J: Journal<A::Storage>,
 {
     /// Begins to put a driver together.
-    pub fn builder(cluster: u64, key: Key, book: super::AddressBook) -> Builder<A, J> {
-        Builder::new(cluster, key, book)
+    pub fn builder(cluster: u64, keys: impl Into<Keys>, book: super::AddressBook) -> Builder<A, J> {
+        Builder::new(cluster, keys, book)
     }
 
     pub(super) fn start(parts: Parts<A, J>) -> Self {

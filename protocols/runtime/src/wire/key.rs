@@ -72,7 +72,37 @@ impl Key {
 
     /// What seals and checks datagrams with this key.
     pub fn seal(&self) -> Seal {
-        Seal(blake3::derive_key("parthood 2026-11 datagram seal", &self.0))
+        Keys::from(self.clone()).seal()
+    }
+
+    fn derived(&self) -> [u8; 32] {
+        blake3::derive_key("parthood 2026-11 datagram seal", &self.0)
+    }
+}
+
+/// The keys that a process knows: one while nothing changes, two while a cluster goes over to another key.
+///
+/// First every process accepts the new key besides the old one; then every process sends with the new one and accepts the old
+/// one; then nobody accepts the old one. Processes that are one stage apart understand one another, so each stage is a restart of one process
+/// after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Seals what is sent.
+    pub sent: Key,
+    /// What it seals is accepted as well.
+    pub accepted: Option<Key>,
+}
+
+impl From<Key> for Keys {
+    fn from(sent: Key) -> Self {
+        Self { sent, accepted: None }
+    }
+}
+
+impl Keys {
+    /// What seals and checks datagrams with these keys.
+    pub fn seal(&self) -> Seal {
+        Seal { sent: self.sent.derived(), accepted: self.accepted.as_ref().map(Key::derived) }
     }
 }
 
@@ -82,22 +112,33 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Computes the code that proves a datagram comes from a holder of the key.
+/// Computes the code that proves a datagram comes from a holder of a key.
 #[derive(Clone)]
-pub struct Seal([u8; 32]);
+pub struct Seal {
+    sent: [u8; 32],
+    accepted: Option<[u8; 32]>,
+}
 
 impl Seal {
-    /// The keyed hash of `bytes`, cut to 16 bytes: enough against guessing, as a forger cannot try codes offline.
+    /// What proves that `bytes` come from here.
     pub(super) fn code(&self, bytes: &[u8]) -> [u8; 16] {
-        let hash = blake3::keyed_hash(&self.0, bytes);
-        *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
+        code(&self.sent, bytes)
     }
 
-    /// Is `code` the code of `bytes`? Takes the same time wherever the two differ.
-    pub(super) fn accepts(&self, bytes: &[u8], code: &[u8; 16]) -> bool {
-        let difference = u128::from_ne_bytes(self.code(bytes)) ^ u128::from_ne_bytes(*code);
-        std::hint::black_box(difference) == 0
+    /// Is this a code of `bytes`? Takes the same time wherever the two differ.
+    pub(super) fn accepts(&self, bytes: &[u8], found: &[u8; 16]) -> bool {
+        let is_by = |key| {
+            let difference = u128::from_ne_bytes(code(key, bytes)) ^ u128::from_ne_bytes(*found);
+            std::hint::black_box(difference) == 0
+        };
+        is_by(&self.sent) || self.accepted.as_ref().is_some_and(is_by)
     }
+}
+
+/// The keyed hash of `bytes`, cut to 16 bytes: enough against guessing, as a forger cannot try codes offline.
+fn code(key: &[u8; 32], bytes: &[u8]) -> [u8; 16] {
+    let hash = blake3::keyed_hash(key, bytes);
+    *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
 impl fmt::Debug for Seal {
@@ -173,6 +214,24 @@ mod tests {
                 .write_all(text.as_bytes())
                 .unwrap();
             assert!(Key::load(&path).unwrap_err().to_string().contains("64 hexadecimal digits"), "{text}");
+        }
+    }
+
+    #[test]
+    fn while_keys_are_exchanged_neighbouring_stages_understand_one_another_and_others_do_not() {
+        let [old, new] = [1, 2].map(|byte| Key::new([byte; 32]));
+        let stages = [
+            Keys::from(old.clone()),
+            Keys { sent: old.clone(), accepted: Some(new.clone()) },
+            Keys { sent: new.clone(), accepted: Some(old) },
+            Keys::from(new),
+        ]
+        .map(|keys| keys.seal());
+        let hears = |to: &Seal, from: &Seal| to.accepts(b"message", &from.code(b"message"));
+        for (i, one) in stages.iter().enumerate() {
+            for (j, other) in stages.iter().enumerate() {
+                assert_eq!(hears(one, other) && hears(other, one), i.abs_diff(j) <= 1, "{i} and {j}");
+            }
         }
     }
 
