@@ -290,13 +290,32 @@ fn rows_that_specifications_name_are_there() {
     assert!(seen > 100, "only {seen} rows are named");
 }
 
+/// The sources of protocols, models and what spans packages, tests included.
+fn tested_sources() -> String {
+    let sources = ["models", "protocols", "tests"].map(|folder| files(&root().join(folder), "rs"));
+    sources.concat().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// What is said of attackers is shown: each line of a table ends with a test.
+#[test]
+fn every_line_of_the_threat_model_names_a_test() {
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let sources = tested_sources();
+    let lines: Vec<&str> =
+        text.lines().filter(|line| line.contains("| can |") || line.contains("| cannot |")).collect();
+    assert!(lines.len() >= 12, "only {} lines", lines.len());
+    for line in lines {
+        let shown_by = line.rsplit('`').nth(1).unwrap_or_default();
+        let is_there = sources.contains(&format!("#[test]\nfn {shown_by}()"));
+        assert!(is_there, "no test shows: {line}");
+    }
+}
+
 /// The lists of mutants are whole, and a row kills each, or a test whose name is said. (Two that `BPaxos` has no rule for.)
 #[test]
 fn the_lists_of_mutants_are_whole() {
     let rows = named_rows();
-    let sources = ["models", "protocols", "tests"].map(|folder| files(&root().join(folder), "rs"));
-    let sources: String =
-        sources.concat().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let sources = tested_sources();
     for (protocol, mutants, excused) in [("compartmentalized", 46, &[][..]), ("bpaxos", 36, &[15, 34])] {
         let text = std::fs::read_to_string(root().join("specs").join(protocol).join("mutants.md")).unwrap();
         for number in 1..=mutants {
