@@ -10,6 +10,8 @@
 //! Trusted: this file and its parts. Whoever doubts a verdict should read them first.
 
 #[cfg(test)]
+mod consensus;
+#[cfg(test)]
 mod deadlock;
 mod ghost;
 #[cfg(test)]

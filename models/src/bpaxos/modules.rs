@@ -18,7 +18,7 @@ use parthood_quorums::NodeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 
-type Settled = Config<Mutated<Mutant>>;
+pub(super) type Settled = Config<Mutated<Mutant>>;
 type Change = fn(&mut Settled);
 
 struct Service {
@@ -37,13 +37,40 @@ struct Seen {
     unstable: bool,
 }
 
+/// The configuration of a module that is alone: majorities, and nothing is bounded.
+pub(super) fn settled(layout: Layout, mutant: Option<Mutant>) -> Settled {
+    let group = |nodes| Group {
+        system: quorum_params::majority(nodes),
+        reads: Schedule::everyone(),
+        writes: Schedule::everyone(),
+    };
+    Config {
+        layout,
+        dependencies: group(layout.dependency_nodes),
+        acceptors: group(layout.acceptors),
+        fast: None,
+        compaction: None,
+        saves_needed: 1,
+        known_clients: vec![],
+        limits: Limits::default(),
+        timing: Timing::default(),
+        bounds: Bounds::default(),
+        faults: Mutated(mutant),
+    }
+}
+
+/// How many states there are, or which property is violated.
+pub(super) fn explore(space: &impl Space) -> Result<usize, &'static str> {
+    let report = check(space, &crate::Limits::default(), &mut |_| ControlFlow::Continue(()));
+    match report.verdict {
+        Verdict::Holds => Ok(report.unique),
+        Verdict::Violated { property, .. } => Err(property),
+        Verdict::Inconclusive(why) => panic!("not finished: {why:?}"),
+    }
+}
+
 impl Service {
     fn new(nodes: usize, footprints: &[&str], change: impl Fn(&mut Settled), mutant: Option<Mutant>) -> Self {
-        let group = |nodes| Group {
-            system: quorum_params::majority(nodes),
-            reads: Schedule::everyone(),
-            writes: Schedule::everyone(),
-        };
         let layout = Layout {
             leaders: 2,
             proposers: 0,
@@ -52,19 +79,7 @@ impl Service {
             replicas: 1,
             coupled: false,
         };
-        let mut config = Config {
-            layout,
-            dependencies: group(nodes),
-            acceptors: group(1),
-            fast: None,
-            compaction: None,
-            saves_needed: 1,
-            known_clients: vec![],
-            limits: Limits::default(),
-            timing: Timing::default(),
-            bounds: Bounds::default(),
-            faults: Mutated(mutant),
-        };
+        let mut config = settled(layout, mutant);
         change(&mut config);
         let mut next = [0; 2];
         let vertex = |(at, text): (usize, &&str)| {
@@ -168,16 +183,6 @@ impl Space for Service {
                 answers.iter().flatten().all(|deps| !deps.contains(*vertex) && deps.is_subset(&all))
             }),
         }
-    }
-}
-
-/// How many states there are, or which property is violated.
-fn explore(service: &Service) -> Result<usize, &'static str> {
-    let report = check(service, &crate::Limits::default(), &mut |_| ControlFlow::Continue(()));
-    match report.verdict {
-        Verdict::Holds => Ok(report.unique),
-        Verdict::Violated { property, .. } => Err(property),
-        Verdict::Inconclusive(why) => panic!("not finished: {why:?}"),
     }
 }
 

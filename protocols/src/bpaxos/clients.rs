@@ -185,10 +185,11 @@ impl<O> Lane<O> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::exhaust::exhaust;
     use super::*;
     use crate::state_machine::{Counter, CounterCommand};
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn add(client: u64, session: u64, seq: u64) -> Command<CounterCommand> {
         let id = CommandId { client, session, pseudonym: 0, seq };
@@ -252,6 +253,70 @@ mod tests {
         assert_eq!(run(&add(1, 1, 2)), Some(Answer::Expired), "client 1 was used least recently");
         assert_eq!(run(&open(1)), Some(Answer::Opened { session: 4 }));
         assert_eq!(run(&add(1, 1, 2)), Some(Answer::Expired), "which the old command does not name");
+    }
+
+    /// A table that runs commands, and what it has run: between two openings, of which session which number, how often.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Run {
+        table: ClientTable<u64>,
+        effects: Vec<BTreeMap<(u64, u64, u64), usize>>,
+        openings: Vec<u64>,
+        /// Was a command that had not run taken for one that had?
+        lost: bool,
+    }
+
+    /// Every order, with repetitions, of the commands of two clients and the openings of two more, which have the table forget.
+    fn every_order(rules: TableRules) -> Result<usize, Run> {
+        let start = Run {
+            table: ClientTable::with_clients([7, 8]),
+            effects: vec![BTreeMap::new()],
+            openings: vec![],
+            lost: false,
+        };
+        let commands: Vec<_> = [add(7, 0, 1), add(7, 0, 2), add(7, 0, 3), add(8, 0, 1), add(8, 0, 2)]
+            .into_iter()
+            .chain([open(9), open(10), add(9, 1, 1), add(10, 1, 1), add(10, 2, 1), open(7), add(7, 3, 1)])
+            .collect();
+        let next = |run: &Run| {
+            let after = |command: &Command<CounterCommand>| {
+                let mut next = run.clone();
+                let mut machine = Counter::default();
+                let answer = next.table.execute(&mut machine, command, 2, rules);
+                let CommandId { client, session, seq, .. } = command.id;
+                let id = (client, session, seq);
+                if machine != Counter::default() {
+                    let effects = next.effects.last_mut().expect("there is always one");
+                    *effects.entry(id).or_default() += 1;
+                } else if matches!(answer, None | Some(Answer::Output(_))) {
+                    next.lost |= !run.effects.iter().any(|effects| effects.contains_key(&id));
+                }
+                if matches!(answer, Some(Answer::Opened { session }) if session > run.table.opened()) {
+                    next.openings.push(client);
+                    next.effects.push(BTreeMap::new());
+                }
+                next
+            };
+            // A client that comes and goes would go on for ever.
+            commands.iter().map(after).filter(|next| next.openings.len() <= 3).collect()
+        };
+        let mut tables = BTreeMap::new();
+        exhaust(start, next, |run| {
+            let mut all: BTreeMap<_, usize> = BTreeMap::new();
+            for (id, times) in run.effects.iter().flatten() {
+                *all.entry(id).or_default() += times;
+            }
+            let known = tables.entry((run.effects.clone(), run.openings.clone()));
+            !run.lost
+                && all.values().all(|times| *times == 1)
+                && *known.or_insert_with(|| run.table.clone()) == run.table
+        })
+    }
+
+    #[test]
+    fn in_every_order_each_command_takes_effect_once_and_equal_sets_leave_equal_tables() {
+        assert_eq!(every_order(TableRules::default()).map_err(drop), Ok(0));
+        assert!(every_order(TableRules { anew: true, ..TableRules::default() }).is_err());
+        assert!(every_order(TableRules { largest_only: true, ..TableRules::default() }).is_err());
     }
 
     #[test]

@@ -68,3 +68,60 @@ impl Collection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::exhaust::exhaust;
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const REPLICAS: usize = 3;
+    const VERTICES: [VertexId; 3] =
+        [VertexId { leader: 0, id: 0 }, VertexId { leader: 0, id: 1 }, VertexId { leader: 1, id: 0 }];
+
+    /// What replicas have saved, what they ever told of it, and a node that hears some of that.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Seen {
+        saved: Vec<VertexSet>,
+        told: BTreeSet<(usize, VertexSet)>,
+        node: Collection,
+    }
+
+    /// What can happen: a replica saves a vertex, in any order, and tells; the node hears something new or old.
+    fn next(state: &Seen, needed: usize) -> Vec<Seen> {
+        let saves = (0..REPLICAS).flat_map(|replica| VERTICES.map(move |vertex| (replica, vertex)));
+        let saves = saves.filter(|(replica, vertex)| !state.saved[*replica].contains(*vertex));
+        let saves = saves.map(|(replica, vertex)| {
+            let mut next = state.clone();
+            next.saved[replica].insert(vertex);
+            next.told.insert((replica, next.saved[replica].clone()));
+            next
+        });
+        let hears = state.told.iter().map(|(replica, saved)| {
+            let mut next = state.clone();
+            next.node.hear(*replica, saved, needed);
+            next
+        });
+        saves.chain(hears).collect()
+    }
+
+    /// Two of three must have saved what is collected (needed); with `asked` of them, how many states there are.
+    fn collected(needed: usize, asked: usize) -> Result<usize, Seen> {
+        let node = Collection::of(VertexSet::EMPTY);
+        let start = Seen { saved: vec![VertexSet::EMPTY; REPLICAS], told: BTreeSet::new(), node };
+        exhaust(
+            start,
+            |state| next(state, asked),
+            |state| {
+                let savers = |vertex| state.saved.iter().filter(|saved| saved.contains(vertex)).count();
+                VERTICES.into_iter().all(|vertex| !state.node.contains(vertex) || savers(vertex) >= needed)
+            },
+        )
+    }
+
+    #[test]
+    fn nothing_is_collected_that_too_few_have_saved_whatever_is_heard_late() {
+        assert_eq!(collected(2, 2).map_err(drop), Ok(0));
+        assert!(collected(2, 1).is_err(), "with one too few it is noticed");
+    }
+}

@@ -49,6 +49,8 @@ mod clients;
 mod collection;
 mod config;
 mod dependencies;
+#[cfg(test)]
+mod exhaust;
 mod fast;
 mod index;
 mod leader;
