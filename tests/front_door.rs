@@ -37,6 +37,26 @@ fn the_guide_shows_its_modules_as_they_are() {
 }
 
 #[test]
+fn the_files_that_documents_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for document in ["GUIDE.md", "COMPARE.md", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = text(document);
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        let links = links.filter(|link| !link.is_empty() && !link.contains("::"));
+        let endings = [".rs", ".md", ".py", ".json", ".svg"];
+        let is_file = |word: &&str| word.contains('/') && endings.iter().any(|ending| word.ends_with(ending));
+        let is_plain = |word: &&str| !word.contains(['*', '{', ' ']);
+        // A path that is no path from the top is one within a part that the text speaks of.
+        let tops = ["checks/", "models/", "protocols/", "specs/", "tests/", "tomography/"];
+        let words = text.split('`').filter(is_file).filter(is_plain);
+        let words = words.filter(|word| tops.iter().any(|top| word.starts_with(top)));
+        for file in links.chain(words) {
+            assert!(root.join(file).exists(), "{document} names {file}, which is not there");
+        }
+    }
+}
+
+#[test]
 fn every_verb_has_help_with_an_example() {
     let mut command = Cli::command();
     command.build();

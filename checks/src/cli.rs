@@ -31,7 +31,7 @@ pub enum Verb {
     List(ListArgs),
     /// Checks claims exhaustively within their bounds.
     Check(CheckArgs),
-    /// Opens a claim in the Explorer, to step through its states in a browser.
+    /// Opens a page to step through the states of a claim in a browser.
     Explore(ExploreArgs),
     /// Checks Paxos, breaks it and draws the counterexample, runs a cluster through a crash, and reconstructs a clay.
     #[command(after_help = "Example:\n  parthood demo    pictures in results/demo")]
