@@ -17,6 +17,7 @@ mod decree;
 mod disk;
 mod epaxos;
 mod figures;
+mod front_door;
 mod harness;
 mod homes;
 mod horizontal;

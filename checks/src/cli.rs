@@ -31,9 +31,10 @@ pub enum Verb {
     List(ListArgs),
     /// Checks claims exhaustively within their bounds.
     Check(CheckArgs),
-    /// Opens a claim in the Explorer, to step through its states in a browser.
+    /// Opens a page to step through the states of a claim in a browser.
     Explore(ExploreArgs),
     /// Checks Paxos, breaks it and draws the counterexample, runs a cluster through a crash, and reconstructs a clay.
+    #[command(after_help = "Example:\n  parthood demo    pictures in results/demo")]
     Demo,
     /// Analyzes, optimises and searches read-write quorum systems.
     Quorums(QuorumsArgs),
@@ -52,6 +53,7 @@ pub enum Verb {
     /// Has a running cluster use other acceptors, and says when the old ones may be shut down.
     Reconfigure(ReconfigureArgs),
     /// Writes a new cluster key into a file.
+    #[command(after_help = "Example:\n  parthood key cluster/cluster.key")]
     Key {
         /// The file, which must not exist.
         file: PathBuf,
@@ -63,6 +65,15 @@ pub enum Verb {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Writes the manual: the page of the program to stdout, or all pages into a folder.
+    #[command(
+        after_help = "Examples:\n  parthood man > parthood.1\n  parthood man --out ~/.local/share/man/man1"
+    )]
+    Man {
+        /// The folder of the pages, one for each verb.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -453,6 +464,9 @@ pub struct PlanArgs {
 
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        parthood trace check run-a.ndjson run-b.ndjson run-c.ndjson\n  \
+        parthood trace draw run.ndjson --from 100 --steps 30 --svg part.svg")]
 pub struct TraceArgs {
     /// What to do with the traces.
     #[command(subcommand)]

@@ -6,6 +6,7 @@ mod demo;
 mod explore;
 mod figures;
 mod list;
+pub mod man;
 pub mod quorums;
 mod reconfigure;
 mod run;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
             Console::new().raw(&script)?;
             Ok(Status::Done)
         }
+        Verb::Man { out } => man::run(out.as_deref()),
     }
 }
 

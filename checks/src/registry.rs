@@ -4,7 +4,7 @@ use crate::draw;
 use crate::error::Error;
 use crate::manifest::{self, Row};
 use parthood_models as models;
-use parthood_models::{Kind, Limits, Progress, Report, System, Trace, Walk};
+use parthood_models::{Kind, Limits, Look, Progress, Report, System, Trace, Walk};
 use stateright::Model as _;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -46,7 +46,13 @@ pub trait Model: Send + Sync {
     /// When the path does not fit the model.
     fn trace(&self, path: &models::Path) -> Result<Trace, models::Error>;
 
-    /// Serves the Explorer at this address, for ever.
+    /// The state at the end of a path, in words.
+    ///
+    /// # Errors
+    /// When the path does not fit the model.
+    fn look(&self, path: &models::Path) -> Result<Look, models::Error>;
+
+    /// Serves Stateright's Explorer at this address, for ever.
     fn explore(self: Box<Self>, address: SocketAddr);
 }
 
@@ -65,6 +71,10 @@ impl<P: models::Protocol> Model for System<P> {
 
     fn trace(&self, path: &models::Path) -> Result<Trace, models::Error> {
         System::trace(self, path)
+    }
+
+    fn look(&self, path: &models::Path) -> Result<Look, models::Error> {
+        System::look(self, path)
     }
 
     fn explore(self: Box<Self>, address: SocketAddr) {

@@ -68,6 +68,11 @@ pub fn check<S: Space>(
     search.report(stop)
 }
 
+/// Visits every reachable state, without limits but those of [`Limits::default`].
+pub fn exhaust<S: Space>(space: &S) -> Report {
+    check(space, &Limits::default(), &mut |_| ControlFlow::Continue(()))
+}
+
 /// Why a search is over before every state is expanded.
 enum Stop {
     /// State and property.

@@ -33,6 +33,7 @@ pub mod history;
 pub mod horizontal;
 pub mod linearizability;
 mod liveness;
+mod look;
 pub mod matchmaker_caspaxos;
 pub mod matchmaker_epochs;
 pub mod matchmaker_fast_paxos;
@@ -64,10 +65,11 @@ pub mod votes;
 mod walk;
 mod watch;
 
-pub use checker::{Limits, Progress, check};
+pub use checker::{Limits, Progress, check, exhaust};
 pub use client_params::ClientParams;
 pub use fingerprint::Hashed;
 pub use liveness::{Fair, Liveness, live};
+pub use look::{ActorLook, Look, MessageLook, MoveLook, PropertyLook};
 pub use network::{Network, Packet};
 pub use protocol::{
     Budget, Cause, CommandOf, Kind, MsgOf, Property, Protocol, RandomOf, StateOf, States, Step, StorageOf,

@@ -113,6 +113,13 @@ impl<M: StateMachine, F: Faults<Mutant>> Multipaxos<M, F> {
         }
     }
 
+    /// The protocol with any state machine and clients that follow their scripts: the actors after the servers. Clients whose
+    /// session is known from the start must be so to both sides ([`Config::known_clients`], [`Client::known`]).
+    pub fn scripted(config: Arc<Config<F>>, clients: Vec<Client<M::Command>>) -> Self {
+        let properties = properties::of_scripted_clients;
+        Self { clients, undone_steps: false, properties, ..Self::deployed(config) }
+    }
+
     /// What all servers know.
     pub(crate) fn config(&self) -> &Config<F> {
         &self.config

@@ -166,6 +166,27 @@ impl<C> ClientState<C> {
     }
 }
 
+impl<C> Client<C> {
+    /// One that asks these servers, the first one first, for one command after the other.
+    pub fn with_script(servers: Range<usize>, script: Vec<C>) -> Self {
+        Self {
+            contacts: servers.map(Id::from).collect(),
+            first_contact: 0,
+            script,
+            lanes: 1,
+            known: false,
+            application: None,
+            retries_max: u32::MAX,
+            retry_after: Duration::from_millis(100)..Duration::from_millis(200),
+        }
+    }
+
+    /// One that asks these servers what the application of its process wants, so many commands at a time.
+    pub fn of_application(servers: Range<usize>, application: Id, lanes: u32) -> Self {
+        Self { application: Some(application), lanes, ..Self::with_script(servers, Vec::new()) }
+    }
+}
+
 impl<C: Clone> Client<C> {
     /// The first state: asks for a session unless the servers know it.
     pub fn start<O, A>(&self, id: Id, out: &mut Out<A>) -> ClientState<C>
@@ -465,16 +486,8 @@ mod tests {
 
     #[test]
     fn a_command_that_the_machine_refuses_is_answered_by_the_client_and_ignored_by_the_server() {
-        let client = Node::Client(Client {
-            contacts: vec![Id::from(SERVER)],
-            first_contact: 0,
-            script: vec![],
-            lanes: 1,
-            known: true,
-            application: Some(Id::from(APPLICATION)),
-            retries_max: u32::MAX,
-            retry_after: Duration::from_millis(1)..Duration::from_millis(2),
-        });
+        let client = Client::of_application(SERVER..CLIENT, Id::from(APPLICATION), 1);
+        let client = Node::Client(Client { known: true, ..client });
         let server =
             Node::Server(Server { known_clients: vec![CLIENT as u64], lanes_max: 8, faults: Correct });
         for (bytes, fits) in [(MAX_KEY_BYTES, true), (MAX_KEY_BYTES + 1, false)] {

@@ -4,7 +4,8 @@
 //! did not change with the save before, and the difference is found by walking only what is not shared: a runtime can
 //! append it to a log at a cost that follows the change and not the size.
 
-use im::OrdMap;
+/// A map whose clones and differences cost what is not shared. State machines keep their state in such maps.
+pub use im::OrdMap;
 use im::ordmap::DiffItem;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt::Debug;

@@ -18,13 +18,23 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
     common(|view| replicas::logs_agree(&all_replicas(view)), |view| view.ghost.clients.answers_agree())
 }
 
+/// What is claimed whatever the machine, of clients with scripts.
+pub(super) fn of_scripted_clients<M: StateMachine, F: Faults<Mutant>>() -> Vec<Property<Multipaxos<M, F>>> {
+    of_any_machine().into_iter().chain(of_scripts()).collect()
+}
+
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Multipaxos<AppendLog, F>>> {
     let common = common(
         |view| replicas::executed_prefixes(&all_replicas(view)) && replicas::logs_agree(&all_replicas(view)),
         |view| replicas::entries_are_distinct(&all_replicas(view)) && view.ghost.clients.answers_agree(),
     );
-    let with_scripts: [Property<Multipaxos<AppendLog, F>>; 9] = [
+    common.into_iter().chain(of_scripts()).collect()
+}
+
+/// What can be said because it is known what clients ask.
+fn of_scripts<M: StateMachine, F: Faults<Mutant>>() -> [Property<Multipaxos<M, F>>; 9] {
+    [
         Property::always("validity", validity),
         Property::always("linearizable", |view| view.ghost.clients.linearizable()),
         Property::at_the_end("every client is answered", |view| {
@@ -43,8 +53,7 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Multipaxos<
         Property::sometimes("commands share a slot", |view| {
             view.ghost.votes.values().any(|value| value.commands().len() > 1)
         }),
-    ];
-    common.into_iter().chain(with_scripts).collect()
+    ]
 }
 
 type Holds<M, F> = fn(&View<'_, Multipaxos<M, F>>) -> bool;
@@ -113,7 +122,7 @@ fn learned_implies_chosen<M: StateMachine, F: Faults<Mutant>>(view: &View<'_, Mu
 }
 
 /// S5: what is chosen was asked for.
-fn validity<F: Faults<Mutant>>(view: &View<'_, Multipaxos<AppendLog, F>>) -> bool {
+fn validity<M: StateMachine, F: Faults<Mutant>>(view: &View<'_, Multipaxos<M, F>>) -> bool {
     view.ghost.chosen(view.protocol).all(|(_, _, value)| {
         value.commands().iter().all(|command| {
             let client = view.protocol.client(command.id.client);
@@ -140,7 +149,7 @@ fn watermarks_are_sound<M: StateMachine, F: Faults<Mutant>>(view: &View<'_, Mult
 }
 
 /// L1.
-fn every_client_is_answered<F: Faults<Mutant>>(view: &View<'_, Multipaxos<AppendLog, F>>) -> bool {
+fn every_client_is_answered<M: StateMachine, F: Faults<Mutant>>(view: &View<'_, Multipaxos<M, F>>) -> bool {
     let clients = view.states.iter().skip(view.protocol.config().servers);
     clients.zip(&view.protocol.clients).all(|(state, client)| match state {
         State::Client(state) => state.is_idle() && state.invoked() == client.script.len(),

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_configured_machine_keeps_the_laws() {
-        laws::hold::<Configured<Counter>>(prop_oneof![
+        laws::tests::hold::<Configured<Counter>>(prop_oneof![
             Just(Entry::Command(CounterCommand::Add(2))),
             Just(Entry::Command(CounterCommand::Read)),
             (1..4_u64, 0..9_u64).prop_map(|(number, slot)| Entry::Configuration(numbered(

@@ -3,7 +3,7 @@
 use crate::faults::Correct;
 use crate::ids::{Round, Slot};
 use crate::log::{PageLimits, ReplicaLimits};
-use parthood_quorums::{NodeSet, QuorumSystem};
+use parthood_quorums::{Majority, NodeSet, QuorumSystem};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
@@ -188,6 +188,19 @@ pub enum Mutant {
 }
 
 impl<F> Config<F> {
+    /// So many servers whose majorities decide, with the limits and times of a deployment.
+    pub fn majority(servers: usize, faults: F) -> Self {
+        Self {
+            servers,
+            groups: vec![Arc::new(Majority::new(servers))],
+            known_clients: Vec::new(),
+            limits: Limits::default(),
+            timing: Timing::default(),
+            bounds: Bounds::default(),
+            faults,
+        }
+    }
+
     /// The quorum system that decides a slot.
     pub fn group(&self, slot: Slot) -> &dyn QuorumSystem {
         let groups = self.groups.len() as u64;

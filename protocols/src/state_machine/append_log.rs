@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn an_append_log_keeps_the_laws() {
-        super::super::laws::hold::<AppendLog>(prop_oneof![
+        super::super::laws::tests::hold::<AppendLog>(prop_oneof![
             (0..4_u8).prop_map(AppendLogCommand::Append),
             Just(AppendLogCommand::Read)
         ]);

@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_counter_keeps_the_laws() {
-        super::super::laws::hold::<Counter>(prop_oneof![
+        super::super::laws::tests::hold::<Counter>(prop_oneof![
             any::<u64>().prop_map(CounterCommand::Add),
             Just(CounterCommand::Read)
         ]);

@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_key_value_store_keeps_the_laws() {
-        super::super::laws::hold::<KeyValue>(command());
+        super::super::laws::tests::hold::<KeyValue>(command());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod append_log;
 mod counter;
 mod key_value;
+pub mod laws;
 mod register;
 
 pub use append_log::{AppendLog, AppendLogCommand, AppendLogOutput};
@@ -26,7 +27,7 @@ pub trait Data:
 impl<T: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned + Send + Sync + 'static> Data for T {}
 
 /// A deterministic state machine. Clones must be cheap: snapshots and the checker take many. (The order of states means
-/// nothing; it lets messages that carry parts of states be sorted.)
+/// nothing; it lets messages that carry parts of states be sorted.) [`laws::try_laws`] tries what is asked of it here.
 pub trait StateMachine: Clone + Debug + Default + Ord + Hash + Send + Sync + 'static {
     /// What can be asked of it.
     type Command: Data;
@@ -90,61 +91,7 @@ pub struct Part<M: StateMachine> {
 
 impl<M: StateMachine> Part<M> {
     /// A whole state that is small enough for one part.
-    fn whole(changes: Vec<M::Change>) -> Self {
+    pub fn whole(changes: Vec<M::Change>) -> Self {
         Self { changes, next: None }
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod laws {
-    //! What every state machine must satisfy, checked on random command sequences.
-
-    use super::*;
-    use proptest::prelude::*;
-
-    fn run<M: StateMachine>(commands: &[M::Command]) -> M {
-        let mut machine = M::default();
-        for command in commands {
-            machine.apply(command);
-        }
-        machine
-    }
-
-    /// Exports compose to the state, changes lead from any state to any other, reads change nothing, outputs take no more
-    /// bytes than they say, and commands that do not conflict commute in state and outputs.
-    pub(crate) fn hold<M: StateMachine>(command: impl Strategy<Value = M::Command> + Clone) {
-        let commands = || proptest::collection::vec(command.clone(), 0..20);
-        let config = ProptestConfig::with_cases(64);
-        proptest!(config, |(a in commands(), b in commands(), x in command.clone(), y in command.clone(), max in 0..200_usize)| {
-            let (one, other) = (run::<M>(&a), run::<M>(&b));
-
-            let mut moved = one.clone();
-            moved.patch(other.changes_since(&one));
-            prop_assert_eq!(&moved, &other);
-
-            let (mut copy, mut cursor) = (M::default(), None);
-            loop {
-                let part = one.export(cursor.as_ref(), max);
-                copy.patch(part.changes);
-                cursor = part.next;
-                if cursor.is_none() { break }
-            }
-            prop_assert_eq!(&copy, &one);
-
-            let mut read = one.clone();
-            let output = read.apply(&x);
-            let encoded = postcard::to_stdvec(&output).expect("outputs can be encoded");
-            prop_assert!(encoded.len() <= M::output_bytes(&output), "{output:?}");
-            if let Some(refusal) = M::refusal(&x) { prop_assert_eq!((&read, &output), (&one, &refusal)); }
-            if M::is_read(&x) { prop_assert_eq!(&read, &one); }
-
-            if !M::conflicts(&x, &y) {
-                let (mut xy, mut yx) = (one.clone(), one.clone());
-                let (x_first, y_second) = (xy.apply(&x), xy.apply(&y));
-                let (y_first, x_second) = (yx.apply(&y), yx.apply(&x));
-                prop_assert_eq!((xy, x_first, y_second), (yx, x_second, y_first));
-            }
-            prop_assert_eq!(M::conflicts(&x, &y), M::conflicts(&y, &x));
-        });
     }
 }

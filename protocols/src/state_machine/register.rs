@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_register_keeps_the_laws() {
-        super::super::laws::hold::<Register>(prop_oneof![
+        super::super::laws::tests::hold::<Register>(prop_oneof![
             (0..4_u8).prop_map(RegisterCommand::Write),
             Just(RegisterCommand::Read)
         ]);

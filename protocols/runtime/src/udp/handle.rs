@@ -28,7 +28,7 @@ impl Faults {
     }
 }
 
-/// Stops, wakes and disturbs a driver, and reads its counters, from any thread.
+/// Stops, wakes and disturbs a driver, and reads its counters, from any thread. As long as it lives the driver's port is taken.
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Shared>);
 

@@ -4,7 +4,7 @@ use crate::wire::entropy;
 use crate::{Error, LOCAL_APPLICATION};
 use stateright::actor::Id;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 /// A process remembers the addresses of at least so many clients, and of at most twice as many.
 const MAX_CLIENTS: usize = 1 << 16;
@@ -17,6 +17,19 @@ impl AddressBook {
     /// The address of a node.
     pub fn address(&self, id: Id) -> Option<SocketAddr> {
         self.0.get(usize::from(id)).copied()
+    }
+
+    /// So many nodes of this machine, each at a loopback port that was free just now: for tests and examples.
+    ///
+    /// # Errors
+    /// When loopback has no port left.
+    pub fn on_loopback(nodes: usize) -> Result<Self, Error> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let refused = |source| Error::Bind { address: any, source };
+        // All are bound before one is let go, so that none is given twice.
+        let bind = |_| UdpSocket::bind(any).map_err(refused);
+        let sockets = (0..nodes).map(bind).collect::<Result<Vec<_>, _>>()?;
+        sockets.iter().map(|socket| socket.local_addr().map_err(refused)).collect::<Result<_, _>>().map(Self)
     }
 
     /// All addresses, in the order of the nodes.
@@ -193,6 +206,14 @@ mod tests {
         assert!(!peers.is_from(Id::from(3), Id::from(3)), "no node has that index");
         assert!(peers.is_from(a, a) && !peers.is_from(a, b) && !peers.is_from(a, Id::from(0)));
         assert!(!peers.is_from(Id::from(LOCAL_APPLICATION), Id::from(LOCAL_APPLICATION)));
+    }
+
+    #[test]
+    fn nodes_on_loopback_have_ports_of_their_own() {
+        let book = AddressBook::on_loopback(3).unwrap();
+        let ports: std::collections::BTreeSet<u16> = book.addresses().iter().map(SocketAddr::port).collect();
+        assert_eq!(ports.len(), 3);
+        assert!(!ports.contains(&0) && book.addresses().iter().all(|address| address.ip().is_loopback()));
     }
 
     #[test]

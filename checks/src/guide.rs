@@ -1,0 +1,4 @@
+#![doc = include_str!("../../GUIDE.md")]
+
+pub mod adder;
+pub mod claims;
