@@ -19,6 +19,7 @@ pub mod draw;
 mod error;
 pub mod figures;
 mod files;
+pub mod logging;
 pub mod manifest;
 pub mod registry;
 pub mod retrace;
