@@ -32,6 +32,7 @@ mod memory;
 mod mencius;
 mod message_law;
 mod multipaxos;
+mod operations;
 mod paxos;
 mod quorums;
 mod reconfiguration_figures;

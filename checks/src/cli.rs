@@ -1,10 +1,13 @@
 //! The command line: every verb and flag, documented once; help, completions and the parser come from here.
 
 use crate::commands::quorums::QuorumsArgs;
+use crate::commands::status::StatusArgs;
 use crate::commands::tomo::TomoArgs;
 use crate::deploy::Reads;
+use crate::logging::LogArgs;
 use crate::manifest::Tier;
 use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Protocols and tomography taken apart, each part checked against its whole, and run for real.
@@ -44,10 +47,12 @@ pub enum Verb {
     Simulate(SimulateArgs),
     /// Regenerates the papers' figures from simulated runs of the actors.
     Figures(FiguresArgs),
-    /// Replays or draws recorded runs.
+    /// Replays or draws recorded runs, and looks into data directories.
     Trace(TraceArgs),
     /// Runs nodes of a cluster on this machine.
     Run(RunArgs),
+    /// Says who leads a running cluster, who lags, who is silent, and which quorums are missing.
+    Status(StatusArgs),
     /// Talks to a running cluster.
     Client(ClientArgs),
     /// Has a running cluster use other acceptors, and says when the old ones may be shut down.
@@ -165,8 +170,11 @@ pub struct ExploreArgs {
     after_help = "Examples:\n  \
         parthood run multipaxos --all                     three nodes on this machine, in one process\n  \
         parthood run multipaxos --print-config > c.toml   a commented cluster file\n  \
-        parthood run --config c.toml --node a             one node; start the others elsewhere\n\n\
-        A node that has lost its data directory is started with --rejoin: it executes and serves, but does not vote."
+        parthood run --config c.toml --node a             one node; start the others elsewhere\n  \
+        parthood run --config c.toml --node a --metrics 127.0.0.1:9101 --log-format json\n\n\
+        A node that has lost its data directory is started with --rejoin: it executes and serves, but does not vote.\n\
+        /health is 200 if every event loop has turned within 3 s, its data directory takes a file, and the nodes that have\n\
+        answered within 3 s hold every quorum that the cluster needs; else 503 with the reasons."
 )]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RunArgs {
@@ -187,6 +195,12 @@ pub struct RunArgs {
     /// Record every step into this file, to be replayed by `parthood trace check`.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Serve /metrics and /health over HTTP here; whoever can connect may read them.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+    /// How the log is written.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// Do not wait for the disk: saves survive a crash of the process, not of the machine.
     #[arg(long)]
     pub no_sync: bool,
@@ -476,6 +490,18 @@ pub struct TraceArgs {
 /// What can be done with traces.
 #[derive(Debug, Subcommand)]
 pub enum TraceVerb {
+    /// Says what data directories hold: files, records, what is saved for whom, how the log ends. Changes nothing.
+    #[command(after_help = "Example:\n  parthood trace inspect cluster/data\n\n\
+        Status 1: a start would refuse something in it. If a process is at work in the directory, the end of its log may be a\n\
+        write under way.")]
+    Inspect {
+        /// Data directories, of one process or of several below.
+        #[arg(required = true)]
+        folders: Vec<PathBuf>,
+        /// How results are written.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Replays a recorded run through the actors: each must ask for exactly what it asked for.
     #[command(after_help = "Example:\n  parthood trace check run-a.ndjson run-b.ndjson run-c.ndjson")]
     Check {

@@ -5,17 +5,20 @@ mod client;
 mod demo;
 mod explore;
 mod figures;
+mod inspect;
 mod list;
 pub mod man;
 pub mod quorums;
 mod reconfigure;
 mod run;
 mod simulate;
+pub mod status;
 pub mod tomo;
 mod trace;
 
 use crate::cli::{Cli, Verb};
 use crate::error::{Error, Status};
+use crate::logging::{self, LogArgs};
 use clap::CommandFactory;
 use std::io::{self, IsTerminal, Write};
 
@@ -24,6 +27,10 @@ use std::io::{self, IsTerminal, Write};
 /// # Errors
 /// Anything that keeps it from being done; [`Error::status`] is then the exit status.
 pub fn run(cli: Cli) -> Result<Status, Error> {
+    logging::start(match &cli.verb {
+        Verb::Run(args) => args.log,
+        _ => LogArgs::default(),
+    });
     match cli.verb {
         Verb::List(args) => list::run(&args),
         Verb::Check(args) => check::run(&args),
@@ -35,6 +42,7 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
         Verb::Figures(args) => figures::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Run(args) => run::run(&args),
+        Verb::Status(args) => status::run(&args),
         Verb::Client(args) => client::run(&args),
         Verb::Reconfigure(args) => reconfigure::run(&args),
         Verb::Key { file } => run::key(&file),

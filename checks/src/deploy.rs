@@ -20,9 +20,11 @@ mod paxos;
 mod reconfigure;
 mod server;
 mod spaxos;
+mod standing;
 mod unreplicated;
 
 pub use bpaxos::{Bpaxos, Epaxos, UnanimousBpaxos};
+pub use changes::cluster_of_home;
 pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending};
 pub use cluster::{Changed, Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Terms, Times};
 pub use compartmentalized::{Compartmentalized, Mencius};
@@ -39,6 +41,7 @@ pub(crate) use reconfigure::operator;
 pub use reconfigure::{Reconfigures, acceptors, matchmaker_name, matchmakers, reconfigure};
 pub use server::{ServeOptions, Serving, serve};
 pub use spaxos::Spaxos;
+pub use standing::{Found, Needed, Stands, Surveyed, look, quorums};
 pub use unreplicated::Unreplicated;
 
 use crate::error::Error;
@@ -53,7 +56,7 @@ use stateright::actor::{Actor, Id};
 use std::ops::Range;
 
 /// A protocol that can be deployed.
-pub trait Deployable: 'static {
+pub trait Deployable: Sized + 'static {
     /// Its actor.
     type Actor: Runnable<
             Msg: Send,
@@ -118,6 +121,14 @@ pub trait Deployable: 'static {
 
     /// A node of the cluster. One that is not `voting` has lost what it saved and must not vote.
     fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor;
+
+    /// How a node of this cluster stands, as far as its state says.
+    fn stands(cluster: &Cluster) -> Stands<Self>;
+
+    /// The quorums that a cluster needs in order to serve, as far as its file says which.
+    fn quorums(cluster: &Cluster) -> Vec<Needed> {
+        standing::needed::<Self>(cluster)
+    }
 
     /// The protocol in the configuration of this cluster, to evaluate its properties.
     fn model(cluster: &Cluster) -> Self::Model;

@@ -66,6 +66,7 @@ pub mod explorer;
 pub mod figures;
 mod files;
 pub mod guide;
+pub mod logging;
 pub mod manifest;
 pub mod registry;
 pub mod retrace;

@@ -5,6 +5,7 @@ use crate::cli::RunArgs;
 use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE, ServeOptions};
 use crate::error::{Error, Status};
 use crate::files;
+use parthood_runtime::operations::Listener;
 use parthood_runtime::wire::Key;
 use std::path::Path;
 
@@ -25,8 +26,15 @@ pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
     } else {
         args.node.iter().map(|name| cluster.index(name)).collect::<Result<Vec<_>, _>>()?
     };
-    let options = ServeOptions { trace: args.trace.clone(), no_sync: args.no_sync, rejoin: args.rejoin };
+    let options = ServeOptions {
+        trace: args.trace.clone(),
+        no_sync: args.no_sync,
+        rejoin: args.rejoin,
+        watch: args.metrics.is_some(),
+    };
     let serving = deploy::serve(&cluster, &nodes, &options)?;
+    let operations = |address| Ok::<_, Error>(Listener::start(address, serving.operations(&cluster)?)?);
+    let metrics = args.metrics.map(operations).transpose()?;
     let handles = serving.handles.clone();
     let stop = move || handles.iter().for_each(parthood_runtime::udp::Handle::stop);
     ctrlc::set_handler(stop)
@@ -34,8 +42,15 @@ pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
     for announcement in &serving.announcements {
         console.line(announcement)?;
     }
+    if let Some(listener) = &metrics {
+        console.line(format_args!("metrics and health on http://{}", listener.local_address()))?;
+    }
     console.line("ready (Ctrl-C ends)")?;
-    serving.wait()?;
+    if let Err(error) = serving.wait() {
+        tracing::error!("{error}");
+        return Ok(error.status());
+    }
+    drop(metrics);
     console.line("stopped")?;
     Ok(Status::Done)
 }

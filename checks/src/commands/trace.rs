@@ -10,6 +10,7 @@ use serde_json::json;
 
 pub(super) fn run(args: &TraceArgs) -> Result<Status, Error> {
     match &args.verb {
+        TraceVerb::Inspect { folders, output } => super::inspect::run(folders, output.json),
         TraceVerb::Check { files, output } => {
             let replayed = retrace::check(files)?;
             let console = Console::new();

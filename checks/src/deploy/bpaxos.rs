@@ -1,6 +1,7 @@
 //! [`parthood_protocols::bpaxos`], deployed: as it is, or with a fast path as [`parthood_protocols::unanimous_bpaxos`] and
 //! [`parthood_protocols::epaxos`].
 
+use super::standing::{self, Needed, Stands};
 use super::{
     ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf, answered,
     client, scripted,
@@ -13,6 +14,7 @@ use parthood_protocols::faults::Correct;
 use parthood_protocols::schedule::Schedule;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_quorums::{Majority, NodeSet};
+use parthood_runtime::udp::Standing;
 use stateright::actor::Id;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -120,6 +122,53 @@ impl<const WAY: u8> Deployable for Graph<WAY> {
         let (role, index) = config.layout.node(Id::from(index));
         Node::of(role, Part { index, lost_storage: !voting, config })
             .expect("the nodes of a cluster are no clients")
+    }
+
+    /// Nobody leads: every leader numbers and proposes vertices of its own.
+    fn stands(_: &Cluster) -> Stands<Self> {
+        Box::new(|_, state| {
+            let leader = match state {
+                State::Leader(leader) => Some(leader),
+                State::Server(server) => server.leader.as_ref(),
+                _ => None,
+            };
+            let acceptor = match state {
+                State::Acceptor(acceptor) => Some(acceptor),
+                State::Server(server) => Some(&server.acceptor),
+                _ => None,
+            };
+            let serving = !matches!(state, State::DependencyNode(node) if !node.serving);
+            let replica = replica(state);
+            Standing {
+                executed: replica.map(|replica| replica.executed().len()),
+                lanes: replica.map(|replica| replica.clients.lanes() as u64),
+                queued: leader.map(|leader| leader.queue.len() as u64),
+                outstanding: leader.map(|leader| leader.waiting.len() as u64),
+                log: replica.map_or_else(
+                    || acceptor.map(|acceptor| acceptor.ballots.len() as u64),
+                    |replica| Some(replica.log.len() as u64),
+                ),
+                abstains: !serving || acceptor.is_some_and(|acceptor| !acceptor.voting),
+                ..Standing::default()
+            }
+        })
+    }
+
+    /// Besides the acceptors those who say what conflicts with what, where they are others, by majorities. In `EPaxos` servers
+    /// are all of it: a majority is what recovery and the slow path need.
+    fn quorums(cluster: &Cluster) -> Vec<Needed> {
+        match WAY {
+            EPAXOS => vec![Needed::majority("majority of servers", standing::nodes_of(cluster, "server"))],
+            SIMPLE => {
+                let role = "dependency_node";
+                let majority =
+                    Needed::majority(format!("majority of {role}s"), standing::nodes_of(cluster, role));
+                let others =
+                    standing::needed::<Self>(cluster).into_iter().filter(|needed| needed.what != role);
+                others.chain([majority]).collect()
+            }
+            _ => standing::needed::<Self>(cluster),
+        }
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

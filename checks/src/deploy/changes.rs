@@ -127,6 +127,12 @@ impl<'a> Home<'a> {
     }
 }
 
+/// The cluster that the copy beside a process's folder describes, if there is one that can be read.
+pub fn cluster_of_home(folder: &Path) -> Option<Cluster> {
+    let copy = PathBuf::from(format!("{}.toml", folder.display()));
+    Cluster::read(&copy, &read(&copy).ok()?.text).ok()
+}
+
 /// Reads a copy of a cluster file.
 fn read(file: &Path) -> Result<Copy, Error> {
     let all = fs::read_to_string(file).map_err(Error::file("read", file))?;

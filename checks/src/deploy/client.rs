@@ -15,7 +15,7 @@ use clap::ValueEnum as _;
 use parthood_protocols::client::{ClientMsg, Returned};
 use parthood_protocols::state_machine::{Bytes, KeyValueCommand, KeyValueOutput};
 use parthood_runtime::udp::{ClientProcess, Driver, Handle};
-use parthood_runtime::{Cause, Observer, Step, Wants};
+use parthood_runtime::{Cause, Observer, SharedHistogram, Step, Wants};
 use stateright::actor::{Command, Id};
 use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why a command has no output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -219,6 +219,7 @@ pub struct KvClient {
     /// Of the present session.
     handle: Arc<Mutex<Handle>>,
     timeout: Duration,
+    times: SharedHistogram,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -241,6 +242,9 @@ struct Call {
     answer: Sender<Answer>,
     stage: Stage,
 }
+
+/// Who waits for the answer of a lane, and since when it is asked for.
+type Callers = HashMap<u32, (Sender<Answer>, Instant)>;
 
 /// A command that is under way.
 #[derive(Debug)]
@@ -285,11 +289,13 @@ impl KvClient {
         let (ready, started) = mpsc::channel();
         let cluster = cluster.clone();
         let connect = move || Lanes::<D>::connect(&cluster, options.lanes, options.reads);
+        let times = SharedHistogram::default();
+        let measured = times.clone();
         let thread = std::thread::spawn(move || match connect() {
             Ok(lanes) => {
                 let handle = Arc::new(Mutex::new(lanes.handle()));
                 let _ = ready.send(Ok(handle.clone()));
-                serve(lanes, &connect, &handle, &incoming);
+                serve(lanes, &connect, &handle, &incoming, &measured);
             }
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -298,7 +304,12 @@ impl KvClient {
         let handle = started
             .recv()
             .unwrap_or_else(|_| Err(Error::Environment("the client's thread has panicked".into())))?;
-        Ok(Self { calls: Some(calls), handle, timeout: options.timeout, thread: Some(thread) })
+        Ok(Self { calls: Some(calls), handle, timeout: options.timeout, times, thread: Some(thread) })
+    }
+
+    /// How long commands took from when they were sent to their answers.
+    pub fn times(&self) -> SharedHistogram {
+        self.times.clone()
     }
 
     /// Sends a command without waiting for its answer. Commands of one client overlap: their order is not theirs.
@@ -436,11 +447,12 @@ fn serve<D: Replicates>(
     connect: &dyn Fn() -> Result<Lanes<D>, Error>,
     handle: &Mutex<Handle>,
     incoming: &Receiver<Call>,
+    times: &SharedHistogram,
 ) {
     /// How long a turn waits if nothing wakes it.
     const PATIENCE: Duration = Duration::from_millis(200);
     let mut waiting: VecDeque<Call> = VecDeque::new();
-    let mut callers: HashMap<u32, Sender<Answer>> = HashMap::new();
+    let mut callers: Callers = HashMap::new();
     while !present(handle).is_stopping() {
         for call in incoming.try_iter() {
             if waiting.len() == WAITING_MAX {
@@ -457,7 +469,8 @@ fn serve<D: Replicates>(
         let mut is_lost = false;
         let turn = lanes.turn(PATIENCE, |lane, result, _| {
             is_lost |= result == Returned::SessionLost;
-            let Some(caller) = callers.remove(&lane) else { return };
+            let Some((caller, since)) = callers.remove(&lane) else { return };
+            times.observe(since.elapsed());
             let _ = caller.send(match result {
                 Returned::Output(output) => Ok(output),
                 Returned::SessionLost => Err(ClientError::SessionLost),
@@ -471,7 +484,7 @@ fn serve<D: Replicates>(
             Ok(Some(_)) => ClientError::SessionLost,
             Err(ref error) => ClientError::Stopped(error.to_string()),
         };
-        for (_, caller) in callers.drain() {
+        for (_, (caller, _)) in callers.drain() {
             let _ = caller.send(Err(end.clone()));
         }
         let Ok(Some(next)) = next else { break };
@@ -485,11 +498,7 @@ fn serve<D: Replicates>(
 }
 
 /// Puts calls on free lanes, but those whose callers have given up.
-fn send<D: Replicates>(
-    lanes: &mut Lanes<D>,
-    waiting: &mut VecDeque<Call>,
-    callers: &mut HashMap<u32, Sender<Answer>>,
-) {
+fn send<D: Replicates>(lanes: &mut Lanes<D>, waiting: &mut VecDeque<Call>, callers: &mut Callers) {
     while !lanes.free.is_empty()
         && let Some(call) = waiting.pop_front()
     {
@@ -497,7 +506,7 @@ fn send<D: Replicates>(
             continue;
         }
         match lanes.invoke(call.command) {
-            Some(lane) => drop(callers.insert(lane, call.answer)),
+            Some(lane) => drop(callers.insert(lane, (call.answer, Instant::now()))),
             None => drop(call.answer.send(Err(ClientError::Busy(waiting.len())))),
         }
     }

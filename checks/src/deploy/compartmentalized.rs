@@ -1,6 +1,7 @@
 //! [`parthood_protocols::compartmentalized`], deployed: with one group of leaders or, as [`parthood_protocols::mencius`],
 //! with several.
 
+use super::standing::{self, Stands};
 use super::{
     ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf, client,
     scripted,
@@ -8,10 +9,11 @@ use super::{
 use parthood_models as models;
 use parthood_protocols::command::CommandId;
 use parthood_protocols::compartmentalized::{
-    Ask, Bounds, Config, Layout, Msg, Node, Part, Reader, Role, State,
+    Ask, Bounds, Config, Layout, Msg, Node, Part, Reader, Role, Rules, State,
 };
 use parthood_protocols::faults::Correct;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput, StateMachine};
+use parthood_runtime::udp::Standing;
 use stateright::actor::Id;
 use std::ops::Range;
 use std::sync::Arc;
@@ -74,6 +76,27 @@ pub(super) fn reader<F>(
     Reader { script: script.collect(), writer, read, turn, config: config.clone() }
 }
 
+/// How a part stands that is this node.
+pub(super) fn stands<M: StateMachine, F: Rules>(config: &Config<F>, node: Id, state: &State<M>) -> Standing {
+    match state {
+        State::Leader(leader) => {
+            let (_, index) = config.layout.role(node);
+            let leading = leader.leading.as_ref();
+            let known = config.leader_of(config.group_of_leader(index), leader.round);
+            Standing {
+                leads: leading.is_some_and(|leading| leading.recovery.is_none()),
+                leader: Some(usize::from(known) as u64),
+                round: Some(standing::plain(leader.round)),
+                queued: leading.map(|leading| leading.queue.len() as u64),
+                ..Standing::default()
+            }
+        }
+        State::Acceptor(node) => standing::of_acceptor(&node.acceptor, standing::plain),
+        State::Replica(node) => standing::of_replica(&node.replica),
+        _ => Standing::default(),
+    }
+}
+
 impl<const SEVERAL: bool> Deployable for InParts<SEVERAL> {
     type Actor = Node<KeyValue>;
     type Model = models::compartmentalized::Compartmentalized<KeyValue, Correct>;
@@ -91,6 +114,11 @@ impl<const SEVERAL: bool> Deployable for InParts<SEVERAL> {
         let (role, index) = config.layout.role(Id::from(index));
         Node::of(role, Part { index, lost_storage: !voting, config })
             .expect("the nodes of a cluster are no clients")
+    }
+
+    fn stands(cluster: &Cluster) -> Stands<Self> {
+        let config = config(cluster);
+        Box::new(move |node, state| stands(&config, node, state))
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

@@ -1,5 +1,6 @@
 //! [`parthood_protocols::craq`], deployed.
 
+use super::standing::{Needed, Stands};
 use super::{
     ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
     scripted,
@@ -9,6 +10,7 @@ use parthood_protocols::command::CommandId;
 use parthood_protocols::craq::{Chain, Config, Msg, Node, Reader, State};
 use parthood_protocols::faults::Correct;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_runtime::udp::Standing;
 use std::sync::Arc;
 
 /// [`parthood_protocols::craq`]: the nodes of the cluster file, in its order, are the chain.
@@ -41,6 +43,25 @@ impl Deployable for Craq {
 
     fn server(cluster: &Cluster, index: usize, _: bool) -> Self::Actor {
         Node::Chain(Chain { index, config: config(cluster) })
+    }
+
+    /// Nobody leads: the head numbers the writes, and the tail has executed what any node shows.
+    fn stands(_: &Cluster) -> Stands<Self> {
+        Box::new(|_, state| match state {
+            State::Chain(node) => Standing {
+                executed: Some(node.committed),
+                lanes: Some(node.sessions.len() as u64),
+                outstanding: Some(node.pending.len() as u64),
+                ..Standing::default()
+            },
+            State::Client(_) => Standing::default(),
+        })
+    }
+
+    /// A chain that lacks a link takes no write.
+    fn quorums(cluster: &Cluster) -> Vec<Needed> {
+        let nodes = cluster.members.len();
+        vec![Needed::some("whole chain", nodes, (0..nodes).collect())]
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

@@ -5,6 +5,7 @@
 //! cluster lives.
 
 use super::reconfigure::{Reconfigures, operator};
+use super::standing::{self, Needed, Stands, nodes_of};
 use super::{
     ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
     scripted,
@@ -18,6 +19,7 @@ use parthood_protocols::multipaxos::Bounds;
 use parthood_protocols::operator::{Operator, OperatorMsg, Wanted};
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_quorums::NodeSet;
+use parthood_runtime::udp::Standing;
 use stateright::actor::Id;
 use std::sync::Arc;
 
@@ -70,6 +72,35 @@ impl Deployable for Horizontal {
             Some(Role::Server(index)) => Node::Server(Server { index, config }),
             Some(Role::Acceptor(_)) | None => Node::Acceptor(Acceptor { config }),
         }
+    }
+
+    fn stands(cluster: &Cluster) -> Stands<Self> {
+        let config = config(cluster);
+        Box::new(move |_, state| match state {
+            State::Server(server) => {
+                let leading = server.leading.as_ref();
+                let newest = server.replica.machine.newest();
+                let (version, configuration) =
+                    newest.map_or((0, &config.initial), |newest| (newest.number, &newest.configuration));
+                let node = |number| config.id(Role::Acceptor(number));
+                Standing {
+                    leads: leading.is_some_and(|leading| leading.leads),
+                    leader: server.heard.map(|round| round.owner(config.servers) as u64),
+                    round: server.heard.map(standing::plain),
+                    queued: leading.map(|leading| leading.queue.len() as u64),
+                    outstanding: leading.map(|leading| leading.outstanding.len() as u64),
+                    quorums: standing::of_configuration(configuration, version, node).to_vec(),
+                    ..standing::of_replica(&server.replica)
+                }
+            }
+            State::Acceptor(node) => standing::of_acceptor_node(node, standing::plain),
+            State::Client(_) | State::Operator(_) => Standing::default(),
+        })
+    }
+
+    /// Which acceptors vote is in the log.
+    fn quorums(cluster: &Cluster) -> Vec<Needed> {
+        vec![Needed::some("server", 1, nodes_of(cluster, "server"))]
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

@@ -5,6 +5,7 @@
 //! uses the next ones, so that one that does not answer is soon left out. The first proposer begins when it starts.
 
 use super::paxos::{Decides, asking};
+use super::standing::{Needed, Stands, nodes_of, triple};
 use super::{Cluster, Deployable, StateOf};
 use parthood_models as models;
 use parthood_protocols::faults::Correct;
@@ -14,6 +15,7 @@ use parthood_protocols::matchmaker_fast_paxos::{
 use parthood_protocols::matchmaker_paxos::{Config as PaxosConfig, Matchmaker, Role, Scenarios};
 use parthood_protocols::state_machine::Bytes;
 use parthood_quorums::NodeSet;
+use parthood_runtime::udp::Standing;
 use stateright::actor::Id;
 use std::sync::Arc;
 
@@ -75,6 +77,33 @@ impl Deployable for MatchmakerFastPaxos {
             Some(Role::Matchmaker(_)) => Node::Matchmaker(Matchmaker { config: config.paxos.clone() }),
             Some(Role::Acceptor(_) | Role::Replica(_)) | None => Node::Acceptor(FastAcceptor { config }),
         }
+    }
+
+    /// Nobody leads: whoever is asked proposes.
+    fn stands(_: &Cluster) -> Stands<Self> {
+        Box::new(|_, state| match state {
+            State::Proposer(proposer) => {
+                Standing { round: proposer.heard.map(triple), ..Standing::default() }
+            }
+            _ => Standing::default(),
+        })
+    }
+
+    /// All acceptors of a round vote, and which ones those are its proposer knows alone: these are enough for some round. What
+    /// earlier rounds may have chosen has to be asked of their acceptors, too.
+    fn quorums(cluster: &Cluster) -> Vec<Needed> {
+        let nodes = nodes_of(cluster, "acceptor");
+        let rounds = config(cluster).acceptors[0]
+            .iter()
+            .map(|round| {
+                (round.len(), round.iter().filter_map(|number| nodes.get(number).copied()).collect())
+            })
+            .collect();
+        vec![
+            Needed::some("proposer", 1, nodes_of(cluster, "proposer")),
+            Needed::majority("majority of matchmakers", nodes_of(cluster, "matchmaker")),
+            Needed::any_of("quorum of acceptors of a round", rounds),
+        ]
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

@@ -6,6 +6,7 @@
 //! the file; nodes keep their numbers.
 
 use super::reconfigure::{Reconfigures, configuration, numbers, operator};
+use super::standing::{self, Needed, Stands, nodes_of};
 use super::{
     ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, changes,
     client, scripted,
@@ -15,12 +16,13 @@ use parthood_models as models;
 use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_multipaxos::{
-    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Places, Role, Server, State, Transition, Wish,
+    Acceptor, Bounds, Config, Matchmaker, Msg, Node, Places, Role, Server, Stage, State, Transition, Wish,
 };
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::operator::{Operator, OperatorMsg, Refusal, Wanted};
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_quorums::NodeSet;
+use parthood_runtime::udp::{Choice, Quorum, Standing};
 use stateright::actor::Id;
 use std::sync::Arc;
 
@@ -112,6 +114,47 @@ impl Deployable for MatchmakerMultiPaxos {
             "at first {} matchmakers served and the acceptors were {:?}; by this file they would have been {} and {:?}: add fewer nodes",
             old.serving, old.initial, new.serving, new.initial
         ))
+    }
+
+    fn stands(cluster: &Cluster) -> Stands<Self> {
+        let config = config(cluster);
+        Box::new(move |_, state| match state {
+            State::Server(server) => {
+                let leading = server.leading.as_ref();
+                let known = &server.known;
+                let acceptors = standing::of_configuration(&known.configuration, known.version, |number| {
+                    config.id(Role::Acceptor(number))
+                });
+                let members = server.epoch.members;
+                let matchmakers = Quorum {
+                    what: "majority of matchmakers".to_owned(),
+                    version: server.epoch.number,
+                    any_of: vec![Choice {
+                        nodes: members
+                            .iter()
+                            .map(|number| usize::from(config.id(Role::Matchmaker(number))) as u64)
+                            .collect(),
+                        least: (members.len() / 2 + 1) as u64,
+                    }],
+                };
+                Standing {
+                    leads: leading.is_some_and(|leading| matches!(leading.stage, Stage::Steady)),
+                    leader: server.heard.map(|round| round.proposer),
+                    round: server.heard.map(standing::triple),
+                    queued: leading.map(|leading| leading.queue.len() as u64),
+                    outstanding: leading.map(|leading| leading.outstanding.len() as u64),
+                    quorums: acceptors.into_iter().chain([matchmakers]).collect(),
+                    ..standing::of_replica(&server.replica)
+                }
+            }
+            State::Acceptor(node) => standing::of_acceptor_node(node, standing::triple),
+            State::Matchmaker(_) | State::Client(_) | State::Operator(_) => Standing::default(),
+        })
+    }
+
+    /// Which acceptors vote and which matchmakers serve is known to the servers.
+    fn quorums(cluster: &Cluster) -> Vec<Needed> {
+        vec![Needed::some("server", 1, nodes_of(cluster, "server"))]
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

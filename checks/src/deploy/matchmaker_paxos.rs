@@ -4,6 +4,7 @@
 //! has waited long enough, uses two of them, both of which must vote, and each time another two.
 
 use super::paxos::{Decides, asking};
+use super::standing::{Needed, Stands, nodes_of, triple};
 use super::{Cluster, Deployable, StateOf};
 use parthood_models as models;
 use parthood_protocols::faults::Correct;
@@ -13,6 +14,7 @@ use parthood_protocols::matchmaker_paxos::{
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::state_machine::Bytes;
 use parthood_quorums::NodeSet;
+use parthood_runtime::udp::Standing;
 use stateright::actor::Id;
 use std::sync::Arc;
 
@@ -77,6 +79,30 @@ impl Deployable for MatchmakerPaxos {
             Some(Role::Acceptor(_)) => Node::Acceptor(Acceptor { config }),
             Some(Role::Replica(_)) | None => Node::Replica(Replica { config }),
         }
+    }
+
+    /// Nobody leads: whoever is asked proposes.
+    fn stands(_: &Cluster) -> Stands<Self> {
+        Box::new(|_, state| match state {
+            State::Proposer(proposer) => {
+                Standing { round: proposer.heard.map(triple), ..Standing::default() }
+            }
+            _ => Standing::default(),
+        })
+    }
+
+    /// Who votes in a round is known to its proposer alone: these are enough for some round. What earlier rounds may have
+    /// chosen has to be asked of their acceptors, too.
+    fn quorums(cluster: &Cluster) -> Vec<Needed> {
+        let acceptors = nodes_of(cluster, "acceptor");
+        let pair = |first: usize| vec![acceptors[first], acceptors[(first + 1) % acceptors.len()]];
+        let pairs = (0..acceptors.len()).map(|first| (2.min(acceptors.len()), pair(first)));
+        let rounds = pairs.chain([(acceptors.len() / 2 + 1, acceptors.clone())]).collect();
+        vec![
+            Needed::some("proposer", 1, nodes_of(cluster, "proposer")),
+            Needed::majority("majority of matchmakers", nodes_of(cluster, "matchmaker")),
+            Needed::any_of("write quorum of acceptors of a round", rounds),
+        ]
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

@@ -1,5 +1,6 @@
 //! [`multipaxos`], deployed.
 
+use super::standing::{self, Stands};
 use super::{
     ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
     scripted,
@@ -9,6 +10,7 @@ use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::multipaxos::{self, Config};
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_runtime::udp::Standing;
 use std::sync::Arc;
 
 /// [`multipaxos`].
@@ -38,6 +40,25 @@ impl Deployable for MultiPaxos {
 
     fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor {
         multipaxos::Node::Server(multipaxos::Server { index, voting, config: config(cluster) })
+    }
+
+    fn stands(cluster: &Cluster) -> Stands<Self> {
+        let servers = cluster.members.len();
+        Box::new(move |_, state| match state {
+            multipaxos::State::Server(server) => {
+                let (acceptor, leader) = (&server.acceptor, server.leadership.leader());
+                Standing {
+                    leads: leader.is_some_and(|leader| leader.recovery.is_none()),
+                    leader: Some(acceptor.round.owner(servers) as u64),
+                    round: Some(standing::plain(acceptor.round)),
+                    queued: leader.map(|leader| leader.queue.len() as u64),
+                    outstanding: leader.map(|leader| leader.outstanding.len() as u64),
+                    abstains: !acceptor.voting,
+                    ..standing::of_replica(&server.replica)
+                }
+            }
+            multipaxos::State::Client(_) => Standing::default(),
+        })
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

@@ -1,5 +1,6 @@
 //! [`parthood_protocols::paxos`], deployed: any bytes are proposed, and one value is chosen for ever.
 
+use super::standing::{Stands, plain};
 use super::{
     ClientError, Cluster, Deployable, DurableJournal, MatchmakerFastPaxos, MatchmakerPaxos, StateOf,
 };
@@ -11,7 +12,7 @@ use parthood_protocols::ids::Round;
 use parthood_protocols::paxos::{Acceptor, Config, Node, Proposer, State};
 use parthood_protocols::state_machine::{Bytes, MAX_VALUE_BYTES};
 use parthood_runtime::LOCAL_APPLICATION;
-use parthood_runtime::udp::{ClientProcess, Driver};
+use parthood_runtime::udp::{ClientProcess, Driver, Standing};
 use stateright::actor::Id;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,6 +51,18 @@ impl Deployable for Paxos {
             return Node::Proposer(Proposer { index, config });
         }
         Node::Acceptor(Acceptor { config })
+    }
+
+    /// Nobody leads: whoever is asked proposes.
+    fn stands(_: &Cluster) -> Stands<Self> {
+        Box::new(|_, state| {
+            let round = match state {
+                State::Proposer(proposer) => Some(plain(proposer.heard)),
+                State::Acceptor(acceptor) => Some(plain(acceptor.round)),
+                State::Client(_) => None,
+            };
+            Standing { round, ..Standing::default() }
+        })
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

@@ -1,14 +1,17 @@
 //! Hosts nodes: one event loop, in a thread of its own, for each address.
 
 use super::changes::Home;
-use super::{Cluster, Deployable, DurableJournal, Visit, visit};
+use super::standing;
+use super::{Cluster, Deployable, DurableJournal, StateOf, Visit, visit};
 use crate::error::Error;
 use itertools::Itertools as _;
+use parthood_runtime::operations::{ASK_EVERY, MissingQuorums, Operations, Source};
 use parthood_runtime::storage::{Cut, Durability, Recovery, begin_life};
 use parthood_runtime::trace::{Header, TraceWriter};
-use parthood_runtime::udp::{Builder, Driver, Handle};
+use parthood_runtime::udp::{Builder, Driver, Handle, Standing};
 use parthood_runtime::{Notice, Observer, Runnable, Step, Wants};
 use stateright::actor::Id;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -26,6 +29,8 @@ pub struct ServeOptions {
     pub no_sync: bool,
     /// The nodes have lost what they saved: they must not vote.
     pub rejoin: bool,
+    /// Ask the other nodes every second how they stand, for [`Serving::operations`].
+    pub watch: bool,
 }
 
 /// Nodes that are running.
@@ -35,6 +40,7 @@ pub struct Serving {
     pub handles: Vec<Handle>,
     /// What was said at the start: who listens where, and what was recovered.
     pub announcements: Vec<String>,
+    sources: Vec<Source>,
     threads: Vec<JoinHandle<()>>,
     ends: mpsc::Receiver<Result<(), Error>>,
 }
@@ -45,6 +51,16 @@ pub struct Serving {
 /// When the key, an address or a data directory cannot be used, or a node is hosted twice.
 pub fn serve(cluster: &Cluster, nodes: &[usize], options: &ServeOptions) -> Result<Serving, Error> {
     visit(&cluster.protocol, Start { cluster, nodes, options })?
+}
+
+struct Missing<'a>(&'a Cluster);
+
+impl Visit for Missing<'_> {
+    type Output = MissingQuorums;
+
+    fn visit<D: Deployable>(self) -> MissingQuorums {
+        standing::missing::<D>(self.0)
+    }
 }
 
 struct Start<'a> {
@@ -77,17 +93,26 @@ fn start<D: Deployable>(
     }
     let several = places.len() > 1;
     let (report, ends) = mpsc::channel();
-    let mut serving = Serving { handles: Vec::new(), announcements: Vec::new(), threads: Vec::new(), ends };
+    let mut serving = Serving {
+        handles: Vec::new(),
+        announcements: Vec::new(),
+        sources: Vec::new(),
+        threads: Vec::new(),
+        ends,
+    };
     for nodes in places.into_values() {
+        let name = name(cluster, &nodes);
+        let data = cluster.data.as_deref().map(|data| Home::new(cluster, &nodes, data, &name).folder());
         let (cluster, options, report) = (cluster.clone(), options.clone(), report.clone());
         let (ready, started) = mpsc::channel();
+        let called = name.clone();
         serving.threads.push(std::thread::spawn(move || {
             let ending = Ending(Some(report));
             // Nobody listens only if the caller has gone.
             match driver::<D>(&cluster, &nodes, &options, several) {
                 Ok((mut driver, announcement)) => {
                     let _ = ready.send(Ok((driver.handle(), announcement)));
-                    let end = driver.run(|complaint| eprintln!("parthood: {complaint}"));
+                    let end = driver.run(|complaint| tracing::warn!(nodes = called, "{complaint}"));
                     ending.tell(end.map_err(Error::from));
                 }
                 Err(error) => drop(ready.send(Err(error))),
@@ -95,6 +120,8 @@ fn start<D: Deployable>(
         }));
         match started.recv().unwrap_or_else(|_| Err(panicked())) {
             Ok((handle, announcement)) => {
+                tracing::info!(nodes = name, "{announcement}");
+                serving.sources.push(Source { name, handle: handle.clone(), data });
                 serving.handles.push(handle);
                 serving.announcements.push(announcement);
             }
@@ -147,6 +174,10 @@ fn driver<D: Deployable>(
     for &node in nodes {
         builder = builder.host(Id::from(node), D::server(cluster, node, !lost));
     }
+    builder = builder.standing(telling::<D>(cluster));
+    if options.watch {
+        builder = builder.watch(ASK_EVERY);
+    }
     if let Some(home) = &home {
         builder = builder.data(home.folder());
     }
@@ -168,6 +199,25 @@ fn driver<D: Deployable>(
     let recovered = if lost { format!("{recovered}, not voting") } else { recovered };
     let announcement = format!("{name} listens on {}, {recovered}", driver.local_address());
     Ok((driver, announcement))
+}
+
+/// How nodes stand; a change of whom one takes for the leader goes to the log.
+fn telling<D: Deployable>(cluster: &Cluster) -> impl Fn(Id, &StateOf<D>) -> Standing + Send + 'static {
+    let names: Vec<String> = cluster.members.iter().map(|member| member.name.clone()).collect();
+    let name = move |node: u64| usize::try_from(node).ok().and_then(|node| names.get(node)).cloned();
+    let stands = D::stands(cluster);
+    let before: RefCell<BTreeMap<Id, (Option<u64>, bool)>> = RefCell::default();
+    move |id, state| {
+        let standing = stands(id, state);
+        let now = (standing.leader, standing.leads);
+        if let Some(leader) = standing.leader
+            && before.borrow_mut().insert(id, now) != Some(now)
+        {
+            let (node, leader) = (name(usize::from(id) as u64), name(leader));
+            tracing::info!(node, leader, leads = standing.leads, round = ?standing.round, "leader");
+        }
+        standing
+    }
 }
 
 /// What a process is called, and its folder: by its nodes, or by the first and their number if a file name cannot hold all.
@@ -238,7 +288,7 @@ impl<A: Runnable> Observer<A> for Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.0.take().map(TraceWriter::finish) {
-            eprintln!("parthood: {error}");
+            tracing::warn!("{error}");
         }
     }
 }
@@ -252,6 +302,17 @@ fn with_name(file: &Path, name: &str) -> PathBuf {
 }
 
 impl Serving {
+    /// What there is to see of the nodes of a protocol's cluster. They must have been started with [`ServeOptions::watch`], or they
+    /// hear of nobody.
+    ///
+    /// # Errors
+    /// When there is no such protocol.
+    pub fn operations(&self, cluster: &Cluster) -> Result<Operations, Error> {
+        let missing = visit(&cluster.protocol, Missing(cluster))?;
+        let names = cluster.members.iter().map(|member| member.name.clone()).collect();
+        Ok(Operations::new(self.sources.clone(), names, missing))
+    }
+
     /// Waits until all event loops have ended. If one fails the others are stopped.
     ///
     /// # Errors

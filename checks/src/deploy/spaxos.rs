@@ -1,6 +1,7 @@
 //! [`parthood_protocols::spaxos`], deployed.
 
-use super::compartmentalized::{in_parts, layout as layout_of_parts, reader};
+use super::compartmentalized::{in_parts, layout as layout_of_parts, reader, stands};
+use super::standing::Stands;
 use super::{
     ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf, scripted,
 };
@@ -10,6 +11,7 @@ use parthood_protocols::compartmentalized::{self as parts, Role};
 use parthood_protocols::faults::Correct;
 use parthood_protocols::spaxos::{Config, InParts, Layout, Msg, Node, State};
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_runtime::udp::Standing;
 use stateright::actor::Id;
 use std::sync::Arc;
 
@@ -60,6 +62,15 @@ impl Deployable for Spaxos {
 
     fn server(cluster: &Cluster, index: usize, voting: bool) -> Self::Actor {
         Node::of(&config(cluster), Id::from(index), !voting).expect("the nodes of a cluster are no clients")
+    }
+
+    fn stands(cluster: &Cluster) -> Stands<Self> {
+        let config = config(cluster);
+        Box::new(move |node, state| match state {
+            State::Order(state) => stands(&config.parts, node, state),
+            State::Serve(state) => stands(&config.parts, node, state),
+            State::Disseminator(_) | State::Stabilizer(_) => Standing::default(),
+        })
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

@@ -1,5 +1,6 @@
 //! [`unreplicated`], deployed.
 
+use super::standing::{Needed, Stands};
 use super::{
     ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
     scripted,
@@ -9,6 +10,7 @@ use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
 use parthood_protocols::unreplicated;
+use parthood_runtime::udp::Standing;
 
 /// [`unreplicated`]: the first node of the cluster serves alone.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,21 @@ impl Deployable for Unreplicated {
 
     fn server(cluster: &Cluster, _: usize, _: bool) -> Self::Actor {
         unreplicated::Node::Server(server(cluster))
+    }
+
+    fn stands(_: &Cluster) -> Stands<Self> {
+        Box::new(|_, state| match state {
+            unreplicated::State::Server(server) => Standing {
+                executed: Some(server.executed.0),
+                lanes: Some(server.sessions.len() as u64),
+                ..Standing::default()
+            },
+            unreplicated::State::Client(_) => Standing::default(),
+        })
+    }
+
+    fn quorums(_: &Cluster) -> Vec<Needed> {
+        vec![Needed::some("server", 1, vec![0])]
     }
 
     fn model(cluster: &Cluster) -> Self::Model {

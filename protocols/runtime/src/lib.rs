@@ -5,7 +5,9 @@
 //! duplicated, delayed and reordered, but never forged.
 
 mod error;
+mod histogram;
 mod host;
+pub mod operations;
 pub mod replay;
 pub mod sim;
 pub mod storage;
@@ -16,4 +18,5 @@ pub mod udp;
 pub mod wire;
 
 pub use error::Error;
+pub use histogram::{Histogram, SharedHistogram};
 pub use host::{Cause, CommandOf, Event, Host, LOCAL_APPLICATION, Notice, Observer, Runnable, Step, Wants};

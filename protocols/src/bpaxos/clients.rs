@@ -146,6 +146,11 @@ impl<O: Clone + PartialEq> ClientTable<O> {
         Answer::Opened { session: self.opened }
     }
 
+    /// How many lanes it holds.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// How many sessions were opened.
     pub fn opened(&self) -> u64 {
         self.opened

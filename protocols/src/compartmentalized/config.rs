@@ -347,7 +347,7 @@ impl<F: Rules> Config<F> {
     }
 
     /// The leader group that a leader belongs to.
-    pub(crate) fn group_of_leader(&self, leader: usize) -> usize {
+    pub fn group_of_leader(&self, leader: usize) -> usize {
         leader % self.leader_groups
     }
 
@@ -369,7 +369,7 @@ impl<F: Rules> Config<F> {
     }
 
     /// The leader of a leader group's round.
-    pub(super) fn leader_of(&self, leader_group: usize, round: Round) -> Id {
+    pub fn leader_of(&self, leader_group: usize, round: Round) -> Id {
         let number = round.owner(self.leaders_in(leader_group));
         self.layout.id(Role::Leader, number * self.leader_groups + leader_group)
     }

@@ -8,15 +8,15 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const LOCK: &str = "LOCK";
+pub(super) const LOCK: &str = "LOCK";
 /// Where the lives of the process are counted.
 pub(super) const LIFE: &str = "life";
 /// How often the lock is tried, and the pause between.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
-const TEMPORARY: &str = ".tmp";
+pub(super) const TEMPORARY: &str = ".tmp";
 /// What a file system keeps at its root, should the data directory be one.
-const MOUNTED: &str = "lost+found";
+pub(super) const MOUNTED: &str = "lost+found";
 
 /// A data directory that this process has locked.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ pub(super) fn delete_before(directory: &Path, number: u64) -> Result<(), Error> 
 /// The length of the header of every file, as an offset.
 pub(super) const FIRST_RECORD: u64 = FILE_HEADER_LEN as u64;
 
-fn number_of(name: &str, prefix: &str) -> Option<u64> {
+pub(super) fn number_of(name: &str, prefix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }

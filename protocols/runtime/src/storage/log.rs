@@ -6,7 +6,7 @@ use super::record::{FileHeader, GroupWriter, Kind, WriteError};
 use super::recovery::{Recovered, Recovery, recover};
 use super::snapshot::Background;
 use super::{Durability, Journal, Limits, MAX_DELTA_LEN};
-use crate::Error;
+use crate::{Error, Histogram};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Counts what a log does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -30,6 +31,12 @@ pub struct LogCounters {
     pub snapshots: u64,
     /// Snapshots that failed; the log goes on without, and another is tried after as much log again.
     pub failed_snapshots: u64,
+    /// How long each `fdatasync` took.
+    pub sync_times: Histogram,
+    /// Bytes logged since the last snapshot was begun.
+    pub log_len: u64,
+    /// Bytes of the last snapshot; 0 if there is none.
+    pub snapshot_len: u64,
 }
 
 /// The storages of a process, as saved and as durable.
@@ -139,7 +146,7 @@ impl<S: Clone + Send + 'static, J: Journal<S>> Log<S, J> {
 
     /// What the log has done since it was opened.
     pub fn counters(&self) -> LogCounters {
-        self.counters
+        LogCounters { log_len: self.since_snapshot, snapshot_len: self.snapshot_len, ..self.counters }
     }
 
     /// Every later write goes to `file`.
@@ -183,7 +190,9 @@ impl<S: Clone + Send + 'static, J: Journal<S>> Log<S, J> {
         let mut finish = || -> io::Result<()> {
             self.group.finish(&mut self.tail)?;
             if self.durability == Durability::Sync {
+                let begun = Instant::now();
                 disk::sync_data(&self.tail.file)?;
+                self.counters.sync_times.observe(begun.elapsed());
                 self.counters.syncs += 1;
             }
             Ok(())

@@ -34,6 +34,7 @@
 
 mod directory;
 mod disk;
+mod inspect;
 mod life;
 mod log;
 mod record;
@@ -42,6 +43,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use inspect::{Ending, FileKind, FileReport, Inspection, Lock, Saved, inspect};
 pub use life::begin_life;
 pub use log::{Log, LogCounters};
 pub use recovery::{Cut, Recovery};

@@ -116,19 +116,19 @@ pub(super) fn recover<S, J: Journal<S>>(directory: &Directory, cluster: u64) -> 
 }
 
 /// One file being read.
-struct Scan {
-    path: PathBuf,
-    header: FileHeader,
-    len: u64,
+pub(super) struct Scan {
+    pub(super) path: PathBuf,
+    pub(super) header: FileHeader,
+    pub(super) len: u64,
 }
 
 /// What of a file is whole.
-struct Extent {
+pub(super) struct Extent {
     /// Where the last whole group begins,
     last: u64,
     /// and where it ends.
-    end: u64,
-    groups: u64,
+    pub(super) end: u64,
+    pub(super) groups: u64,
 }
 
 impl Scan {
@@ -139,6 +139,17 @@ impl Scan {
         number: u64,
         first_group: Option<u64>,
     ) -> Result<Self, Error> {
+        let scan = Self::begin(directory, kind, number)?;
+        if scan.header.cluster != cluster {
+            let what = format!("belongs to cluster {:016x}, not to {cluster:016x}", scan.header.cluster);
+            return Err(Error::ForeignDirectory { path: scan.path, what });
+        }
+        scan.follows(first_group)?;
+        Ok(scan)
+    }
+
+    /// Reads the header of a file, of whatever cluster it is.
+    pub(super) fn begin(directory: &Path, kind: Kind, number: u64) -> Result<Self, Error> {
         let path = file_name(directory, kind, number);
         let damaged = |what: &str| Error::Damaged { path: path.clone(), offset: 0, what: what.into() };
         let mut file = File::open(&path).map_err(Error::file("open", &path))?;
@@ -155,14 +166,18 @@ impl Scan {
                 what: format!("has format version {version}, which this software does not read"),
             },
         })?;
-        if header.cluster != cluster {
-            let what = format!("belongs to cluster {:016x}, not to {cluster:016x}", header.cluster);
-            return Err(Error::ForeignDirectory { path, what });
-        }
-        if header.number != number || first_group.is_some_and(|group| group != header.first_group) {
-            return Err(damaged("the file does not follow the one before it"));
+        if header.number != number {
+            return Err(damaged("the file holds the content of another one"));
         }
         Ok(Self { path, header, len })
+    }
+
+    /// Does it begin with this group, if it has to?
+    pub(super) fn follows(&self, first_group: Option<u64>) -> Result<(), Error> {
+        if first_group.is_some_and(|group| group != self.header.first_group) {
+            return Err(self.damaged(0, "the file does not follow the one before it"));
+        }
+        Ok(())
     }
 
     fn file(&self, offset: u64) -> Result<File, Error> {
@@ -174,7 +189,7 @@ impl Scan {
         open().map_err(Error::file("open", &self.path))
     }
 
-    fn records(&self, end: u64) -> Result<RecordReader<BufReader<File>>, Error> {
+    pub(super) fn records(&self, end: u64) -> Result<RecordReader<BufReader<File>>, Error> {
         let input = BufReader::with_capacity(1 << 16, self.file(FIRST_RECORD)?);
         Ok(RecordReader::new(input, FIRST_RECORD, end))
     }
@@ -184,7 +199,7 @@ impl Scan {
     }
 
     /// Finds the whole groups. What follows them is an interrupted write if `may_be_cut` and nothing speaks against it.
-    fn verify(&self, may_be_cut: bool) -> Result<Extent, Error> {
+    pub(super) fn verify(&self, may_be_cut: bool) -> Result<Extent, Error> {
         let mut records = self.records(self.len)?;
         let mut extent = Extent { last: FIRST_RECORD, end: FIRST_RECORD, groups: 0 };
         let flaw = loop {

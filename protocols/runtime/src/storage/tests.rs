@@ -1,5 +1,6 @@
 //! What a crash, damage, and a second process do to a log.
 
+mod inspect;
 mod power;
 
 use super::*;

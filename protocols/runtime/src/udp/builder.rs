@@ -5,6 +5,8 @@ use super::handle::Handle;
 use super::outgoing::Outgoing;
 use super::peers::{AddressBook, Peers, bits_of, in_family};
 use super::socket::Socket;
+use super::standing::{Standing, Tell};
+use super::watch::{Watch, unix_nanoseconds};
 use crate::storage::{Durability, Journal, Limits, Log};
 use crate::wire::{HEADER_LEN, Keys, MAC_LEN, MAX_DATAGRAM_LEN, entropy};
 use crate::{Error, Observer, Runnable};
@@ -13,7 +15,7 @@ use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// A datagram of this length passes the networks that most people have without being cut into fragments.
 const DEFAULT_FLUSH_LEN: usize = 1_400;
@@ -31,6 +33,8 @@ pub struct Builder<A: Runnable, J> {
     seed: Option<u64>,
     flush_len: usize,
     observer: Option<Box<dyn Observer<A> + Send>>,
+    tell: Option<Tell<A>>,
+    every: Option<Duration>,
     journal: PhantomData<fn() -> J>,
 }
 
@@ -53,6 +57,8 @@ where
             seed: None,
             flush_len: DEFAULT_FLUSH_LEN,
             observer: None,
+            tell: None,
+            every: None,
             journal: PhantomData,
         }
     }
@@ -114,6 +120,21 @@ where
         self
     }
 
+    /// Answers those who ask how the hosted nodes stand, by what this says of a state. It is called between steps, some twenty
+    /// times a second and once for each question.
+    #[must_use]
+    pub fn standing(mut self, tell: impl Fn(Id, &A::State) -> Standing + Send + 'static) -> Self {
+        self.tell = Some(Box::new(tell));
+        self
+    }
+
+    /// Asks all other processes of the address book so often how their nodes stand.
+    #[must_use]
+    pub fn watch(mut self, every: Duration) -> Self {
+        self.every = Some(every);
+        self
+    }
+
     /// Binds the socket, recovers the saves, and starts the actors. What they send leaves with the first turn.
     ///
     /// # Errors
@@ -135,8 +156,7 @@ where
             None => u64::from_le_bytes(entropy()?),
         };
         // A process that starts again goes on with higher stamps than it used before.
-        let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let stamp = u64::try_from(stamp).unwrap_or(0);
+        let stamp = unix_nanoseconds();
         let seal = self.keys.seal();
         let outgoing = Outgoing::new(self.cluster, sender, seal.clone(), stamp, self.flush_len);
         Ok(Driver::start(Parts {
@@ -150,6 +170,7 @@ where
             log,
             seed,
             observer: self.observer,
+            watch: Watch::new(self.tell, self.every),
         }))
     }
 

@@ -1,5 +1,7 @@
 //! What a driver counts.
 
+use super::kinds::Kinds;
+use crate::Histogram;
 use crate::storage::LogCounters;
 use crate::wire::Refusal;
 use serde::Serialize;
@@ -48,6 +50,12 @@ pub struct Counters {
     pub injected_drops: u64,
     /// Datagrams or messages refused, in the order of [`Refusal::ALL`].
     pub refused: [u64; Refusal::ALL.len()],
+    /// Questions of other processes on how nodes stand that were answered.
+    pub questions: u64,
+    /// How long turns took in which actors stepped, the wait before them left out.
+    pub turn_times: Histogram,
+    /// Messages by kind.
+    pub kinds: Kinds,
     /// What the log has done.
     pub log: LogCounters,
 }

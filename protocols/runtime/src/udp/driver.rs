@@ -1,12 +1,16 @@
 //! The event loop.
 
 use super::Builder;
+use super::arrivals::{Delivery, Door};
 use super::counters::Counters;
-use super::handle::{Faults, Handle};
+use super::handle::{Faults, Handle, Queues, View};
+use super::kinds::Way;
 use super::outgoing::{Outgoing, Undeliverable};
 use super::peers::{Peers, bits_of, is_local_application};
 use super::socket::Socket;
+use super::standing::{Control, DRIVER};
 use super::timers::Timers;
+use super::watch::Watch;
 use crate::sim::{Purpose, Rng};
 use crate::storage::{Journal, Log, Recovery, WholeValue};
 use crate::wire::{Frame, Keys, MAX_MESSAGE_LEN, Refusal, Seal};
@@ -61,19 +65,15 @@ pub struct Driver<A: Runnable<State: 'static, Storage: Send + 'static>, J: Journ
     handle: Handle,
     faults: Faults,
     faults_version: u64,
+    watch: Watch<A>,
     rng: Rng,
     seed: u64,
     started: Instant,
     now: Instant,
+    /// When the wait of this turn was over.
+    woken: Instant,
     published: Instant,
     counters: Counters,
-}
-
-/// A message on its way to an actor of this process.
-struct Delivery<A: Runnable> {
-    host: usize,
-    src: Id,
-    msg: A::Msg,
 }
 
 /// What a builder has prepared.
@@ -88,6 +88,7 @@ pub(super) struct Parts<A: Runnable<State: 'static, Storage: Send + 'static>, J:
     pub(super) handle: Handle,
     pub(super) seed: u64,
     pub(super) observer: Option<Box<dyn Observer<A> + Send>>,
+    pub(super) watch: Watch<A>,
 }
 
 impl<A, J> Driver<A, J>
@@ -124,10 +125,12 @@ where
             handle: parts.handle,
             faults: Faults::default(),
             faults_version: 0,
+            watch: parts.watch,
             rng: Rng::new(parts.seed, Purpose::Choices),
             seed: parts.seed,
             started: now,
             now,
+            woken: now,
             published: now,
             counters: Counters { receive_buffer, ..Counters::default() },
         };
@@ -169,6 +172,7 @@ where
     /// When the log or the socket fails. Nothing that depends on a lost save has left; the driver must not be used again.
     pub fn turn(&mut self, patience: Option<Duration>) -> Result<(), Error> {
         self.counters.turns += 1;
+        let steps = self.counters.steps;
         self.update_faults();
         let patience = self.patience(patience);
         self.receive(patience)?;
@@ -181,8 +185,9 @@ where
             log.commit()?;
         }
         self.released = self.outbox.len();
+        self.converse();
         self.outgoing.release(&mut self.socket, &self.faults, &mut self.rng, &mut self.counters)?;
-        self.publish();
+        self.publish(self.counters.steps > steps);
         Ok(())
     }
 
@@ -253,13 +258,16 @@ where
             return Some(Duration::ZERO);
         }
         let until_timer = self.timers.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        patience.into_iter().chain(until_timer).min()
+        let until_question = self.watch.patience(self.now);
+        patience.into_iter().chain(until_timer).chain(until_question).min()
     }
 
     fn receive(&mut self, mut patience: Option<Duration>) -> Result<(), Error> {
         let mut strangers = BTreeMap::new();
-        for _ in 0..MAX_BATCHES {
-            let Self { socket, seal, cluster, peers, index, faults, inbox, counters, handle, .. } = self;
+        for batch in 0..MAX_BATCHES {
+            let Self { socket, seal, cluster, peers, index, faults, inbox, counters, handle, watch, .. } =
+                self;
+            let mut door = Door { peers, index, faults, inbox, watch };
             let before = counters.datagrams_in;
             let more = socket.receive(patience, |from, datagram| {
                 if handle.is_wake_up(from, datagram) {
@@ -268,7 +276,7 @@ where
                 counters.datagrams_in += 1;
                 counters.bytes_in += datagram.len() as u64;
                 match Frame::open(datagram, *cluster, seal) {
-                    Ok(frame) => accept::<A>(&frame, from, peers, index, faults, inbox, counters),
+                    Ok(frame) => door.accept(&frame, from, counters),
                     Err(why) => {
                         let is_new = counters.refused(why) == 0;
                         counters.refuse(why);
@@ -281,8 +289,10 @@ where
             counters.receive_calls += u64::from(counters.datagrams_in > before);
             counters.messages_in += inbox.len() as u64;
             self.now = Instant::now();
+            self.woken = if batch == 0 { self.now } else { self.woken };
             let mut inbox = std::mem::take(&mut self.inbox);
             for Delivery { host, src, msg } in inbox.drain(..) {
+                self.counters.kinds.count(&msg, Way::Received);
                 self.step(host, Event::Deliver { src, msg });
             }
             self.inbox = inbox;
@@ -310,6 +320,7 @@ where
                 self.step(host, Event::Random(random));
             } else if let Some(Delivery { host, src, msg }) = self.local.pop_front() {
                 self.counters.messages_local += 1;
+                self.counters.kinds.count(&msg, Way::Local);
                 self.step(host, Event::Deliver { src, msg });
             } else {
                 break;
@@ -398,7 +409,7 @@ where
         } else if let Some(to) = self.peers.locate(dst) {
             self.greet(src);
             match self.outgoing.push(to, src, dst, &msg) {
-                Ok(()) => {}
+                Ok(()) => self.counters.kinds.count(&msg, Way::Sent),
                 Err(Undeliverable::Full) => self.counters.send_overflows += 1,
                 Err(Undeliverable::TooLong) => {
                     self.complain(Error::MessageTooLong { src, dst, limit: MAX_MESSAGE_LEN });
@@ -464,39 +475,45 @@ where
         tell(&mut before.cut.difference(&self.faults.cut), Notice::Heal);
     }
 
-    fn publish(&mut self) {
-        if self.now.duration_since(self.published) >= PUBLISH_EVERY {
-            self.published = self.now;
-            self.handle.publish(&self.counters());
+    /// Answers who asked how the hosted nodes stand, now that all of it is durable, and asks the others if it is time to.
+    fn converse(&mut self) {
+        for (src, number) in self.watch.take_questions() {
+            let Some(to) = self.peers.locate(src).filter(|_| !self.faults.cuts(src)) else { continue };
+            self.counters.questions += 1;
+            for host in &self.hosts {
+                let Some(standing) = self.watch.standing(host.id(), host.state()) else { continue };
+                // Who gets no answer asks again.
+                let _ =
+                    self.outgoing.push(to, host.id(), Id::from(DRIVER), &Control::Told { number, standing });
+            }
+        }
+        let Some(question) = self.watch.question(self.now) else { return };
+        let Some(asker) = self.hosts.first().map(Host::id) else { return };
+        for place in self.peers.places() {
+            let elsewhere = !self.index.contains_key(&place) && !self.faults.cuts(place);
+            let Some(to) = self.peers.locate(place).filter(|_| elsewhere) else { continue };
+            let _ = self.outgoing.push(to, asker, Id::from(DRIVER), &question);
         }
     }
-}
 
-/// Collects the messages of an authenticated frame that may be delivered here.
-fn accept<A: Runnable>(
-    frame: &Frame<'_>,
-    from: SocketAddr,
-    peers: &mut Peers,
-    index: &HashMap<Id, usize>,
-    faults: &Faults,
-    inbox: &mut Vec<Delivery<A>>,
-    counters: &mut Counters,
-) {
-    peers.learn(frame.sender, frame.stamp, from);
-    for parcel in frame.parcels() {
-        let delivery = parcel.and_then(|parcel| {
-            if !peers.is_from(parcel.src, frame.sender) {
-                return Err(Refusal::Source);
-            }
-            let host = *index.get(&parcel.dst).ok_or(Refusal::Destination)?;
-            if faults.cuts(parcel.src) {
-                return Err(Refusal::Fault);
-            }
-            Ok(Delivery { host, src: parcel.src, msg: parcel.message()? })
-        });
-        match delivery {
-            Ok(delivery) => inbox.push(delivery),
-            Err(reason) => counters.refuse(reason),
+    fn publish(&mut self, has_stepped: bool) {
+        let now = Instant::now();
+        if has_stepped {
+            self.counters.turn_times.observe(now.saturating_duration_since(self.woken));
         }
+        if now.duration_since(self.published) < PUBLISH_EVERY && self.counters.turns > 1 {
+            return;
+        }
+        self.published = now;
+        let standing =
+            |host: &Host<A>| Some((bits_of(host.id()), self.watch.standing(host.id(), host.state())?));
+        let queues = Queues { local: self.local.len(), outbox: self.outbox.len(), timers: self.timers.len() };
+        self.handle.publish(View {
+            at: Some(now),
+            counters: self.counters(),
+            queues,
+            standings: self.hosts.iter().filter_map(standing).collect(),
+            told: self.watch.told().clone(),
+        });
     }
 }

@@ -1,12 +1,13 @@
 //! What other threads may do with a running driver.
 
-use super::Counters;
 use super::socket::Waker;
+use super::{Counters, Standing, Told};
 use stateright::actor::Id;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Faults that a driver injects, for tests. Without any it works as well as it can.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +29,32 @@ impl Faults {
     }
 }
 
+/// What a driver lets other threads see, as of the end of one of its turns.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// When that was; none before the first time.
+    pub at: Option<Instant>,
+    /// What it has done.
+    pub counters: Counters,
+    /// What waits in it.
+    pub queues: Queues,
+    /// How the nodes stand that it hosts, if it can tell.
+    pub standings: BTreeMap<u64, Standing>,
+    /// What other nodes have said last, if it asks them.
+    pub told: BTreeMap<u64, Told>,
+}
+
+/// What waits in a driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Messages between actors of the process.
+    pub local: usize,
+    /// Messages to the application.
+    pub outbox: usize,
+    /// Timers that are set.
+    pub timers: usize,
+}
+
 /// Stops, wakes and disturbs a driver, and reads its counters, from any thread. As long as it lives the driver's port is taken.
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Shared>);
@@ -41,7 +68,7 @@ struct Shared {
     faults: Mutex<Faults>,
     /// Changes with `faults`.
     version: AtomicU64,
-    counters: Mutex<Counters>,
+    view: Mutex<View>,
 }
 
 impl Handle {
@@ -52,7 +79,7 @@ impl Handle {
             stop: AtomicBool::new(false),
             faults: Mutex::default(),
             version: AtomicU64::new(0),
-            counters: Mutex::default(),
+            view: Mutex::default(),
         }))
     }
 
@@ -83,11 +110,16 @@ impl Handle {
 
     /// The driver's counters, as of less than about a tenth of a second of activity ago.
     pub fn counters(&self) -> Counters {
-        lock(&self.0.counters).clone()
+        lock(&self.0.view).counters.clone()
     }
 
-    pub(super) fn publish(&self, counters: &Counters) {
-        lock(&self.0.counters).clone_from(counters);
+    /// The driver as of less than about a tenth of a second of activity ago, or a second if it has nothing to do.
+    pub fn view(&self) -> View {
+        lock(&self.0.view).clone()
+    }
+
+    pub(super) fn publish(&self, view: View) {
+        *lock(&self.0.view) = view;
     }
 
     /// The faults, if they have changed since `version`, which is brought up to date.

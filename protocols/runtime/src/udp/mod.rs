@@ -14,20 +14,32 @@
 //! datagram came from. A client may be answered by a node that it never turned to, so a process of clients that sends
 //! anything greets all nodes now and then, with datagrams that hold no message. Messages between actors and the program around them go through
 //! [`LOCAL_APPLICATION`](crate::LOCAL_APPLICATION).
+//!
+//! **How nodes stand** is asked by the same datagrams: of all nodes from outside ([`survey`]), or by one process of the others
+//! ([`Builder::watch`]). Event loops answer for the actors they host, by what [`Builder::standing`] says of a state.
 
+mod arrivals;
 mod builder;
 mod counters;
 mod driver;
 mod handle;
+mod kinds;
 mod outgoing;
 mod peers;
 mod socket;
+mod standing;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watch;
 
 pub use builder::Builder;
 pub use counters::Counters;
 pub use driver::Driver;
-pub use handle::{Faults, Handle};
+pub use handle::{Faults, Handle, Queues, View};
+pub use kinds::{KindCounters, Kinds};
 pub use peers::{AddressBook, ClientProcess};
+pub use standing::{Choice, Quorum, Standing};
+pub use survey::{Survey, survey};
+pub use watch::Told;

@@ -99,6 +99,13 @@ impl Peers {
         self.book.addresses().len()
     }
 
+    /// One node of each process.
+    pub(super) fn places(&self) -> Vec<Id> {
+        let addresses = self.book.addresses();
+        let is_first = |node: &usize| !addresses[..*node].contains(&addresses[*node]);
+        (0..addresses.len()).filter(is_first).map(Id::from).collect()
+    }
+
     /// Is this a client of some process?
     pub(super) fn is_client(&self, id: Id) -> bool {
         self.book.address(id).is_none() && ClientProcess::of(id).is_some()

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 mod greeting;
+mod standing;
 
 const CLUSTER: u64 = 42;
 const COUNTER: usize = 0;

@@ -61,11 +61,14 @@ pub enum Refusal {
     /// An injected fault.
     #[error("injected fault")]
     Fault,
+    /// An answer of an event loop to a question that was not asked, or not last.
+    #[error("answer to another question")]
+    Stale,
 }
 
 impl Refusal {
     /// All reasons, in the order of the checks.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Length,
         Self::Magic,
         Self::Version,
@@ -75,6 +78,7 @@ impl Refusal {
         Self::Source,
         Self::Destination,
         Self::Fault,
+        Self::Stale,
     ];
 }
 
