@@ -33,6 +33,7 @@ mod multipaxos;
 mod paxos;
 mod quorums;
 mod reconfiguration_figures;
+mod resp;
 mod scenario;
 mod spaxos;
 mod strategy;
