@@ -282,7 +282,8 @@ fn the_python_client_works_unmodified() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("resp/client.py");
     let script = script.display().to_string();
     let port = running.address.port().to_string();
-    let Some(output) = installed("python3", &[&script, &port]) else { return };
+    // Where Debian puts its packages, whatever `python3` is.
+    let Some(output) = installed("/usr/bin/python3", &[&script, &port]) else { return };
     let text = text(&output);
     assert!(output.status.success(), "{text}");
     eprint!("{text}");

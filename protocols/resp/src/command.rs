@@ -107,8 +107,21 @@ fn increment(down: bool, key: Bytes, arguments: &[Vec<u8>]) -> Asked {
     Query::one(BatchedCommand::Increment(key, by), Render::Number)
 }
 
+/// What C takes for a number without a sign: with one it wraps, and nothing is 0.
+fn number_of_cursor(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    match text.strip_prefix('-') {
+        _ if text.is_empty() => Some(0),
+        Some(digits) if digits.starts_with(|digit: char| digit.is_ascii_digit()) => {
+            digits.parse().ok().map(u64::wrapping_neg)
+        }
+        Some(_) => None,
+        None => text.parse().ok(),
+    }
+}
+
 fn scan(arguments: &[Vec<u8>], cursors: &Cursors) -> Asked {
-    let cursor = arguments.first().and_then(|cursor| std::str::from_utf8(cursor).ok()?.parse().ok());
+    let cursor = arguments.first().and_then(|cursor| number_of_cursor(cursor));
     let Some(cursor) = cursor else { return Err(Reply::error("invalid cursor")) };
     let (mut count, mut matching, mut others) = (PAGE_COUNT, None, false);
     for option in arguments[1..].chunks(2) {

@@ -14,10 +14,13 @@ const MAX_QUEUED_BYTES: usize = 128 * 1024;
 /// How much of what it does not know Redis repeats.
 const MAX_QUOTED_BYTES: usize = 128;
 
+/// Decides whether this is the password.
+pub type IsPassword<'a> = &'a dyn Fn(&[u8]) -> bool;
+
 /// What is common to the connections of a gateway.
 pub struct Context<'a> {
     /// Is this the password? None if there is no password.
-    pub is_password: Option<&'a dyn Fn(&[u8]) -> bool>,
+    pub is_password: Option<IsPassword<'a>>,
     /// What reads can promise; a connection begins with the first.
     pub reads: &'a [&'a str],
     /// Where scans go on.

@@ -19,7 +19,7 @@ mod request;
 mod server;
 mod table;
 
-pub use connection::{Connection, Context, Step};
+pub use connection::{Connection, Context, IsPassword, Step};
 pub use cursors::Cursors;
 pub use query::{Query, Render};
 pub use reply::{Protocol, Reply};

@@ -142,8 +142,7 @@ impl Render {
                 };
                 number(outputs.iter().filter(there).count())
             }
-            (Self::Ok, _) => Reply::OK,
-            (Self::OkOrNull, [BatchedOutput::Done]) => Reply::OK,
+            (Self::Ok, _) | (Self::OkOrNull, [BatchedOutput::Done]) => Reply::OK,
             (Self::OkOrNull, _) => Reply::Null,
             (Self::WasDone, [output]) => {
                 Reply::Integer(i64::from(matches!(output, BatchedOutput::Done | BatchedOutput::Swapped)))

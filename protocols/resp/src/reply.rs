@@ -84,7 +84,9 @@ impl Reply {
 
 fn several(out: &mut Vec<u8>, kind: u8, replies: &[Reply], protocol: Protocol) {
     line(out, kind, replies.len().to_string().as_bytes());
-    replies.iter().for_each(|reply| reply.write(protocol, out));
+    for reply in replies {
+        reply.write(protocol, out);
+    }
 }
 
 fn line(out: &mut Vec<u8>, kind: u8, rest: &[u8]) {

@@ -95,7 +95,7 @@ fn reads(connection: &mut Connection, how: &[Vec<u8>], context: &Context<'_>) ->
         [] => Reply::text(context.reads.get(connection.reads).copied().unwrap_or_default()),
         [how] => {
             let is_meant = |known: &&str| how.eq_ignore_ascii_case(known.as_bytes());
-            match context.reads.iter().position(|known| is_meant(&known)) {
+            match context.reads.iter().position(is_meant) {
                 Some(index) => {
                     connection.reads = index;
                     Reply::OK

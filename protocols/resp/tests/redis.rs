@@ -93,6 +93,11 @@ fn assert_same(redis: &Redis, bytes: &[u8]) {
     assert!(ours == theirs, "said:\n{}\nours:\n{}\ntheirs:\n{}", text(bytes), text(&ours), text(&theirs));
 }
 
+/// There is no file to remember failures beside: a failure prints what was said.
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
 fn key() -> impl Strategy<Value = String> {
     proptest::sample::select(vec!["a", "b", "c", "n"]).prop_map(str::to_owned)
 }
@@ -175,7 +180,7 @@ fn is_our_own(words: &[String]) -> bool {
 fn replies_are_those_of_redis_byte_for_byte() {
     let Some(redis) = Redis::start() else { return };
     let said = proptest::collection::vec(command().prop_filter("our own", |words| !is_our_own(words)), 1..30);
-    let result = TestRunner::new(ProptestConfig::with_cases(400)).run(&said, |commands| {
+    let result = TestRunner::new(config()).run(&said, |commands| {
         let bytes: Vec<u8> = commands.iter().flat_map(|words| wire(words)).collect();
         assert_same(&redis, &bytes);
         Ok(())
@@ -279,7 +284,7 @@ fn errors_are_those_of_redis_word_for_word() {
 fn patterns_choose_the_keys_that_they_choose_for_redis() {
     let Some(redis) = Redis::start() else { return };
     let strategy = ("[-ab*?\\[\\]\\\\^]{1,6}", "[ab*\\]^-]{1,4}");
-    let result = TestRunner::new(ProptestConfig::with_cases(1000)).run(&strategy, |(pattern, key)| {
+    let result = TestRunner::new(config()).run(&strategy, |(pattern, key)| {
         let bytes = [wire(&["SET", &key, "1"]), wire(&["KEYS", &pattern])].concat();
         assert_same(&redis, &bytes);
         Ok(())
