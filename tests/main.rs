@@ -36,6 +36,7 @@ mod operations;
 mod paxos;
 mod quorums;
 mod reconfiguration_figures;
+mod resp;
 mod scenario;
 mod security;
 mod spaxos;

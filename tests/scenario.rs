@@ -77,7 +77,7 @@ pub(crate) fn with_last_reads(cluster: &Cluster, measured: Measured) -> History 
     let options = ClientOptions { timeout: Duration::from_secs(20), ..ClientOptions::default() };
     let client = KvClient::connect(cluster, options).unwrap();
     let mut history = measured.history;
-    let keys: BTreeSet<_> = history.iter().map(|operation| operation.op.key().clone()).collect();
+    let keys: BTreeSet<_> = history.iter().filter_map(|operation| operation.op.key().cloned()).collect();
     for key in keys {
         let op = KeyValueCommand::Get(key);
         let now = || u64::try_from(measured.started.elapsed().as_nanos()).unwrap();

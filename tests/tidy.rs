@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The packages and the packages of ours that each may depend on.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("protocols/quorums", &[]),
     ("protocols", &["parthood-ledger", "parthood-quorums"]),
     ("models", &["parthood-ledger", "parthood-protocols", "parthood-quorums"]),
     ("protocols/runtime", &[]),
+    ("protocols/resp", &["parthood-protocols"]),
     ("tomography", &["parthood-ledger"]),
     ("tomography/ledger", &[]),
     (
@@ -20,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
             "parthood-models",
             "parthood-protocols",
             "parthood-quorums",
+            "parthood-resp",
             "parthood-runtime",
             "parthood-tomography",
         ],
@@ -27,7 +29,8 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("tests", &[]),
 ];
 /// Packages that touch nothing outside of themselves.
-const PURE: [&str; 4] = ["protocols/quorums/src", "protocols/src", "models/src", "tomography/ledger/src"];
+const PURE: [&str; 5] =
+    ["protocols/quorums/src", "protocols/resp/src", "protocols/src", "models/src", "tomography/ledger/src"];
 /// What they may not mention.
 const IMPURE: [&str; 12] = [
     "std::net",

@@ -171,7 +171,10 @@ pub struct ExploreArgs {
         parthood run multipaxos --all                     three nodes on this machine, in one process\n  \
         parthood run multipaxos --print-config > c.toml   a commented cluster file\n  \
         parthood run --config c.toml --node a             one node; start the others elsewhere\n  \
-        parthood run --config c.toml --node a --metrics 127.0.0.1:9101 --log-format json\n\n\
+        parthood run --config c.toml --node a --metrics 127.0.0.1:9101 --log-format json\n  \
+        parthood run --all --resp 127.0.0.1:6379          and speak to it with redis-cli\n\n\
+        A gateway knows strings: GET, SET (NX, XX, GET), MGET, MSET, DEL, EXISTS, INCR, APPEND, SCAN, KEYS, MULTI/EXEC and more;\n\
+        COMMAND DOCS tells all, with two of our own: CAS key old new, and PARTHOOD READS, what reads of a connection promise.\n\
         A node that has lost its data directory is started with --rejoin: it executes and serves, but does not vote.\n\
         /health is 200 if every event loop has turned within 3 s, its data directory takes a file, and the nodes that have\n\
         answered within 3 s hold every quorum that the cluster needs; else 503 with the reasons."
@@ -207,6 +210,18 @@ pub struct RunArgs {
     /// The nodes have lost what they saved: they must not vote.
     #[arg(long)]
     pub rejoin: bool,
+    /// Serve clients of Redis here: an address and a port, as 127.0.0.1:6379.
+    #[arg(long, value_name = "ADDR")]
+    pub resp: Option<SocketAddr>,
+    /// What reads of clients of Redis promise [default: as the protocol likes best].
+    #[arg(long, value_enum, value_name = "HOW", requires = "resp")]
+    pub reads: Option<Reads>,
+    /// What clients of Redis must say: a file of one line, which only its owner can read.
+    #[arg(long, value_name = "FILE", requires = "resp")]
+    pub resp_password_file: Option<PathBuf>,
+    /// The most clients of Redis at a time.
+    #[arg(long, value_name = "N", requires = "resp", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+    pub resp_clients: u16,
     /// Print a commented cluster file and end.
     #[arg(long)]
     pub print_config: bool,

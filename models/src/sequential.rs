@@ -31,7 +31,8 @@ impl<M: StateMachine> SequentialSpec for OneObject<M> {
     }
 }
 
-/// A key-value store, each key an object of its own.
+/// A key-value store, each key an object of its own: for histories whose commands speak of one key each. A history with others
+/// is of one object ([`OneObject`]).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EachKey;
 
@@ -43,7 +44,7 @@ impl SequentialSpec for EachKey {
     type Output = KeyValueOutput;
 
     fn key(&self, op: &KeyValueCommand) -> Bytes {
-        op.key().clone()
+        op.key().cloned().unwrap_or_else(|| Bytes::from(""))
     }
 
     fn initial(&self, _: &Bytes) -> Option<Bytes> {
@@ -58,17 +59,21 @@ impl SequentialSpec for EachKey {
     ) -> Option<Option<Bytes>> {
         let mut store = KeyValue::default();
         if let Some(value) = state {
-            store.apply(&KeyValueCommand::Put(op.key().clone(), value.clone()));
+            store.apply(&KeyValueCommand::Put(self.key(op), value.clone()));
         }
         let answer = store.apply(op);
-        output.is_none_or(|output| *output == answer).then(|| store.get(op.key()).cloned())
+        output.is_none_or(|output| *output == answer).then(|| store.get(&self.key(op)).cloned())
     }
 
     fn preserves(&self, op: &KeyValueCommand, output: &KeyValueOutput) -> bool {
         KeyValue::is_read(op)
             || matches!(
                 output,
-                KeyValueOutput::Differs(_) | KeyValueOutput::NotANumber | KeyValueOutput::TooLarge
+                KeyValueOutput::Differs(_)
+                    | KeyValueOutput::NotANumber
+                    | KeyValueOutput::Overflow
+                    | KeyValueOutput::Unmet
+                    | KeyValueOutput::TooLarge
             )
     }
 

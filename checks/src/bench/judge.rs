@@ -8,9 +8,10 @@
 //! this clock, one order of all writes, that of the log, explains every answer of every client.
 
 use crate::error::Status;
-use parthood_models::linearizability::{self, Linearizability, Operation, Return, StepLimit};
-use parthood_models::sequential::EachKey;
+use parthood_models::linearizability::{self, Linearizability, Operation, Return, SequentialSpec, StepLimit};
+use parthood_models::sequential::{EachKey, OneObject};
 use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput, StateMachine as _};
+use std::fmt::Debug;
 
 /// A history of a key-value store.
 pub type History = Vec<Operation<KeyValueCommand, KeyValueOutput>>;
@@ -39,7 +40,15 @@ impl HistoryVerdict {
 
 /// Decides whether a history is linearizable, in words.
 pub fn judge(history: &History) -> HistoryVerdict {
-    match linearizability::check(&EachKey, history, StepLimit::default()) {
+    let by_keys = history.iter().all(|operation| operation.op.key().is_some());
+    if by_keys { judged(&EachKey, history) } else { judged(&OneObject::<KeyValue>::default(), history) }
+}
+
+fn judged<S>(spec: &S, history: &History) -> HistoryVerdict
+where
+    S: SequentialSpec<Op = KeyValueCommand, Output = KeyValueOutput, Key: Debug>,
+{
+    match linearizability::check(spec, history, StepLimit::default()) {
         Linearizability::Linearizable { .. } => HistoryVerdict::Right,
         Linearizability::NotLinearizable(violation) => HistoryVerdict::Wrong(violation.explain(history)),
         Linearizability::Inconclusive { key, limit } => {

@@ -2,7 +2,7 @@
 
 use super::Console;
 use crate::cli::RunArgs;
-use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE, ServeOptions};
+use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE, Gateway, GatewayOptions, Password, ServeOptions};
 use crate::error::{Error, Status};
 use crate::files;
 use parthood_runtime::operations::Listener;
@@ -32,11 +32,27 @@ pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
         rejoin: args.rejoin,
         watch: args.metrics.is_some(),
     };
+    let gateway = gateway(args)?;
     let serving = deploy::serve(&cluster, &nodes, &options)?;
     let operations = |address| Ok::<_, Error>(Listener::start(address, serving.operations(&cluster)?)?);
-    let metrics = args.metrics.map(operations).transpose()?;
+    let doors = args.metrics.map(operations).transpose().and_then(|metrics| {
+        let gateway = gateway.map(|options| Gateway::start(&cluster, options)).transpose()?;
+        Ok((metrics, gateway))
+    });
+    let (metrics, gateway) = match doors {
+        Ok(doors) => doors,
+        Err(error) => {
+            // Why a door does not open matters more than how the nodes end.
+            let _ = serving.stop();
+            return Err(error);
+        }
+    };
     let handles = serving.handles.clone();
-    let stop = move || handles.iter().for_each(parthood_runtime::udp::Handle::stop);
+    let stop_gateway = gateway.as_ref().map(Gateway::stopper);
+    let stop = move || {
+        stop_gateway.iter().for_each(|stop| stop());
+        handles.iter().for_each(parthood_runtime::udp::Handle::stop);
+    };
     ctrlc::set_handler(stop)
         .map_err(|error| Error::Environment(format!("cannot handle signals: {error}")))?;
     for announcement in &serving.announcements {
@@ -45,14 +61,29 @@ pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
     if let Some(listener) = &metrics {
         console.line(format_args!("metrics and health on http://{}", listener.local_address()))?;
     }
+    if let Some(gateway) = &gateway {
+        console.line(format_args!("clients of Redis are served on {}", gateway.address()))?;
+    }
     console.line("ready (Ctrl-C ends)")?;
     if let Err(error) = serving.wait() {
         tracing::error!("{error}");
         return Ok(error.status());
     }
     drop(metrics);
+    gateway.map_or(Ok(()), Gateway::stop)?;
     console.line("stopped")?;
     Ok(Status::Done)
+}
+
+/// How clients of Redis are served, if they are.
+fn gateway(args: &RunArgs) -> Result<Option<GatewayOptions>, Error> {
+    let Some(address) = args.resp else { return Ok(None) };
+    Ok(Some(GatewayOptions {
+        reads: args.reads,
+        password: args.resp_password_file.as_deref().map(Password::load).transpose()?,
+        connections_max: args.resp_clients.into(),
+        ..GatewayOptions::new(address)
+    }))
 }
 
 pub(super) fn key(file: &Path) -> Result<Status, Error> {

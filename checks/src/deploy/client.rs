@@ -236,21 +236,50 @@ fn leaves(stage: &Stage, to: u8) -> bool {
     stage.compare_exchange(WAITS, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-#[derive(Debug)]
 struct Call {
     command: KeyValueCommand,
-    answer: Sender<Answer>,
+    caller: Caller,
     stage: Stage,
 }
 
+/// Who is told the answer; that there is none if it is dropped.
+struct Caller(Option<Box<dyn FnOnce(Answer) + Send>>);
+
+impl Caller {
+    fn tell(mut self, answer: Answer) {
+        if let Some(told) = self.0.take() {
+            told(answer);
+        }
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            told(Err(stopped()));
+        }
+    }
+}
+
+/// A command whose answer somebody is told.
+#[derive(Debug)]
+pub struct Ticket(Stage);
+
+impl Ticket {
+    /// Why there is no answer after so long. A command that has not been sent by then is not sent any more.
+    pub fn give_up(self, waited: Duration) -> ClientError {
+        if leaves(&self.0, GIVEN_UP) { ClientError::NotSent(waited) } else { ClientError::Timeout(waited) }
+    }
+}
+
 /// Who waits for the answer of a lane, and since when it is asked for.
-type Callers = HashMap<u32, (Sender<Answer>, Instant)>;
+type Callers = HashMap<u32, (Caller, Instant)>;
 
 /// A command that is under way.
 #[derive(Debug)]
 pub struct Pending {
     answer: Receiver<Answer>,
-    stage: Stage,
+    ticket: Ticket,
     timeout: Duration,
 }
 
@@ -262,10 +291,7 @@ impl Pending {
     pub fn wait(self) -> Answer {
         match self.answer.recv_timeout(self.timeout) {
             Ok(answer) => answer,
-            Err(mpsc::RecvTimeoutError::Timeout) if leaves(&self.stage, GIVEN_UP) => {
-                Err(ClientError::NotSent(self.timeout))
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => Err(ClientError::Timeout(self.timeout)),
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(self.ticket.give_up(self.timeout)),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(stopped()),
         }
     }
@@ -314,14 +340,26 @@ impl KvClient {
 
     /// Sends a command without waiting for its answer. Commands of one client overlap: their order is not theirs.
     pub fn submit(&self, command: KeyValueCommand) -> Pending {
-        let (answer, receiver) = mpsc::channel();
+        let (sender, answer) = mpsc::channel();
+        // A caller that has given up does not listen.
+        let ticket = self.submit_with(command, move |answer| drop(sender.send(answer)));
+        Pending { answer, ticket, timeout: self.timeout }
+    }
+
+    /// Sends a command without waiting for its answer, which the client's own thread tells: `told` must not wait for anything.
+    pub fn submit_with(
+        &self,
+        command: KeyValueCommand,
+        told: impl FnOnce(Result<KeyValueOutput, ClientError>) + Send + 'static,
+    ) -> Ticket {
         let stage = Stage::default();
+        let caller = Caller(Some(Box::new(told)));
         if let Some(calls) = &self.calls {
-            // If the event loop has ended, waiting for the answer says so.
-            let _ = calls.send(Call { command, answer, stage: stage.clone() });
+            // If the event loop has ended, the caller is told so.
+            let _ = calls.send(Call { command, caller, stage: stage.clone() });
             present(&self.handle).wake();
         }
-        Pending { answer: receiver, stage, timeout: self.timeout }
+        Ticket(stage)
     }
 
     /// Sends a command and waits for its answer.
@@ -426,7 +464,9 @@ fn bytes(bytes: impl AsRef<[u8]>) -> Bytes {
 /// An output that says why nothing was done.
 fn refused(output: &KeyValueOutput) -> ClientError {
     ClientError::Refused(match output {
-        KeyValueOutput::NotANumber => "the key holds no number, or the sum exceeds 64 bits".into(),
+        KeyValueOutput::NotANumber | KeyValueOutput::Overflow => {
+            "the key holds no number, or the sum exceeds 64 bits".into()
+        }
         KeyValueOutput::TooLarge => "the key or the value exceeds its limit".into(),
         other => format!("unexpected output {other:?}"),
     })
@@ -461,8 +501,7 @@ fn serve<D: Replicates>(
             if waiting.len() < WAITING_MAX {
                 waiting.push_back(call);
             } else {
-                // A caller that has given up does not listen.
-                let _ = call.answer.send(Err(ClientError::Busy(WAITING_MAX)));
+                call.caller.tell(Err(ClientError::Busy(WAITING_MAX)));
             }
         }
         send(&mut lanes, &mut waiting, &mut callers);
@@ -471,7 +510,7 @@ fn serve<D: Replicates>(
             is_lost |= result == Returned::SessionLost;
             let Some((caller, since)) = callers.remove(&lane) else { return };
             times.observe(since.elapsed());
-            let _ = caller.send(match result {
+            caller.tell(match result {
                 Returned::Output(output) => Ok(output),
                 Returned::SessionLost => Err(ClientError::SessionLost),
                 Returned::TooManyLanes => Err(ClientError::TooManyLanes),
@@ -485,7 +524,7 @@ fn serve<D: Replicates>(
             Err(ref error) => ClientError::Stopped(error.to_string()),
         };
         for (_, (caller, _)) in callers.drain() {
-            let _ = caller.send(Err(end.clone()));
+            caller.tell(Err(end.clone()));
         }
         let Ok(Some(next)) = next else { break };
         let mut present = present(handle);
@@ -506,8 +545,8 @@ fn send<D: Replicates>(lanes: &mut Lanes<D>, waiting: &mut VecDeque<Call>, calle
             continue;
         }
         match lanes.invoke(call.command) {
-            Some(lane) => drop(callers.insert(lane, (call.answer, Instant::now()))),
-            None => drop(call.answer.send(Err(ClientError::Busy(waiting.len())))),
+            Some(lane) => drop(callers.insert(lane, (call.caller, Instant::now()))),
+            None => call.caller.tell(Err(ClientError::Busy(waiting.len()))),
         }
     }
 }

@@ -228,7 +228,7 @@ impl Visit for Look<'_> {
         let nodes = D::servers(cluster.members.len());
         let expected = (0..nodes as u64).collect();
         let Survey { answers, refused } =
-            survey(cluster.identity(), &cluster.key()?, &cluster.book(), &expected, patience)?;
+            survey(cluster.identity(), &cluster.keys()?, &cluster.book(), &expected, patience)?;
         let standings = answers.iter().map(|(node, (standing, _))| (*node, standing.clone())).collect();
         let quorums = quorums::<D>(cluster, &standings);
         let refused = refused.into_iter().map(|(why, count)| format!("{why}: {count}")).collect();

@@ -33,6 +33,7 @@ impl<K: Ord> Footprint<K> {
         for command in action.commands() {
             match &command.op {
                 Operation::Open { .. } => return Self::Everything,
+                Operation::Apply(op) if M::touches_all(op) => return Self::Everything,
                 Operation::Apply(op) if M::is_read(op) => reads.extend(M::keys(op)),
                 Operation::Apply(op) => writes.extend(M::keys(op)),
             }
@@ -161,15 +162,22 @@ mod tests {
     use super::*;
     use crate::command::{Command, CommandId};
     use crate::faults::Correct;
-    use crate::state_machine::{Bytes, KeyValue, KeyValueCommand};
+    use crate::state_machine::{BatchedCommand, Bytes, KeyValue, KeyValueCommand};
     use proptest::prelude::*;
 
     type Seen = Vec<(VertexId, KeyValueCommand)>;
 
     fn seen() -> impl Strategy<Value = Seen> {
         let key = prop_oneof![Just("a"), Just("b")].prop_map(Bytes::from);
-        let command = (key, any::<bool>()).prop_map(|(key, read)| {
-            if read { KeyValueCommand::Get(key) } else { KeyValueCommand::Delete(key) }
+        let batch = |key| {
+            KeyValueCommand::Batch(
+                [BatchedCommand::Get(key), BatchedCommand::Delete(Bytes::from("c"))].into_iter().collect(),
+            )
+        };
+        let command = (key, 0..3).prop_map(move |(key, which)| match which {
+            0 => KeyValueCommand::Get(key),
+            1 => KeyValueCommand::Delete(key),
+            _ => batch(key),
         });
         let leaders = proptest::collection::vec((0..3_u32, command), 0..20);
         leaders.prop_map(|asked| {
@@ -207,6 +215,13 @@ mod tests {
                 prop_assert!(more.is_subset(&seen[..at].iter().map(|(vertex, _)| *vertex).collect()), "only what was given out");
                 all.insert(*vertex, &asked, exact);
                 some.insert(*vertex, &asked, compacted);
+            }
+        }
+
+        #[test]
+        fn who_counts_keys_conflicts_with_all(seen in seen()) {
+            for (_, one) in &seen {
+                prop_assert!(footprint(&KeyValueCommand::Count).conflicts(&footprint(one)));
             }
         }
 

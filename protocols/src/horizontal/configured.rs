@@ -121,6 +121,13 @@ impl<M: StateMachine> StateMachine for Configured<M> {
         command.into_iter().flat_map(|command| M::keys(command).map(Some)).chain(configurations)
     }
 
+    fn touches_all(entry: &Self::Command) -> bool {
+        match entry {
+            Entry::Command(command) => M::touches_all(command),
+            Entry::Configuration(_) => false,
+        }
+    }
+
     fn changes_since(&self, before: &Self) -> Vec<Self::Change> {
         let changes = self.machine.changes_since(&before.machine).into_iter().map(ConfiguredChange::Machine);
         let moved = self.configurations != before.configurations;

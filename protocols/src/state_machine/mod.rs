@@ -12,7 +12,11 @@ mod register;
 
 pub use append_log::{AppendLog, AppendLogCommand, AppendLogOutput};
 pub use counter::{Counter, CounterCommand};
-pub use key_value::{Bytes, KeyValue, KeyValueCommand, KeyValueOutput, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use key_value::{
+    Batch, BatchedCommand, BatchedOutput, Bytes, KeyValue, KeyValueCommand, KeyValueOutput, MAX_BATCH_BYTES,
+    MAX_BATCH_COMMANDS, MAX_KEY_BYTES, MAX_OUTPUT_BYTES, MAX_PAGE_COUNT, MAX_PATTERN_BYTES, MAX_VALUE_BYTES,
+    Never, Outputs, When, matches,
+};
 pub use register::{Register, RegisterCommand, RegisterOutput};
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -56,11 +60,17 @@ pub trait StateMachine: Clone + Debug + Default + Ord + Hash + Send + Sync + 'st
     /// The parts of the state that a command reads or writes; each once.
     fn keys(command: &Self::Command) -> impl Iterator<Item = Self::Key>;
 
+    /// Does the command speak of the state as a whole, and not only of the parts that its keys name?
+    fn touches_all(_: &Self::Command) -> bool {
+        false
+    }
+
     /// Can the order of the two commands matter, to the state or to an output? It can if one of them writes and they share
     /// a part of the state, which is how protocols find the commands that one conflicts with.
     fn conflicts(a: &Self::Command, b: &Self::Command) -> bool {
         let both_read = Self::is_read(a) && Self::is_read(b);
-        !both_read && Self::keys(a).any(|key| Self::keys(b).any(|other| other == key))
+        let share = || Self::keys(a).any(|key| Self::keys(b).any(|other| other == key));
+        !both_read && (Self::touches_all(a) || Self::touches_all(b) || share())
     }
 
     /// What turns `before` into this state; costs what the two do not share.

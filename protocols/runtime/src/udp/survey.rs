@@ -5,7 +5,7 @@ use super::peers::{ClientProcess, Peers, bits_of, in_family};
 use super::standing::{Control, DRIVER, Standing};
 use super::watch::{is_driver, unix_nanoseconds};
 use crate::Error;
-use crate::wire::{Frame, FrameWriter, Key, MAX_DATAGRAM_LEN, Refusal, entropy};
+use crate::wire::{Frame, FrameWriter, Keys, MAX_DATAGRAM_LEN, Refusal, Seal, entropy};
 use stateright::actor::Id;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -30,12 +30,12 @@ pub struct Survey {
 /// When a socket cannot be used.
 pub fn survey(
     cluster: u64,
-    key: &Key,
+    keys: &Keys,
     book: &AddressBook,
     expected: &BTreeSet<u64>,
     patience: Duration,
 ) -> Result<Survey, Error> {
-    let mut asker = Asker::new(cluster, key, book)?;
+    let mut asker = Asker::new(cluster, keys.seal(), book)?;
     let begun = Instant::now();
     let mut survey = Survey::default();
     let mut last: Option<Instant> = None;
@@ -54,9 +54,9 @@ pub fn survey(
     Ok(survey)
 }
 
-struct Asker<'a> {
+struct Asker {
     cluster: u64,
-    key: &'a Key,
+    seal: Seal,
     peers: Peers,
     places: BTreeMap<SocketAddr, Vec<u64>>,
     id: Id,
@@ -66,8 +66,8 @@ struct Asker<'a> {
     socket: UdpSocket,
 }
 
-impl<'a> Asker<'a> {
-    fn new(cluster: u64, key: &'a Key, book: &AddressBook) -> Result<Self, Error> {
+impl Asker {
+    fn new(cluster: u64, seal: Seal, book: &AddressBook) -> Result<Self, Error> {
         let is_v6 = book.addresses().iter().any(SocketAddr::is_ipv6);
         let any = if is_v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         let address = SocketAddr::new(any, 0);
@@ -79,7 +79,7 @@ impl<'a> Asker<'a> {
         }
         Ok(Self {
             cluster,
-            key,
+            seal,
             peers: Peers::new(book.clone()),
             places,
             id: ClientProcess::random()?.id(0),
@@ -107,7 +107,7 @@ impl<'a> Asker<'a> {
                 .push(self.id, Id::from(DRIVER), &question, MAX_DATAGRAM_LEN)
                 .map_err(|error| Error::Setup(format!("a question cannot be encoded: {error}")))?;
             self.stamp += 1;
-            frame.seal(&self.key.seal(), self.stamp);
+            frame.seal(&self.seal, self.stamp);
             match self.socket.send_to(frame.bytes(), address) {
                 // Nobody listens there, or no way leads there; somebody may, later.
                 Err(error) if is_of_the_network(&error) => {}
@@ -136,7 +136,7 @@ impl<'a> Asker<'a> {
 
     /// Takes the answers of a datagram.
     fn hear(&self, datagram: &[u8], after: Duration, survey: &mut Survey) -> Result<(), Refusal> {
-        let frame = Frame::open(datagram, self.cluster, &self.key.seal())?;
+        let frame = Frame::open(datagram, self.cluster, &self.seal)?;
         for parcel in frame.parcels() {
             let parcel = parcel?;
             if !self.peers.is_from(parcel.src, frame.sender) {

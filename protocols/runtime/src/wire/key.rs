@@ -38,17 +38,9 @@ impl Key {
     /// # Errors
     /// When the file cannot be read, others may read it, or it holds something else.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let refuse = |what: String| Error::Key { path: path.into(), what };
-        let file = File::open(path).map_err(Error::file("open the key file", path))?;
-        let mode = file.metadata().map_err(Error::file("inspect the key file", path))?.mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(refuse(format!("has mode {mode:03o}: others may read it; run chmod 600 on it")));
-        }
-        let mut text = String::new();
-        file.take(4096).read_to_string(&mut text).map_err(Error::file("read the key file", path))?;
-        parse_hex(text.trim())
-            .map(Self)
-            .ok_or_else(|| refuse(format!("must hold {} hexadecimal digits and nothing else", 2 * Self::LEN)))
+        parse_hex(read_secret(path)?.trim()).map(Self).ok_or_else(|| {
+            refuse(path, format!("must hold {} hexadecimal digits and nothing else", 2 * Self::LEN))
+        })
     }
 
     /// Writes a new key file that only its owner can read.
@@ -104,6 +96,25 @@ impl Keys {
     pub fn seal(&self) -> Seal {
         Seal { sent: self.sent.derived(), accepted: self.accepted.as_ref().map(Key::derived) }
     }
+}
+
+fn refuse(path: &Path, what: String) -> Error {
+    Error::Key { path: path.into(), what }
+}
+
+/// Reads a small file that nobody but its owner can read.
+///
+/// # Errors
+/// When it cannot be read, or others may read it.
+pub fn read_secret(path: &Path) -> Result<String, Error> {
+    let file = File::open(path).map_err(Error::file("open the key file", path))?;
+    let mode = file.metadata().map_err(Error::file("inspect the key file", path))?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(refuse(path, format!("has mode {mode:03o}: others may read it; run chmod 600 on it")));
+    }
+    let mut text = String::new();
+    file.take(4096).read_to_string(&mut text).map_err(Error::file("read the key file", path))?;
+    Ok(text)
 }
 
 impl fmt::Debug for Key {

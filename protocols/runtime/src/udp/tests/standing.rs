@@ -5,7 +5,7 @@ use crate::storage::WholeValue;
 use crate::toy::{Flaw, Msg, State, Toy};
 use crate::udp::standing::{Control, DRIVER};
 use crate::udp::{AddressBook, Builder, ClientProcess, Driver, Faults, Standing, Survey, survey};
-use crate::wire::{FrameWriter, Key, MAX_DATAGRAM_LEN, Refusal};
+use crate::wire::{FrameWriter, Key, Keys, MAX_DATAGRAM_LEN, Refusal};
 use stateright::actor::Id;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,7 +27,8 @@ fn surveyed<const N: usize>(
     key: Key,
 ) -> Survey {
     let (book, expected) = (book.clone(), expected.iter().copied().collect::<BTreeSet<u64>>());
-    let asking = std::thread::spawn(move || survey(CLUSTER, &key, &book, &expected, patience).unwrap());
+    let asking =
+        std::thread::spawn(move || survey(CLUSTER, &Keys::from(key), &book, &expected, patience).unwrap());
     turn_until(drivers, |_| asking.is_finished());
     asking.join().unwrap()
 }

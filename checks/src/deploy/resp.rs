@@ -1,0 +1,217 @@
+//! The gateway: a cluster as clients of Redis see it.
+//!
+//! One thread serves all connections and waits for none of them; each kind of read has a [`KvClient`] with a thread of its own.
+//! The requests that a connection has waiting go to the store together, as one batch, and the next ones when that is answered:
+//! so they take effect in their order, and a pipeline costs one command of the log. Connections overlap, as many as there are
+//! lanes.
+//!
+//! **Bounds.** Connections, requests that wait, and bytes of replies that nobody reads are limited: a connection that reaches a
+//! limit is not read until it is below, and one that takes no reply for a while is closed.
+//!
+//! **What clients are told.** A command without an answer is unknown, not failed: `UNKNOWN` says that it may have taken effect or
+//! may yet. `TRYAGAIN` says that it has not and will not, `CLUSTERDOWN` that nothing was asked to change and nobody answered.
+
+mod server;
+mod session;
+
+use super::{ClientOptions, Cluster, KvClient, Reads, Replicates, VisitStore, visit_store};
+use crate::error::Error;
+use clap::ValueEnum as _;
+use parthood_runtime::wire::read_secret;
+use server::{Server, Waker};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How a gateway works.
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What reads of a new connection promise; none as the protocol likes best.
+    pub reads: Option<Reads>,
+    /// What clients must say, if anything.
+    pub password: Option<Password>,
+    /// The most connections.
+    pub connections_max: usize,
+    /// The lanes for each kind of read.
+    pub lanes: u32,
+    /// How long a command waits for its answer.
+    pub timeout: Duration,
+    /// How long a client may take no reply.
+    pub patience: Duration,
+}
+
+impl GatewayOptions {
+    /// A gateway without a password at this address.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            reads: None,
+            password: None,
+            connections_max: 1000,
+            lanes: 64,
+            timeout: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What clients of a gateway must say.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(blake3::Hash);
+
+impl Password {
+    /// Reads a file whose only line is the password, and that nobody but its owner can read.
+    ///
+    /// # Errors
+    /// When it cannot be read, others may read it, or it holds something else.
+    pub fn load(file: &Path) -> Result<Self, Error> {
+        let text = read_secret(file)?;
+        let password = text.strip_suffix('\n').unwrap_or(&text);
+        let password = password.strip_suffix('\r').unwrap_or(password);
+        if password.is_empty() || password.contains(['\n', '\r']) {
+            let file = file.display();
+            return Err(Error::Environment(format!(
+                "{file} must hold one line, the password, and nothing else"
+            )));
+        }
+        Ok(Self(blake3::hash(password.as_bytes())))
+    }
+
+    /// Is this the password? Takes the same time wherever the two differ.
+    pub fn is(&self, said: &[u8]) -> bool {
+        self.0 == blake3::hash(said)
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(secret)")
+    }
+}
+
+/// A gateway that is running.
+#[derive(Debug)]
+pub struct Gateway {
+    address: SocketAddr,
+    waker: Arc<Waker>,
+    thread: Option<JoinHandle<Result<(), Error>>>,
+}
+
+impl Gateway {
+    /// Starts a gateway to a cluster.
+    ///
+    /// # Errors
+    /// When the address or the key cannot be used, or the protocol replicates no store or does not read in this way.
+    pub fn start(cluster: &Cluster, options: GatewayOptions) -> Result<Self, Error> {
+        let kinds = kinds(cluster, options.reads)?;
+        let address = options.address;
+        let failed = |error| Error::Environment(format!("cannot serve Redis clients on {address}: {error}"));
+        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let cluster = cluster.clone();
+        let of_client = ClientOptions { reads: None, lanes: options.lanes, timeout: options.timeout };
+        let connect =
+            move |reads| KvClient::connect(&cluster, ClientOptions { reads: Some(reads), ..of_client });
+        let server = Server::new(listener, kinds, Box::new(connect), options)?;
+        let waker = server.waker();
+        let thread = std::thread::spawn(move || server.run());
+        Ok(Self { address, waker, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What stops it, from any thread.
+    pub fn stopper(&self) -> impl Fn() + Send + 'static {
+        let waker = self.waker.clone();
+        move || waker.stop()
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// Why it has, unless it was stopped.
+    pub fn wait(mut self) -> Result<(), Error> {
+        let panicked = || Err(Error::Environment("the gateway has panicked".into()));
+        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| panicked()))
+    }
+
+    /// Ends it and closes all connections.
+    ///
+    /// # Errors
+    /// Why it had ended before.
+    pub fn stop(self) -> Result<(), Error> {
+        self.waker.stop();
+        self.wait()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.waker.stop();
+        if let Some(thread) = self.thread.take() {
+            // Whoever wants to know how it ended has waited for it.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The kinds of reads of a cluster, first the one that is asked for. Where all go through the log they are linearizable.
+fn kinds(cluster: &Cluster, first: Option<Reads>) -> Result<Vec<Reads>, Error> {
+    struct Known;
+    impl VisitStore for Known {
+        type Output = (&'static str, &'static [Reads]);
+        fn visit<D: Replicates>(self) -> Self::Output {
+            (D::NAME, D::READS)
+        }
+    }
+    let (name, known) = visit_store(&cluster.protocol, Known)?;
+    let first = match first {
+        None => known[0],
+        Some(Reads::Linearizable) if !known.contains(&Reads::Linearizable) => Reads::Log,
+        Some(first) => first,
+    };
+    if !known.contains(&first) {
+        let names: Vec<_> = known.iter().map(|reads| reads_name(*reads)).collect();
+        let (names, first) = (names.join(", "), reads_name(first));
+        return Err(Error::Usage(format!("{name} reads as {names}, not as {first}")));
+    }
+    let others = known.iter().copied().filter(|reads| *reads != first);
+    Ok(std::iter::once(first).chain(others).collect())
+}
+
+/// A kind of read, as the command line calls it.
+pub(super) fn reads_name(reads: Reads) -> String {
+    reads.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_password_is_one_line_that_nobody_else_can_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let write = |text: &str, mode: u32| {
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            Password::load(&file)
+        };
+        let password = write("open sesame\n", 0o600).unwrap();
+        assert!(password.is(b"open sesame") && !password.is(b"open sesame\n") && !password.is(b""));
+        assert!(!format!("{password:?}").contains("sesame"));
+        assert!(write("open sesame\n", 0o640).unwrap_err().to_string().contains("chmod 600"));
+        for text in ["", "\n", "one\ntwo\n"] {
+            assert!(write(text, 0o600).unwrap_err().to_string().contains("one line"), "{text:?}");
+        }
+    }
+}
