@@ -35,7 +35,7 @@ pub(crate) use matchmaker_multipaxos::config as matchmaker_config;
 pub use matchmaker_paxos::MatchmakerPaxos;
 pub use multipaxos::MultiPaxos;
 pub use paxos::{Decides, Paxos, propose};
-pub use reconfigure::{Reconfigures, acceptors, matchmaker_name, matchmakers, reconfigure};
+pub use reconfigure::{Reconfigures, acceptors, matchmakers, node_name, reconfigure};
 pub use server::{ServeOptions, Serving, serve};
 pub use spaxos::Spaxos;
 pub use unreplicated::Unreplicated;

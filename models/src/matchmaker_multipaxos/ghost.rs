@@ -60,6 +60,7 @@ pub(super) mod moment {
     pub(crate) const TOLD_ACTIVE: &str = "what an operator is told to be active is matched";
     pub(crate) const TOLD_RETIRED: &str = "what an operator is told to be retired is retired";
     pub(crate) const TOLD_HANDED_OVER: &str = "old matchmakers are not needed when an operator is told so";
+    pub(crate) const FROZEN: &str = "a stopped matchmaker changes nothing";
     pub(crate) const NEWEST: &str = "a leader uses the newest configuration that was matched";
 
     pub(crate) const CARRIED: &str = "a pending slot is carried to the next round";
@@ -164,6 +165,11 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
             if let Some(Role::Matchmaker(number)) = protocol.config.role(step.id) {
                 if restart && protocol.undone_steps {
                     undo_answers(ghost, number, after);
+                } else if before.newest == after.newest
+                    && before.successor.is_some()
+                    && before.log != after.log
+                {
+                    note(ghost, moment::FROZEN);
                 }
                 if after.newest.number > 0 && after.log.is_some() {
                     ghost.to_mut().serving.insert(number, after.newest.number);
