@@ -40,6 +40,8 @@ pub struct Ghost<M: StateMachine = AppendLog> {
     pub(super) confirmed: BTreeMap<(u64, usize), Round>,
     /// The newest epoch after the first that each server knows.
     pub(super) known: BTreeMap<usize, u64>,
+    /// The matchmakers of each epoch after the first that a server knows.
+    pub(super) epochs: BTreeMap<u64, NodeSet>,
     /// The newest epoch after the first that each matchmaker serves in.
     pub(super) serving: BTreeMap<usize, u64>,
     /// For rounds of new leaders: below which round everything was retired when they began.
@@ -81,6 +83,7 @@ impl<M: StateMachine> Default for Ghost<M> {
             collecting: BTreeSet::new(),
             confirmed: BTreeMap::new(),
             known: BTreeMap::new(),
+            epochs: BTreeMap::new(),
             serving: BTreeMap::new(),
             retired: BTreeMap::new(),
             unrecorded_below: Slot::ZERO,
@@ -190,6 +193,7 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
                 && before.epoch != after.epoch
             {
                 ghost.to_mut().known.insert(number, after.epoch.number);
+                ghost.to_mut().epochs.insert(after.epoch.number, after.epoch.members);
             }
             observe_server(protocol, ghost, step, before, after);
         }
@@ -437,8 +441,9 @@ pub(super) fn split<M: StateMachine, F: Faults<Mutant>>(
     parts: &mut Parts<'_>,
 ) {
     let Ghost { votes, proposed, clients, announced, answered, collecting, .. } = ghost;
-    let Ghost { confirmed, known, serving, retired, unrecorded_below, moments, .. } = ghost;
-    parts.rest(&(proposed, clients, announced, collecting, known, retired, unrecorded_below, moments));
+    let Ghost { confirmed, known, epochs, serving, retired, unrecorded_below, moments, .. } = ghost;
+    parts.rest(&(proposed, clients, announced, collecting, known, epochs, retired));
+    parts.rest(&(unrecorded_below, moments));
     let id = |role: Role| protocol.config.id(role);
     for (vote, voters) in votes.cast() {
         voters.iter().for_each(|number| parts.about(id(Role::Acceptor(number)), &("voted", vote)));

@@ -43,8 +43,11 @@ impl Asker {
     }
 }
 
-/// After so many times its patience a leader gives up what its operator does not ask for any more.
-const FORGOTTEN: u32 = 4;
+/// After so many times its patience a leader takes acceptors that have never answered it for absent. They may just be starting.
+const ABSENT: u32 = 4;
+
+/// After so many times its patience it gives up what its operator does not ask for any more.
+const FORGOTTEN: u32 = 8;
 
 /// A reconfiguration that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -276,7 +279,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// up as well what nobody has asked for in a long time: its operator is gone.
     pub(super) fn age_orders(&mut self) {
         let patience = self.server.config.patience;
-        let forgotten = patience.saturating_mul(FORGOTTEN);
+        let [absent, forgotten] = [ABSENT, FORGOTTEN].map(|times| patience.saturating_mul(times));
         let Some(leading) = self.leading() else { return };
         leading.orders.iter_mut().for_each(|order| order.age = order.age.saturating_add(1));
         let first = leading.orders.front().cloned();
@@ -287,7 +290,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
         if let Some(call) = &mut leading.call {
             call.attempts = call.attempts.saturating_add(1);
-            if call.attempts > patience { self.give_up_first() } else { self.call_wanted() }
+            if call.attempts > absent { self.give_up_first() } else { self.call_wanted() }
         }
         self.begin_next();
     }

@@ -224,7 +224,9 @@ fn acceptors_that_do_not_answer_are_refused_and_change_nothing() {
     let mut cluster = Cluster::new(vec![operator(wanted.clone())]);
     let deaf = [4, 5].map(Role::Acceptor);
     cluster.run(&deaf);
-    cluster.ring(0, Timer::Resend, PATIENCE + 1, &deaf);
+    cluster.ring(0, Timer::Resend, 4 * PATIENCE, &deaf);
+    assert_eq!(cluster.told, [Progress::Waiting]);
+    cluster.ring(0, Timer::Resend, 1, &deaf);
     assert_eq!(cluster.told.last(), Some(&Progress::Refused(Refusal::SilentAcceptor(4))));
     assert_eq!(cluster.leading().announced.version, 0);
 
@@ -244,7 +246,7 @@ fn what_an_operator_has_ceased_to_ask_for_is_given_up() {
     cluster.run(&deaf);
     assert!(cluster.leading().next.is_some());
     assert_eq!(cluster.leading().orders.len(), 1);
-    let long = 4 * PATIENCE;
+    let long = 8 * PATIENCE;
     cluster.ring(0, Timer::Resend, long, &deaf);
     assert_eq!(cluster.leading().orders.len(), 1);
     let second = cluster.config.nodes() + 1;
