@@ -233,6 +233,38 @@ fn a_vote_is_no_choice_and_collecting_because_of_it_chooses_twice_as_in_dpaxos()
     assert_eq!(dpaxos(Correct), (false, [X].into()));
 }
 
+/// A proposer was free in round 0; in a lower round than its next one something is chosen.
+fn older_freedom<F: Faults<Mutant>>(faults: F) -> (bool, BTreeSet<u8>) {
+    let rules = Rules { scenarios: Scenarios { free: true, ..Scenarios::default() }, ..Rules::default() };
+    let mut run = Script::new(vec![vec![one(0), one(2)], vec![one(1)], vec![one(3)]], rules, faults);
+    run.reconfigure(0);
+    run.exchange(0, &[M[0], M[1]]);
+    assert_eq!(run.proposer(0).phase, Phase::Free);
+    run.propose(1, 0, X);
+    run.exchange(1, &[M[2], M[0], a(0), a(1)]);
+    assert_eq!(run.chosen(), [X].into());
+    // Its first announcement reaches the third matchmaker, which tells it of the higher round.
+    run.deliver(Role::Proposer(0), M[2]);
+    run.deliver(M[2], Role::Proposer(0));
+    run.reconfigure(0);
+    run.exchange(0, &[M[0], M[1]]);
+    let is_later = |msg: &Msg<u8>| matches!(msg, Msg::GarbageA { round } if round.term > 0);
+    let collects = run.flight.iter().any(|(.., msg)| is_later(msg));
+    run.exchange(0, &M);
+    // Another one begins too low, is told, and matches above.
+    run.propose(2, 1, Z);
+    run.exchange(2, &[M[1]]);
+    run.time_out(2);
+    run.exchange(2, &[M[1], M[2], a(0), a(1), a(2), a(3)]);
+    (collects, run.chosen())
+}
+
+#[test]
+fn freedom_of_an_older_round_is_no_reason_to_collect() {
+    assert_eq!(older_freedom(Mutated(Some(Mutant::CollectByOlderFreedom))), (true, [X, Z].into()));
+    assert_eq!(older_freedom(Correct), (false, [X].into()));
+}
+
 /// Freedom taken along and garbage collected together, and an announcement that comes too late.
 fn late_announcement<F: Faults<Mutant>>(faults: F) -> BTreeSet<u8> {
     let scenarios = Scenarios { chosen: true, ..Scenarios::default() };

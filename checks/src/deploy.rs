@@ -39,7 +39,7 @@ pub use matchmaker_paxos::MatchmakerPaxos;
 pub use multipaxos::MultiPaxos;
 pub use paxos::{Decides, Paxos, propose};
 pub(crate) use reconfigure::operator;
-pub use reconfigure::{Reconfigures, acceptors, matchmaker_name, matchmakers, reconfigure};
+pub use reconfigure::{Reconfigures, acceptors, matchmakers, node_name, reconfigure};
 pub use resp::{Gateway, GatewayOptions, Password};
 pub use server::{ServeOptions, Serving, serve};
 pub use spaxos::Spaxos;

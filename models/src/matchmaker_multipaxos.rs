@@ -120,6 +120,12 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
                 parts.about(acceptor(number), &("voted before", slot));
             }
         }
+        if let Some(call) = &leading.call {
+            parts.rest(&("call", call.attempts));
+            for number in call.answered.iter() {
+                parts.about(acceptor(number), "answers");
+            }
+        }
         if let Some(next) = &leading.next {
             parts.rest(&(next.round, &next.announced, next.by));
             self.split_answers("next", &next.answers, parts);
@@ -138,7 +144,8 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
             self.split_handover(handover, parts);
         }
         if let Some(settling) = &leading.settling {
-            parts.rest(&("settling", settling.operator, settling.servers));
+            parts.rest(&("settling", settling.operator, settling.servers, &settling.log));
+            parts.rest(&(settling.attempts, settling.is_over));
             self.split_set("serves", settling.matchmakers, Role::Matchmaker, parts);
         }
     }

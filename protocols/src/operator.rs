@@ -8,6 +8,11 @@
 //! A copy of what it said may arrive late, when others have been asked for since, and must not undo that. So it asks for
 //! nodes that are to follow *those of a number*: whoever does not know the number is told, and a request after a number that is over
 //! is not heeded. Each request makes one reconfiguration at most.
+//!
+//! An operator that is told the number next to the one it named asks again, after that one. Whoever has what it asks for in force
+//! says so, so that number is not its own, and there is none between: nothing was done of what it asked for, and a late copy of it
+//! will not be heeded. (A new leader that ends what another one had begun may have counted up without changing anything.) Where
+//! more than one number has come between, its own may be among them: it is told so and leaves it at that.
 
 use crate::matchmaking::Configuration;
 use itertools::Itertools;
@@ -76,6 +81,16 @@ pub enum Refusal {
     /// As many as may wait are waiting.
     #[error("a reconfiguration is under way and {0} more are waiting: ask again when one of them is active")]
     UnderWay(usize),
+    /// A wanted acceptor does not answer.
+    #[error(
+        "acceptor number {0} does not answer, and nothing was changed: start it and ask again, or name another"
+    )]
+    SilentAcceptor(usize),
+    /// What its quorums take in messages exceeds what there is room for.
+    #[error(
+        "{0} quorums do not fit the messages of matchmakers: name majorities, or acceptors that must all write"
+    )]
+    TooLarge(usize),
 }
 
 /// What an operator says and is told.
@@ -260,11 +275,8 @@ impl Operator {
                 }
             }
             OperatorMsg::Progress { wanted, progress: Progress::Behind(number) } => {
-                let known = state.knows.of(&wanted);
-                // Whoever has named a number may have been heeded before others were.
-                let is_over = known.is_some();
-                *known = Some(number);
-                if is_over {
+                let named = state.knows.of(&wanted).replace(number);
+                if named.is_some_and(|named| named.checked_add(1) != Some(number)) {
                     self.hear(state, wanted, Progress::Superseded(number), out);
                 } else {
                     state.progress = Some(Progress::Behind(number));

@@ -71,8 +71,15 @@ fn ask(
     written?;
     Ok(match furthest {
         Some(Progress::Retired(_)) => Status::Done,
+        Some(Progress::Refused(Refusal::SilentAcceptor(number))) => {
+            let name = deploy::node_name(cluster, "acceptor", number);
+            eprintln!(
+                "parthood: {name} does not answer, and nothing was changed: start it and ask again, or name another"
+            );
+            Status::Violated
+        }
         Some(Progress::Refused(Refusal::Silent(number))) => {
-            let name = deploy::matchmaker_name(cluster, number);
+            let name = deploy::node_name(cluster, "matchmaker", number);
             eprintln!(
                 "parthood: {name} did not answer, and another matchmaker serves in its place: start it and ask again, or name another"
             );
@@ -95,7 +102,9 @@ fn ask(
             Status::Inconclusive
         }
         Some(Progress::Waiting) => {
-            eprintln!("parthood: not active within {timeout:?}: ask again with the same command");
+            eprintln!(
+                "parthood: not active within {timeout:?}, and given up unless it has begun: ask again with the same command"
+            );
             Status::Inconclusive
         }
         Some(Progress::Elsewhere(_) | Progress::Behind(_)) | None => {

@@ -73,10 +73,10 @@ pub(super) fn numbers(cluster: &Cluster, names: &[String], role: &str) -> Result
     Ok(numbers)
 }
 
-/// The name of a matchmaker.
-pub fn matchmaker_name(cluster: &Cluster, number: usize) -> String {
-    let mut matchmakers = cluster.members.iter().filter(|member| member.role == "matchmaker");
-    matchmakers.nth(number).map_or_else(|| format!("matchmaker {number}"), |member| member.name.clone())
+/// The name of a node of this role.
+pub fn node_name(cluster: &Cluster, role: &str, number: usize) -> String {
+    let mut nodes = cluster.members.iter().filter(|member| member.role == role);
+    nodes.nth(number).map_or_else(|| format!("{role} {number}"), |member| member.name.clone())
 }
 
 /// Has a running cluster use other acceptors or matchmakers. `told` hears how far it is; the last it hears, if there is time,

@@ -40,6 +40,8 @@ pub struct Ghost<M: StateMachine = AppendLog> {
     pub(super) confirmed: BTreeMap<(u64, usize), Round>,
     /// The newest epoch after the first that each server knows.
     pub(super) known: BTreeMap<usize, u64>,
+    /// The matchmakers of each epoch after the first that a server knows.
+    pub(super) epochs: BTreeMap<u64, NodeSet>,
     /// The newest epoch after the first that each matchmaker serves in.
     pub(super) serving: BTreeMap<usize, u64>,
     /// For rounds of new leaders: below which round everything was retired when they began.
@@ -60,6 +62,7 @@ pub(super) mod moment {
     pub(crate) const TOLD_ACTIVE: &str = "what an operator is told to be active is matched";
     pub(crate) const TOLD_RETIRED: &str = "what an operator is told to be retired is retired";
     pub(crate) const TOLD_HANDED_OVER: &str = "old matchmakers are not needed when an operator is told so";
+    pub(crate) const FROZEN: &str = "a stopped matchmaker changes nothing";
     pub(crate) const NEWEST: &str = "a leader uses the newest configuration that was matched";
 
     pub(crate) const CARRIED: &str = "a pending slot is carried to the next round";
@@ -80,6 +83,7 @@ impl<M: StateMachine> Default for Ghost<M> {
             collecting: BTreeSet::new(),
             confirmed: BTreeMap::new(),
             known: BTreeMap::new(),
+            epochs: BTreeMap::new(),
             serving: BTreeMap::new(),
             retired: BTreeMap::new(),
             unrecorded_below: Slot::ZERO,
@@ -164,6 +168,11 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
             if let Some(Role::Matchmaker(number)) = protocol.config.role(step.id) {
                 if restart && protocol.undone_steps {
                     undo_answers(ghost, number, after);
+                } else if before.newest == after.newest
+                    && before.successor.is_some()
+                    && before.log != after.log
+                {
+                    note(ghost, moment::FROZEN);
                 }
                 if after.newest.number > 0 && after.log.is_some() {
                     ghost.to_mut().serving.insert(number, after.newest.number);
@@ -184,6 +193,7 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
                 && before.epoch != after.epoch
             {
                 ghost.to_mut().known.insert(number, after.epoch.number);
+                ghost.to_mut().epochs.insert(after.epoch.number, after.epoch.members);
             }
             observe_server(protocol, ghost, step, before, after);
         }
@@ -431,8 +441,9 @@ pub(super) fn split<M: StateMachine, F: Faults<Mutant>>(
     parts: &mut Parts<'_>,
 ) {
     let Ghost { votes, proposed, clients, announced, answered, collecting, .. } = ghost;
-    let Ghost { confirmed, known, serving, retired, unrecorded_below, moments, .. } = ghost;
-    parts.rest(&(proposed, clients, announced, collecting, known, retired, unrecorded_below, moments));
+    let Ghost { confirmed, known, epochs, serving, retired, unrecorded_below, moments, .. } = ghost;
+    parts.rest(&(proposed, clients, announced, collecting, known, epochs, retired));
+    parts.rest(&(unrecorded_below, moments));
     let id = |role: Role| protocol.config.id(role);
     for (vote, voters) in votes.cast() {
         voters.iter().for_each(|number| parts.about(id(Role::Acceptor(number)), &("voted", vote)));

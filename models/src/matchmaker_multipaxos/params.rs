@@ -50,6 +50,9 @@ pub struct Params {
     /// Whether leaders retire configurations.
     #[serde(default)]
     pub collect: bool,
+    /// Whether leaders ask acceptors whether they are there before they use them.
+    #[serde(default)]
+    pub ask_first: bool,
     /// Whether matchmakers and acceptors answer a stale round.
     #[serde(default)]
     pub nack: bool,
@@ -167,6 +170,7 @@ impl MatchmakerMultipaxos {
             ping: false,
             nack: params.nack,
             collect: params.collect,
+            ask_first: params.ask_first,
         };
         let config = Arc::new(Config {
             servers: params.servers,

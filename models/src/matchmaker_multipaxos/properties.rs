@@ -49,16 +49,18 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
         Property::always(moment::TOLD_HANDED_OVER, |view| {
             !view.ghost.moments.contains(moment::TOLD_HANDED_OVER)
         }),
+        Property::always(moment::FROZEN, |view| !view.ghost.moments.contains(moment::FROZEN)),
         Property::always(moment::NEWEST, |view| !view.ghost.moments.contains(moment::NEWEST)),
     ]
 }
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerMultipaxos<AppendLog, F>>> {
-    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 20] = [
+    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 21] = [
         Property::always("what is proposed excludes other choices below", proposals_exclude),
         Property::always("each request is done once at most", requests_are_done_once),
         Property::always("garbage collection is justified", collection_is_justified),
+        Property::always("a watermark stands on f + 1 logs", watermarks_are_anchored),
         Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
         Property::always("nothing is executed twice", |view| {
             replicas::entries_are_distinct(&all_replicas(view))
@@ -120,7 +122,8 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
     of_any_machine().into_iter().chain(with_scripts).collect()
 }
 
-/// There are no more configurations and epochs after the first than operators and cluster files have asked for.
+/// There are no more configurations after the first than operators and cluster files have asked for, and matchmakers are not
+/// exchanged for others more often. (A leader that ends what another one has begun may have the present ones serve again.)
 fn requests_are_done_once<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
     let asked = |is_of: fn(&Wanted) -> bool| {
         let scripts = view.protocol.operators.iter().flat_map(|operator| &operator.script);
@@ -130,8 +133,10 @@ fn requests_are_done_once<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M,
     let acceptors = asked(|wanted| matches!(wanted, Wanted::Acceptors(_)));
     let matchmakers = asked(|wanted| matches!(wanted, Wanted::Matchmakers(_)));
     let mut announced = view.ghost.announced.iter();
-    announced.all(|(_, announced)| announced.version <= acceptors)
-        && servers(view).all(|server| server.epoch.number <= matchmakers)
+    let first = view.protocol.config().first_epoch().members;
+    let epochs: Vec<_> = std::iter::once(&first).chain(view.ghost.epochs.values()).collect();
+    let exchanges = epochs.windows(2).filter(|two| two[0] != two[1]).count() as u64;
+    announced.all(|(_, announced)| announced.version <= acceptors) && exchanges <= matchmakers
 }
 
 fn servers<'a, M: StateMachine, F: Faults<Mutant>>(
@@ -219,6 +224,28 @@ fn collection_is_justified<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> 
         view.ghost.proposed.iter().all(|(slot, round, value)| {
             round >= collecting || noted(*slot) || !is_choosable(view, *slot, *round, value)
         })
+    })
+}
+
+/// I10: above a watermark there is a round that one more than may fail have noted. Said of the first matchmakers, while none is
+/// replaced: those that follow get the log one after the other.
+fn watermarks_are_anchored<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> bool {
+    let nodes = || {
+        view.states.iter().filter_map(|state| match state {
+            State::Matchmaker(node) => Some(node),
+            _ => None,
+        })
+    };
+    if nodes().any(|node| node.newest.number > 0) {
+        return true;
+    }
+    let logs: Vec<_> = nodes().filter_map(|node| node.log.as_ref()).collect();
+    let is_noted = |round: Round, announced| {
+        logs.iter().filter(|log| log.covers(round, Some(announced))).count() > view.protocol.config().f()
+    };
+    logs.iter().all(|log| {
+        let mut above = logs.iter().flat_map(|other| other.log.range(log.watermark..));
+        log.watermark == Round::ZERO || above.any(|(round, announced)| is_noted(*round, announced))
     })
 }
 

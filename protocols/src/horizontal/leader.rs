@@ -277,9 +277,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if active.is_some_and(|active| active < newest.number) {
             return Progress::Superseded(newest.number);
         }
-        if let Some(present) =
-            present.filter(|_| leading.orders.is_empty() && newest.configuration == *wanted)
-        {
+        // It is in force: as the last one that was asked for, or as what came of this very request, though others wait.
+        let is_done = leading.orders.is_empty() || after.is_some_and(|after| after < newest.number);
+        if let Some(present) = present.filter(|_| is_done && newest.configuration == *wanted) {
             return present;
         }
         if let Some(refusal) = config.refusal(wanted) {

@@ -1,7 +1,7 @@
 //! An acceptor apart from replicas: promises and votes for the rounds of a log, and drops votes that replicas have saved.
 
 use super::{AcceptorState, PageLimits, Report, VotesDelta};
-use crate::command::ValueOf;
+use crate::command::{Value, ValueOf};
 use crate::durable::Mismatch;
 use crate::ids::{Round, Slot};
 use crate::state_machine::StateMachine;
@@ -55,6 +55,15 @@ impl<C: Clone, R: Copy + Ord + Default> AcceptorNode<C, R> {
         }
         let promises = self.promise(round);
         Ok(self.acceptor.vote(round, slot, value, self.persisted) || promises)
+    }
+
+    /// Has it voted for another value in this very round?
+    pub(crate) fn has_voted_otherwise(&self, round: R, slot: Slot, value: &Value<C>) -> bool
+    where
+        C: PartialEq,
+    {
+        let vote = self.acceptor.votes.get(&slot);
+        vote.is_some_and(|vote| vote.vote_round == round && vote.vote_value != *value)
     }
 
     /// The votes from a slot on, as far as they fit a page.

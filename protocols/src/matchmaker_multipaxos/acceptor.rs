@@ -81,7 +81,8 @@ impl<F: Faults<Mutant>> Acceptor<F> {
         out.send(leader, Msg::Phase1b { round, from, report });
     }
 
-    /// Votes, unless the round is stale or the slot is stored already.
+    /// Votes, unless the round is stale or the slot is stored already. To another value of a round in which it has voted it says
+    /// nothing: a round has one value in a slot.
     fn on_phase2a<M: StateMachine>(
         &self,
         state: &mut AcceptorNode<M::Command>,
@@ -91,6 +92,9 @@ impl<F: Faults<Mutant>> Acceptor<F> {
         value: ValueOf<M>,
         out: &mut Out<Node<M, F>>,
     ) {
+        if state.has_voted_otherwise(round, slot, &value) {
+            return;
+        }
         match state.vote::<M>(round, slot, value, self.config.breaks(Mutant::AcceptLowerRound)) {
             Err(Stale::Slot(persisted)) => return out.send(leader, Msg::PersistedAck(persisted)),
             Err(Stale::Round(round)) => return out.send(leader, Msg::Nack { round }),

@@ -100,11 +100,13 @@ pub struct Bounds {
     pub nack: bool,
     /// Whether leaders retire configurations.
     pub collect: bool,
+    /// Whether leaders ask acceptors whether they are there before they use them.
+    pub ask_first: bool,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { rounds_max: u64::MAX, resend: true, ping: true, nack: true, collect: true }
+        Self { rounds_max: u64::MAX, resend: true, ping: true, nack: true, collect: true, ask_first: true }
     }
 }
 
@@ -159,7 +161,14 @@ impl<F> Config<F> {
     /// other acceptors.
     pub fn refusal(&self, configuration: &Configuration) -> Option<Refusal> {
         let reads = |left| configuration.is_read_quorum(left);
-        refusal(configuration, self.acceptors, self.acceptor_failures, reads)
+        let refused = refusal(configuration, self.acceptors, self.acceptor_failures, reads);
+        refused
+            .or_else(|| self.is_too_large(configuration).then(|| Refusal::TooLarge(configuration.quorums())))
+    }
+
+    /// Could a matchmaker's log of such configurations be too large for a message?
+    fn is_too_large(&self, configuration: &Configuration) -> bool {
+        self.log_max.saturating_mul(configuration.bytes()) > self.limits.page_bytes
     }
 }
 
@@ -185,12 +194,13 @@ impl<F: Faults<Mutant>> Broken for Rules<F> {
             Rule::RefuseBelowWatermark => Mutant::AnswerBelowWatermark,
             Rule::KeepCollector => Mutant::CollectTooMuch,
             Rule::RaiseWatermark => Mutant::KeepWatermark,
+            Rule::KeepLargestOfEqual => Mutant::KeepSmallestOfEqual,
         })
     }
 
-    /// What may be wrong with epochs is checked in [`crate::matchmaker_epochs`].
-    fn epoch_rule(&self, _: EpochRule) -> bool {
-        false
+    /// What else may be wrong with epochs is checked in [`crate::matchmaker_epochs`].
+    fn epoch_rule(&self, rule: EpochRule) -> bool {
+        rule == EpochRule::StoppedNotesNothing && self.0.breaks(Mutant::NoteStopped)
     }
 }
 

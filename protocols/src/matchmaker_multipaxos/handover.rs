@@ -35,7 +35,16 @@ pub struct Settling {
     pub servers: NodeSet,
     /// Its matchmakers that serve.
     pub matchmakers: NodeSet,
+    /// The log that its matchmakers begin with, for those that have missed it; unknown to whoever has not handed it over.
+    pub log: Option<Ask<Announced>>,
+    /// How often it has told them again.
+    pub attempts: u32,
+    /// Are the old matchmakers not needed any more?
+    pub is_over: bool,
 }
+
+/// Once the old matchmakers are not needed, a new one that is missing is told every so many times only: it may be gone.
+const RARELY: u32 = 16;
 
 impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// An operator wants these matchmakers, or asks how far that is.
@@ -57,13 +66,18 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             return Progress::Superseded(epoch.number);
         }
         if epoch.members == wanted {
-            return match &leading.settling {
-                Some(_) if !self.breaks(Mutant::HandedOverTooEarly) => Progress::Active(epoch.number),
-                _ => Progress::Retired(epoch.number),
+            let settles = leading.settling.as_ref().is_some_and(|settling| !settling.is_over);
+            return if settles && !self.breaks(Mutant::HandedOverTooEarly) {
+                Progress::Active(epoch.number)
+            } else {
+                Progress::Retired(epoch.number)
             };
         }
-        if leading.handover.is_some() {
-            return Progress::Refused(Refusal::UnderWay(0));
+        match leading.handover.as_ref().map(|handover| handover.by) {
+            Some(Some(_)) => return Progress::Refused(Refusal::UnderWay(0)),
+            // Nobody asked for that, and it is over soon.
+            Some(None) => return Progress::Waiting,
+            None => {}
         }
         if let Some(refusal) = config.refusal_of_matchmakers(wanted) {
             return Progress::Refused(refusal);
@@ -72,7 +86,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if let Some(progress) = out_of_turn(after, epoch.number).filter(|_| !heeds_any) {
             return progress;
         }
-        self.begin_handover(Some(Asker::Operator { number, after: epoch.number }), wanted);
+        // Matchmakers that stop answer no round, and until its own is matched it cannot say that it leads: somebody else would
+        // stand, and end what it has begun with the present ones. Its operator will ask again.
+        if leading.is_steady() {
+            self.begin_handover(Some(Asker::Operator { number, after: epoch.number }), wanted);
+        }
         Progress::Waiting
     }
 
@@ -185,6 +203,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let handover = leading.handover.take();
         let mut settling = Settling::default();
         if let Some(handover) = handover {
+            let change = handover.change.as_ref();
+            let is_next =
+                |change: &&Change<Announced>| change.epoch.number.checked_add(1) == Some(newest.number);
+            settling.log = change.filter(is_next).and_then(Change::bootstrap);
             let is_done = handover.wanted == newest.members;
             let is_replaced = handover.change.as_ref().is_some_and(|change| change.wanted == newest.members);
             match handover.by {
@@ -231,26 +253,65 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
     }
 
-    /// Tells, or tells again, who serves, until the old matchmakers are not needed even to say so: one more server than may
-    /// fail has saved it, and as many of the new ones serve.
+    /// Tells who serves, until the old matchmakers are not needed even to say so: one more server than may fail has saved it,
+    /// and all of the new ones serve; or as many, if the others do not answer.
     pub(super) fn settle(&mut self) {
-        let (index, epoch, f) = (self.server.index, self.state.epoch, self.server.config.f());
-        let others = NodeSet::first(self.server.config.servers).without(index);
-        let Some(leading) = self.leading() else { return };
-        let Some(settling) = &leading.settling else { return };
-        let (servers, matchmakers) = (settling.servers, settling.matchmakers);
-        if servers.with(index).len() <= f || !epoch.is_quorum(matchmakers) {
-            self.send_to_all(others.difference(servers), Role::Server, &Msg::Serve(epoch));
-            let missing = epoch.members.difference(matchmakers);
-            self.send_to_all(missing, Role::Matchmaker, &Msg::Ask(Ask::Learn(epoch)));
-            return;
+        if !self.is_settled() {
+            self.tell_who_serves();
         }
-        let operator = settling.operator;
-        leading.settling = None;
+    }
+
+    /// Notes it, and tells the operator, if the old matchmakers are not needed any more.
+    fn is_settled(&mut self) -> bool {
+        let (index, epoch, patience) = (self.server.index, self.state.epoch, self.server.config.patience);
+        let needed = if self.breaks(Mutant::SettleWithOneServer) { 1 } else { self.server.config.f() + 1 };
+        let one = self.breaks(Mutant::SettleWithOneMatchmaker);
+        let Some(leading) = self.leading() else { return true };
+        let Some(settling) = &mut leading.settling else { return true };
+        let (servers, matchmakers) = (settling.servers, settling.matchmakers);
+        let all_serve = epoch.members.is_subset(matchmakers);
+        let enough_serve = epoch.is_quorum(matchmakers) && settling.attempts > patience;
+        let serve = all_serve || enough_serve || one && !matchmakers.is_empty();
+        if servers.with(index).len() < needed || !serve {
+            return false;
+        }
+        let operator = settling.operator.take();
+        settling.is_over = true;
+        if all_serve {
+            leading.settling = None;
+        }
         if let Some(operator) = operator {
             let (wanted, progress) = (Wanted::Matchmakers(epoch.members), Progress::Retired(epoch.number));
             self.tell(Id::from(operator), wanted, progress);
         }
+        true
+    }
+
+    fn tell_who_serves(&mut self) {
+        let (index, epoch) = (self.server.index, self.state.epoch);
+        let others = NodeSet::first(self.server.config.servers).without(index);
+        let Some(settling) = self.leading().and_then(|leading| leading.settling.as_ref()) else { return };
+        let (servers, matchmakers) = (settling.servers, settling.matchmakers);
+        self.send_to_all(others.difference(servers), Role::Server, &Msg::Serve(epoch));
+        let missing = epoch.members.difference(matchmakers);
+        self.send_to_all(missing, Role::Matchmaker, &Msg::Ask(Ask::Learn(epoch)));
+    }
+
+    /// Tells again who serves, and gives the log to matchmakers that have missed it; these also when the old ones are not
+    /// needed any more, for as long as this leader leads.
+    pub(super) fn settle_again(&mut self) {
+        let members = self.state.epoch.members;
+        let Some(settling) = self.leading().and_then(|leading| leading.settling.as_mut()) else { return };
+        settling.attempts = settling.attempts.saturating_add(1);
+        if settling.is_over && settling.attempts % RARELY != 0 {
+            return;
+        }
+        let (log, missing) = (settling.log.clone(), members.difference(settling.matchmakers));
+        if let Some(log) = log {
+            self.send_to_all(missing, Role::Matchmaker, &Msg::Ask(log));
+        }
+        self.is_settled();
+        self.tell_who_serves();
     }
 
     pub(super) fn on_serve(&mut self, leader: Id, epoch: Epoch) {
@@ -266,10 +327,6 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             Role::Matchmaker(number) => settling.matchmakers.insert(number),
             Role::Acceptor(_) => return,
         };
-        let (servers, matchmakers) = (settling.servers, settling.matchmakers);
-        let enough = servers.with(self.server.index).len() > self.server.config.f();
-        if enough && self.state.epoch.is_quorum(matchmakers) {
-            self.settle();
-        }
+        self.is_settled();
     }
 }

@@ -2,7 +2,7 @@
 //! changes its acceptors in [`super::reconfiguration`].
 
 use super::handover::{Handover, Settling};
-use super::reconfiguration::{Next, Order};
+use super::reconfiguration::{Call, Next, Order};
 use super::server::Turn;
 use super::{Announced, Matched, Matching, Msg, Mutant, Role, Timer, Transition};
 use crate::client::ClientMsg;
@@ -39,6 +39,8 @@ pub struct Leading<C: Clone> {
     pub next: Option<Next>,
     /// The reconfigurations that wait.
     pub orders: Vector<Order>,
+    /// Whether the acceptors answer that the first of them wants, if they were asked.
+    pub call: Option<Call>,
     /// Who asked for its configuration.
     pub operator: Option<usize>,
     /// The change of matchmakers under way.
@@ -101,6 +103,7 @@ impl<C: Clone> Leading<C> {
             previous: None,
             next: None,
             orders: Vector::new(),
+            call: None,
             operator: None,
             handover: None,
             settling: None,
@@ -354,7 +357,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
         self.resend_change();
         self.heed_file();
-        self.settle();
+        self.settle_again();
+        self.age_orders();
         self.ask_matchmakers();
         self.ask_for_reports();
         self.ask_to_store();

@@ -26,8 +26,10 @@
 //!
 //! The latter is ours; the paper runs phase 1 of `i + 1` for pending slots. So old acceptors are never fenced and commands
 //! are neither delayed nor lost; votes of both rounds count while slots of the old one are pending. Reconfigurations that
-//! arrive meanwhile wait their turn. One that arrives before phase 1 of `i` is over waits for it; if that takes too long (its
-//! acceptors may be the ones that failed) the leader begins another round with the new configuration. [`Transition`] takes the
+//! arrive meanwhile wait their turn, for as long as their operators ask for them. When its turn has come the leader first asks the
+//! wanted acceptors whether they are there, and goes on when so many answer that they could vote: slots would wait for acceptors
+//! that are not. One that arrives before phase 1 of `i` is over waits for it; if that takes too long (its
+//! acceptors may be the ones that failed) the leader begins another round with the new configuration, without asking. [`Transition`] takes the
 //! two savings away one by one, for comparison.
 //!
 //! # Retiring the old acceptors
@@ -51,7 +53,7 @@
 //! What a server's cluster file asks for its leader does as well, once: `wish.rs`.
 //!
 //! Matchmakers are replaced as in [`crate::matchmaker_epochs`], by the leader, while everything else goes on: `handover.rs`.
-//! Servers save which ones serve, and tell each other.
+//! Servers save which ones serve, and tell each other. An operator's request for others waits until the leader's round is matched.
 
 mod acceptor;
 mod config;
@@ -64,6 +66,8 @@ mod replica;
 mod round;
 mod server;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod wish;
 
 pub use acceptor::{Acceptor, AcceptorNode};
@@ -72,7 +76,7 @@ pub use handover::{Handover, Settling};
 pub use leader::{Leading, Proposal, Stage};
 pub use matchmaker::Matchmaker;
 pub use mutant::Mutant;
-pub use reconfiguration::{Asker, Next, Order};
+pub use reconfiguration::{Asker, Call, Next, Order};
 pub use server::{Server, ServerState};
 pub use storage::{Kept, Storage, StorageDelta};
 pub use wish::Wish;

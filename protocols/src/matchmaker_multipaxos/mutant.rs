@@ -18,6 +18,8 @@ pub enum Mutant {
     CollectTooMuch,
     /// A matchmaker forgets what is retired, but does not raise its watermark.
     KeepWatermark,
+    /// Of rounds with one configuration a matchmaker keeps the smallest.
+    KeepSmallestOfEqual,
     /// Phase 1 leaves out the oldest of several returned configurations.
     SkipOldestConfiguration,
     /// Phase 1 asks only the newest returned configuration.
@@ -26,6 +28,8 @@ pub enum Mutant {
     AnyConfigurationSuffices,
     /// A leader asks acceptors that a server which had slept announced after they were retired.
     AskOutdated,
+    /// A stopped matchmaker notes rounds.
+    NoteStopped,
     /// A leader takes no notice of watermarks.
     IgnoreWatermarks,
     /// An acceptor votes in a round below the one it promised.
@@ -66,6 +70,12 @@ pub enum Mutant {
     CombineEpochs,
     /// A leader says that the old matchmakers may go before enough others know who follows.
     HandedOverTooEarly,
+    /// The same when no other server has saved who follows.
+    SettleWithOneServer,
+    /// The same when one of the new ones serves.
+    SettleWithOneMatchmaker,
+    /// A leader uses acceptors without asking whether they are there.
+    ActivateUnseen,
     /// A new leader uses the configuration that it knew although a newer one was matched.
     KeepOutdated,
     /// A leader heeds its cluster file whatever newer one was heeded before.

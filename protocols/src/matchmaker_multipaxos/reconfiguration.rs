@@ -43,6 +43,12 @@ impl Asker {
     }
 }
 
+/// After so many times its patience a leader takes acceptors that have never answered it for absent. They may just be starting.
+const ABSENT: u32 = 4;
+
+/// After so many times its patience it gives up what its operator does not ask for any more.
+const FORGOTTEN: u32 = 8;
+
 /// A reconfiguration that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Order {
@@ -50,6 +56,17 @@ pub struct Order {
     pub by: Asker,
     /// What was asked for.
     pub wanted: Configuration,
+    /// How often the leader has sent again since it was last asked for.
+    pub age: u32,
+}
+
+/// The acceptors of the first reconfiguration that waits, asked whether they are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Call {
+    /// Those that have answered.
+    pub answered: NodeSet,
+    /// How often they were asked again.
+    pub attempts: u32,
 }
 
 /// The round that a leader is about to go on to.
@@ -68,7 +85,7 @@ pub struct Next {
 impl Next {
     /// What was asked for.
     pub(super) fn order(self) -> Order {
-        Order { by: self.by, wanted: self.announced.configuration }
+        Order { by: self.by, wanted: self.announced.configuration, age: 0 }
     }
 }
 
@@ -76,6 +93,12 @@ impl<C: Clone> Leading<C> {
     /// The next reconfiguration that waits, after this version. A file that is not newer any more than what is in force waits
     /// in vain, and so does what was to follow another version: its operator is told when it asks again.
     pub(super) fn next_order(&mut self, version: u64, breaks: impl Fn(Mutant) -> bool) -> Option<Order> {
+        self.drop_outdated(version, breaks);
+        self.call = None;
+        self.orders.pop_front()
+    }
+
+    fn drop_outdated(&mut self, version: u64, breaks: impl Fn(Mutant) -> bool) {
         let heeded = self.announced.generation;
         let is_outdated = |order: &Order| match order.by {
             Asker::File(generation) => generation <= heeded && !breaks(Mutant::HeedAnyFile),
@@ -83,8 +106,14 @@ impl<C: Clone> Leading<C> {
         };
         while self.orders.front().is_some_and(is_outdated) {
             self.orders.pop_front();
+            self.call = None;
         }
-        self.orders.pop_front()
+    }
+
+    /// Is it of interest that this acceptor answers?
+    pub(super) fn calls(&self, acceptor: usize) -> bool {
+        let wanted = self.orders.front().is_some_and(|order| order.wanted.acceptors().contains(acceptor));
+        wanted && self.call.as_ref().is_some_and(|call| !call.answered.contains(acceptor))
     }
 }
 
@@ -120,7 +149,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             return Progress::Elsewhere(self.state.heard.map_or(0, |round| round.proposer));
         };
         let is_next = leading.next.as_ref().is_some_and(|next| next.announced.configuration == *wanted);
-        if is_next || leading.orders.iter().any(|order| order.wanted == *wanted) {
+        if is_next {
+            return Progress::Waiting;
+        }
+        if let Some(order) = leading.orders.iter_mut().find(|order| order.wanted == *wanted) {
+            order.age = 0;
             return Progress::Waiting;
         }
         // What was active is not made active again because its operator has not heard that another one followed.
@@ -128,15 +161,18 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if active.is_some_and(|active| active < version) {
             return Progress::Superseded(version);
         }
+        // It is in force: as the last one that was asked for, or as what came of this very request, though others wait.
         let is_last = leading.next.is_none() && leading.orders.is_empty();
-        if let Some(present) = present.filter(|_| is_last && leading.announced.configuration == *wanted) {
+        let is_done = is_last || after.is_some_and(|after| after < version);
+        if let Some(present) = present.filter(|_| is_done && leading.announced.configuration == *wanted) {
             return present;
         }
         if let Some(refusal) = config.refusal(wanted) {
             return Progress::Refused(refusal);
         }
+        // A leader that leads has one of them under way.
         let waiting = leading.orders.len() + usize::from(leading.next.is_some());
-        if waiting > config.orders_max {
+        if waiting >= config.orders_max + usize::from(leading.is_steady()) {
             return Progress::Refused(Refusal::UnderWay(config.orders_max));
         }
         if let Some(progress) = out_of_turn(after, version).filter(|_| !heeds_any) {
@@ -144,7 +180,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
         // Those before it will have been done by then.
         let by = Asker::Operator { number, after: version + waiting as u64 };
-        leading.orders.push_back(Order { by, wanted: wanted.clone() });
+        leading.orders.push_back(Order { by, wanted: wanted.clone(), age: 0 });
         Progress::Waiting
     }
 
@@ -195,6 +231,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             return;
         }
         let version = leading.announced.version;
+        leading.drop_outdated(version, |mutant| faults.breaks(mutant));
+        if !self.wanted_are_there() {
+            return;
+        }
+        let Some(leading) = self.leading() else { return };
         let Some(order) = leading.next_order(version, |mutant| faults.breaks(mutant)) else { return };
         let version = version + 1;
         let generation = order.by.generation(leading.announced.generation);
@@ -210,6 +251,59 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
         self.use_round(round);
         self.ask_matchmakers();
+    }
+
+    /// Do so many of the acceptors answer that the first order wants that they could vote? Asks them, if they were not asked:
+    /// once they are active, slots wait for them. (What is stored anybody may be told, and says that it was.)
+    fn wanted_are_there(&mut self) -> bool {
+        let asks = self.server.config.bounds.ask_first && !self.breaks(Mutant::ActivateUnseen);
+        let Some(leading) = self.leading().filter(|_| asks) else { return true };
+        let Some(order) = leading.orders.front() else { return true };
+        if let Some(call) = &leading.call {
+            return order.wanted.is_write_quorum(call.answered);
+        }
+        leading.call = Some(Call::default());
+        self.call_wanted();
+        false
+    }
+
+    fn call_wanted(&mut self) {
+        let Some(leading) = self.leading() else { return };
+        let (Some(order), Some(call)) = (leading.orders.front(), &leading.call) else { return };
+        let missing = order.wanted.acceptors().difference(call.answered);
+        let below = leading.persisted;
+        self.send_to_all(missing, Role::Acceptor, &Msg::Persisted(below));
+    }
+
+    /// Asks wanted acceptors again that have not answered; gives the reconfiguration up when its patience is at an end. Gives
+    /// up as well what nobody has asked for in a long time: its operator is gone.
+    pub(super) fn age_orders(&mut self) {
+        let patience = self.server.config.patience;
+        let [absent, forgotten] = [ABSENT, FORGOTTEN].map(|times| patience.saturating_mul(times));
+        let Some(leading) = self.leading() else { return };
+        leading.orders.iter_mut().for_each(|order| order.age = order.age.saturating_add(1));
+        let first = leading.orders.front().cloned();
+        let is_kept = |order: &Order| matches!(order.by, Asker::File(_)) || order.age <= forgotten;
+        leading.orders.retain(is_kept);
+        if leading.orders.front() != first.as_ref() {
+            leading.call = None;
+        }
+        if let Some(call) = &mut leading.call {
+            call.attempts = call.attempts.saturating_add(1);
+            if call.attempts > absent { self.give_up_first() } else { self.call_wanted() }
+        }
+        self.begin_next();
+    }
+
+    /// Some of the acceptors that the first order wants do not answer: it is not done.
+    fn give_up_first(&mut self) {
+        let Some(leading) = self.leading() else { return };
+        let (Some(call), Some(order)) = (leading.call.take(), leading.orders.pop_front()) else { return };
+        let silent = order.wanted.acceptors().difference(call.answered).iter().next();
+        if let (Some(operator), Some(silent)) = (order.by.operator(), silent) {
+            let progress = Progress::Refused(Refusal::SilentAcceptor(silent));
+            self.tell(Id::from(operator), Wanted::Acceptors(order.wanted), progress);
+        }
     }
 
     /// Enough matchmakers know the next configuration: from now on slots belong to it. What is pending is proposed in it
@@ -315,9 +409,17 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// An acceptor has noted that slots are stored; perhaps more than this server knows to be chosen.
     pub(super) fn on_persisted_ack(&mut self, acceptor: usize, below: Slot) {
         if let Some(leading) = self.leading() {
-            leading.noted.insert(acceptor, below);
+            let known = leading.noted.get(&acceptor).copied().unwrap_or_default();
+            leading.noted.insert(acceptor, known.max(below));
+            let calls = leading.calls(acceptor);
+            if let Some(call) = leading.call.as_mut().filter(|_| calls) {
+                call.answered.insert(acceptor);
+            }
             self.expect_chosen(below, None);
             self.collect_if_due();
+            if calls {
+                self.begin_next();
+            }
         }
     }
 

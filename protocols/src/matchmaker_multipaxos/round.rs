@@ -3,6 +3,7 @@
 use super::leader::{Leading, Stage};
 use super::server::Turn;
 use super::{Announced, Matched, Matching, Msg, Mutant, Role, Settling, Timer};
+use crate::command::{CommandId, CommandOf};
 use crate::faults::Faults;
 use crate::ids::{Slot, SlotClass};
 use crate::log::{Recovery, RecoveryRules, Report};
@@ -73,16 +74,18 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let Some(round) = self.next_round() else { return };
         self.use_round(round);
         let mut begun = Leading::new(round, announced, self.state.replica.executed);
-        if self.state.epoch.number > 0 {
+        let old = self.state.leading.take();
+        if self.state.epoch.number > 0 && old.is_none() {
             begun.settling = Some(Settling::default());
         }
-        if let Some(old) = self.state.leading.take() {
+        if let Some(old) = old {
             let pending = old.outstanding.values().flat_map(|proposal| proposal.value.commands().to_vec());
             begun.queue = pending.collect();
             begun.queue.append(old.queue);
             begun.waiting = old.waiting;
             begun.orders = old.orders;
             begun.handover = old.handover;
+            begun.settling = old.settling;
             if let Some(next) = old.next {
                 begun.orders.push_front(next.order());
             }
@@ -302,17 +305,35 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         self.heed_file();
     }
 
-    /// A leader that has caught up past its own proposals need not count their votes any more.
+    /// A leader that has caught up past its own proposals need not count their votes any more. What somebody else's value has
+    /// taken the slot of gets another one. (That one's round is above, and so this leader's is over; but nobody who knows
+    /// that may be left to say so. Acceptors are, once something is proposed to them.)
     pub(super) fn forget_decided_proposals(&mut self) {
         let executed = self.state.replica.executed;
         if let Some(leading) = self.leading() {
+            let mut ousted = vec![];
             while leading.outstanding.get_min().is_some_and(|(slot, _)| *slot < executed) {
-                leading.outstanding = leading.outstanding.without_min().1;
+                let (proposal, rest) = leading.outstanding.without_min();
+                leading.outstanding = rest;
+                ousted.extend(proposal.into_iter().flat_map(|one| one.value.commands().to_vec()));
             }
             leading.next_slot = leading.next_slot.max(executed);
+            for command in ousted {
+                self.request_again(command);
+            }
             self.forget_previous();
             self.advance_recovery();
             self.propose_queue();
+        }
+    }
+
+    /// Handles a command anew, if its client still waits.
+    fn request_again(&mut self, command: CommandOf<M>) {
+        let CommandId { client, pseudonym, seq, .. } = command.id;
+        let Some(leading) = self.leading() else { return };
+        if leading.waiting.get(&(client, pseudonym)) == Some(&seq) {
+            leading.waiting.remove(&(client, pseudonym));
+            self.on_request(command.id.client_id(), command);
         }
     }
 

@@ -100,7 +100,9 @@ impl<F: Faults<Mutant>> Server<F> {
             (msg, Some(Role::Acceptor(number))) => state.leading.as_ref().is_none_or(|leading| match msg {
                 Msg::Phase1b { round, from, .. } => !leading.awaits_report(*round, *from, number),
                 Msg::Phase2b { round, slot } => !leading.awaits_vote(*round, *slot, number),
-                Msg::PersistedAck(below) => leading.noted.get(&number) >= Some(below),
+                Msg::PersistedAck(below) => {
+                    leading.noted.get(&number) >= Some(below) && !leading.calls(number)
+                }
                 _ => true,
             }),
             _ => true,

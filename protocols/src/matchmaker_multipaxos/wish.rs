@@ -70,7 +70,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let Wish { generation, acceptors, .. } = self.server.wish.clone();
         if let Some(leading) = self.leading() {
             let wanted = acceptors.unwrap_or_else(|| leading.last_configuration().clone());
-            leading.orders.push_back(Order { by: Asker::File(generation), wanted });
+            leading.orders.push_back(Order { by: Asker::File(generation), wanted, age: 0 });
             self.begin_next();
         }
     }

@@ -52,6 +52,8 @@ pub enum Mutant {
     AnswerBelowWatermark,
     /// A matchmaker forgets what is retired, but does not raise its watermark.
     KeepWatermark,
+    /// Of rounds with one configuration a matchmaker keeps the smallest.
+    KeepSmallestOfEqual,
     /// A proposer takes no notice of watermarks.
     IgnoreWatermarks,
     /// A proposer collects before a write quorum has noted that the value is persisted.
@@ -197,6 +199,7 @@ impl<F: Faults<Mutant>> Config<F> {
             Rule::RefuseBelowWatermark => Mutant::AnswerBelowWatermark,
             Rule::KeepCollector => Mutant::CollectTooMuch,
             Rule::RaiseWatermark => Mutant::KeepWatermark,
+            Rule::KeepLargestOfEqual => Mutant::KeepSmallestOfEqual,
         })
     }
 }

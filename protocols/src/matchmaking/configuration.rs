@@ -7,6 +7,9 @@ use std::fmt;
 /// The most quorums on one side of an explicit configuration, so that a message can carry it.
 pub const QUORUMS_MAX: usize = 64;
 
+/// How many bytes a set of acceptors takes in a message at most.
+const SET_BYTES: usize = 19;
+
 /// The acceptors of a round and their quorums. Phase 1 uses read quorums, phase 2 write quorums, and each read quorum meets
 /// each write quorum.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +79,19 @@ impl Configuration {
             Some((read, write)) => Err(ConfigurationError::Disjoint(read, write)),
             None => Ok(()),
         }
+    }
+
+    /// The quorums that it names, of both kinds.
+    pub fn quorums(&self) -> usize {
+        match self {
+            Self::Majority(_) | Self::UnanimousWrites(_) => 1,
+            Self::Explicit { reads, writes } => reads.len() + writes.len(),
+        }
+    }
+
+    /// How many bytes it takes in a message at most.
+    pub fn bytes(&self) -> usize {
+        4 + SET_BYTES * self.quorums()
     }
 
     /// All its acceptors.

@@ -68,6 +68,8 @@ pub enum Rule {
     KeepCollector,
     /// Raise the watermark when something is retired.
     RaiseWatermark,
+    /// Of rounds with one configuration keep the largest.
+    KeepLargestOfEqual,
 }
 
 impl<C: Clone> Default for MatchmakerState<C> {
@@ -95,17 +97,21 @@ impl<C: Clone + PartialEq> MatchmakerState<C> {
         let earlier = below.map(|(round, configuration)| (*round, configuration.clone())).collect();
         if is_new {
             self.log.insert(round, configuration.clone());
-            self.drop_covered();
+            self.drop_covered(breaks(Rule::KeepLargestOfEqual));
         }
         Answer::Matched { watermark: self.watermark, collected: self.collected, earlier, is_new }
     }
 
-    /// Drops rounds below the largest for which a larger one below it has the same configuration.
-    fn drop_covered(&mut self) {
+    /// Drops rounds below the largest for which a larger one below it has the same configuration; or a smaller one.
+    fn drop_covered(&mut self, keep_smallest: bool) {
         let Some((largest, _)) = self.log.get_max() else { return };
         let mut kept: Vec<&C> = vec![];
         let mut covered = vec![];
-        for (round, configuration) in self.log.range(..*largest).rev() {
+        let mut below: Vec<_> = self.log.range(..*largest).collect();
+        if !keep_smallest {
+            below.reverse();
+        }
+        for (round, configuration) in below {
             if kept.contains(&configuration) {
                 covered.push(*round);
             } else {
@@ -128,7 +134,7 @@ impl<C: Clone + PartialEq> MatchmakerState<C> {
         self.collected = self.collected.max(other.collected);
         let log = std::mem::take(&mut self.log).union(other.log);
         self.log = log.into_iter().filter(|(round, _)| *round >= self.watermark).collect();
-        self.drop_covered();
+        self.drop_covered(false);
     }
 
     /// What becomes of an announcement.

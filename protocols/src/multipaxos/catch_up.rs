@@ -55,7 +55,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
     }
 
-    /// A leader that has caught up past its own proposals need not count their votes any more.
+    /// A leader that has caught up past its own proposals need not count their votes any more. (Where another leader's value has
+    /// taken a slot, a quorum of servers has promised a round above. One that has answers this leader's next ping, and clients
+    /// of what is dropped here are then told of that one.)
     fn forget_decided_proposals(&mut self) {
         let executed = self.state.replica.executed;
         if let Some(leader) = self.state.leadership.leader_mut() {
