@@ -10,6 +10,7 @@
 )]
 
 mod availability;
+mod balance;
 mod certificate;
 mod cluster;
 pub mod constructions;

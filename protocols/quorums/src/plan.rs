@@ -1,5 +1,6 @@
 //! What is asked of a strategy, and the way from the question to the linear program.
 
+use crate::balance;
 use crate::certificate::Certificate;
 use crate::number::Number;
 use crate::problem::{Family, Objective, Problem, Scale, Side};
@@ -216,6 +217,9 @@ pub(crate) fn solve(problem: &Problem) -> Result<Solved> {
 
 /// Where the solver ends, in floating point or, where that cannot tell, in rationals; and the scale of the answer.
 pub(crate) fn attempt(problem: &Problem) -> Result<(Scale, Ended<f64>)> {
+    if let Some(found) = balance::solve(problem) {
+        return Ok(found);
+    }
     let mut scale = Scale::for_problem(problem, first_load(problem));
     for _ in 0..4 {
         let Ok(ended) = simplex::solve(&Program::<f64>::new(problem, scale)) else { break };

@@ -7,7 +7,7 @@
 
 use crate::number::Number;
 use crate::quorums::{MAX_QUORUMS, minimal};
-use crate::tree::{Compiled, Demand, Priced};
+use crate::tree::{Compiled, Demand, Priced, Tree};
 use crate::{Error, Expr, NodeSet, Result};
 use std::sync::Arc;
 
@@ -122,6 +122,12 @@ impl Source {
     /// The expression, unless the sets are listed.
     pub(crate) fn expr(&self) -> Option<&Expr> {
         self.list.is_none().then_some(&self.quorums.expr)
+    }
+
+    /// The tree, if its minimal quorums are all that is asked for.
+    pub(crate) fn plain(&self) -> Option<&Tree> {
+        let all = self.list.is_none() && self.resilient == 0 && self.usable == self.quorums.nodes;
+        all.then_some(&self.quorums.tree)
     }
 
     /// Is the same known of two nodes?
