@@ -10,10 +10,10 @@
 )]
 
 mod availability;
-mod balance;
 mod certificate;
 mod cluster;
 pub mod constructions;
+mod direct;
 mod error;
 mod exact;
 mod expr;

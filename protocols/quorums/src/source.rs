@@ -88,7 +88,8 @@ impl Source {
         if let Some(list) = &self.list {
             return cheapest_listed(list, prices);
         }
-        if !prices.latency.is_above_zero() {
+        // However little a second costs: it is the slowest set's seconds that may be many.
+        if !T::of(self.slowest()).mul(&prices.latency).is_above_zero() {
             let (cost, set) = tree.cheapest(&prices.node, demand, stack)?;
             return Some((cost, self.candidate(set)));
         }
@@ -134,6 +135,11 @@ impl Source {
     pub(crate) fn alike(&self, a: usize, b: usize) -> bool {
         let as_fast = !self.timed || self.latencies.get(a) == self.latencies.get(b);
         as_fast && self.usable.contains(a) == self.usable.contains(b)
+    }
+
+    /// Seconds to the slowest node that may be contacted; zero where latencies do not count.
+    pub(crate) fn slowest(&self) -> f64 {
+        self.levels.last().map_or(0.0, |(latency, _)| *latency)
     }
 
     /// Seconds to each node.
