@@ -2,9 +2,9 @@
 //!
 //! A strategy matters by how often it contacts each node: reads `r_i` and writes `w_i`, none above 1, that sum to `k` and `l`.
 //! A node has the load `a_i r_i + b_i w_i`. Given a load `L` for all, the most writes beside `k` reads are had by order of
-//! `b_i / a_i`: x; the last nodes the
-//! other way round; and one between takes of both what is missing. How many writes that makes is a concave function of `L`,
-//! so Newton's method finds the least load from below in as many steps as there are pieces on the way, each in time `n`.
+//! `b_i / a_i`: the first nodes take reads, and writes once every read contacts them; the last nodes the other way round; one
+//! between takes of both what is missing. How many writes that makes is a concave function of `L`, so Newton's method
+//! finds the least load from below in as many steps as there are pieces on the way, each in time `n`.
 //!
 //! The slope at the end is the price of a write, and the node between says what a read is worth beside it. Sets with
 //! given frequencies of nodes are drawn systematically: nodes are laid end to end, each as long as its frequency, and a comb
