@@ -311,6 +311,11 @@ pub(super) fn compare(console: &Console, given: &Given) -> Result<Status, Error>
             if *lower { values.fold(f64::INFINITY, f64::min) } else { values.fold(0.0, f64::max) }
         })
         .collect();
+    let optimum = |strategy: &Strategy| match given.plan.objective() {
+        Objective::Load => strategy.load(workload),
+        Objective::Network => strategy.network_load(workload),
+        Objective::Latency => strategy.latency(workload),
+    };
     let mut lines = vec![
         ["system"]
             .into_iter()
@@ -324,7 +329,7 @@ pub(super) fn compare(console: &Console, given: &Given) -> Result<Status, Error>
         if given.json {
             console.json(&json!({
                 "schema": "parthood.quorums.comparison/1", "system": name, "resilience": resilience, "availability": up,
-                "summary": strategy.as_ref().ok().map(|strategy| summary(given, strategy, strategy.load(workload))),
+                "summary": strategy.as_ref().ok().map(|strategy| summary(given, strategy, optimum(strategy))),
                 "refused": strategy.as_ref().err().map(ToString::to_string),
             }))?;
         }
