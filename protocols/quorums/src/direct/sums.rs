@@ -52,7 +52,7 @@ fn one_of([reads, writes]: [&Tree; 2]) -> Option<usize> {
 }
 
 /// The members that are no leaves, of both sides.
-fn members<'a>([reads, writes]: [&'a Tree; 2]) -> impl Iterator<Item = [&'a Tree; 2]> {
+fn members([reads, writes]: [&Tree; 2]) -> impl Iterator<Item = [&Tree; 2]> {
     reads.members.iter().zip(&writes.members).map(|(read, write)| [&read.1, &write.1])
 }
 
@@ -64,7 +64,9 @@ fn of_part(trees: [&Tree; 2], work: &[Pair]) -> Option<Pair> {
         inverse += 1.0 / work[one];
         ratio += work[1 - one] / work[one];
     };
-    trees[0].leaves.iter().for_each(|node| add(work[node]));
+    for node in trees[0].leaves.iter() {
+        add(work[node]);
+    }
     for member in members(trees) {
         add(of_part(member, work)?);
     }
