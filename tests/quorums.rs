@@ -307,7 +307,6 @@ fn infeasible_limits_are_named_with_what_is_possible() {
 fn input_that_makes_no_sense_has_one_message_that_names_it() {
     let folder = study();
     let folder = folder.path();
-    let file = |text: &str| fs::write(folder.join("wrong.toml"), text).unwrap();
     let nodes = ["--node", "alpha", "--node", "b", "--reads"];
     let with = |reads| [&["optimize"], &nodes[..], &[reads]].concat();
     refused(
@@ -344,6 +343,14 @@ fn input_that_makes_no_sense_has_one_message_that_names_it() {
         &["node a: give capacity alone, or read and write together"],
     );
     refused(folder, &one(&["--node", "a", "--node", "a:capacity=2"]), 2, &["two nodes are called \"a\""]);
+}
+
+#[test]
+fn fractions_limits_and_names_that_make_no_sense_are_named() {
+    let folder = study();
+    let folder = folder.path();
+    let file = |text: &str| fs::write(folder.join("wrong.toml"), text).unwrap();
+    let one = |more: &[&'static str]| [&["optimize", "--reads", "a"], more].concat();
     refused(folder, &one(&["--read-fraction", "1.5"]), 2, &["read fraction 1.5 is not between 0 and 1"]);
     refused(
         folder,
