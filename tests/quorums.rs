@@ -94,6 +94,8 @@ fn capacities_may_differ_by_many_orders_of_magnitude() {
     let stored = lines(folder.path(), &ask).pop().unwrap();
     assert_eq!(stored["certificate"]["value"], json!("1000000000/1000000000000000000001"), "{stored}");
     assert_eq!(stored["summary"]["capacity"], json!(1e12), "{stored}");
+    // The value that is printed is the one that is proved, to the last digit.
+    assert_eq!(stored["summary"]["value"], json!(1e9 / 1e21), "{stored}");
 }
 
 #[test]
@@ -266,6 +268,11 @@ fn what_fails_leaves_no_picture() {
         assert_eq!((ended.status, ended.out.as_str()), (1, ""), "{verb:?}: {ended:?}");
         assert!(ended.err.contains("load <= 0.000001 cannot be kept"), "{verb:?}: {ended:?}");
     }
+    for verb in ["plot", "pareto"] {
+        let elsewhere = [verb, "study.toml", "--system", "any", "--svg", "pictures/new/a.svg"];
+        let named = ["cannot write pictures/new/a.svg: there is no folder pictures/new; create it first"];
+        refused(folder.path(), &elsewhere, 2, &named);
+    }
     let names: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["study.toml"]);
@@ -292,13 +299,14 @@ fn infeasible_limits_are_named_with_what_is_possible() {
     let ended = quorums(folder.path(), &["optimize", "--reads", "a", "--resilient", "1"]);
     assert_eq!(ended.status, 1, "{ended:?}");
     assert!(ended.out.contains("no read quorum survives 1 crashes"), "{ended:?}");
+    let ended = quorums(folder.path(), &["optimize", "--reads", "a", "--resilient", "18446744073709551615"]);
+    assert_eq!((ended.status, ended.err.as_str()), (1, ""), "{ended:?}");
 }
 
 #[test]
 fn input_that_makes_no_sense_has_one_message_that_names_it() {
     let folder = study();
     let folder = folder.path();
-    let file = |text: &str| fs::write(folder.join("wrong.toml"), text).unwrap();
     let nodes = ["--node", "alpha", "--node", "b", "--reads"];
     let with = |reads| [&["optimize"], &nodes[..], &[reads]].concat();
     refused(
@@ -335,6 +343,14 @@ fn input_that_makes_no_sense_has_one_message_that_names_it() {
         &["node a: give capacity alone, or read and write together"],
     );
     refused(folder, &one(&["--node", "a", "--node", "a:capacity=2"]), 2, &["two nodes are called \"a\""]);
+}
+
+#[test]
+fn fractions_limits_and_names_that_make_no_sense_are_named() {
+    let folder = study();
+    let folder = folder.path();
+    let file = |text: &str| fs::write(folder.join("wrong.toml"), text).unwrap();
+    let one = |more: &[&'static str]| [&["optimize", "--reads", "a"], more].concat();
     refused(folder, &one(&["--read-fraction", "1.5"]), 2, &["read fraction 1.5 is not between 0 and 1"]);
     refused(
         folder,
@@ -345,6 +361,28 @@ fn input_that_makes_no_sense_has_one_message_that_names_it() {
     refused(folder, &one(&["--read-fraction", "0.5=0"]), 2, &["all weights are zero"]);
     refused(folder, &one(&["--read-fraction", "half"]), 2, &["\"half\" is no read fraction"]);
     refused(folder, &one(&["--max-latency=-1ms"]), 2, &["the latency limit is -0.001"]);
+    refused(folder, &one(&["--max-latency", "-1"]), 2, &["the latency limit is -1, but must be a positive"]);
+    refused(
+        folder,
+        &one(&["--max-latency", "nan"]),
+        2,
+        &["the latency limit is NaN, but must be a positive"],
+    );
+    refused(folder, &one(&["--max-network", "-1"]), 2, &["the network limit is -1, but must be a positive"]);
+    refused(folder, &one(&["--read-fraction", "-0.5"]), 2, &["read fraction -0.5 is not between 0 and 1"]);
+    refused(
+        folder,
+        &one(&["--read-fraction", "0.6..0.5"]),
+        2,
+        &["the range 0.6 to 0.5 begins above its end"],
+    );
+    refused(folder, &one(&["--read-fraction", "0.5", "--read-fraction", "0.5"]), 2, &["0.5 is given twice"]);
+    refused(folder, &one(&["--resilient", "-1"]), 2, &["invalid value '-1' for '--resilient <F>'"]);
+    refused(folder, &one(&["--node", ":capacity=1"]), 2, &["a node needs a name"]);
+    for time in ["-1", "nan", "inf"] {
+        let search = ["search", "--node", "a", "--timeout", time];
+        refused(folder, &search, 2, &["is no time to stop after; give seconds, 0 or more"]);
+    }
     refused(folder, &one(&["--min-capacity", "1"]), 2, &["a load limit cannot be set when minimising load"]);
     refused(
         folder,

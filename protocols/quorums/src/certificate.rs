@@ -38,12 +38,17 @@ impl Certificate {
     /// The proof for the basis that a run ended with, if it is exactly optimal or exactly infeasible; if floating point
     /// was wrong about that, the proof for where rational arithmetic ends from there.
     pub(crate) fn near(problem: &Problem, near: &Ended<f64>) -> Result<Self> {
+        Ok(Self::with_solution(problem, near)?.0)
+    }
+
+    /// The same with the solution that it is the proof of.
+    pub(crate) fn with_solution(problem: &Problem, near: &Ended<f64>) -> Result<(Self, Ended<BigRational>)> {
         let program = Program::<BigRational>::new(problem, Scale::NONE);
         let whole = problem.symmetry.is_some().then(|| Program::whole(problem, Scale::NONE));
         let whole = whole.as_ref().unwrap_or(&program);
-        let proof = |ended| Self::new(&program, whole, &ended);
+        let proof = |ended| (Self::new(&program, whole, &ended), ended);
         let at_basis = exact::at_basis(&program, near).map(proof);
-        match at_basis.filter(|proof| proof.check_for(problem, whole).is_ok()) {
+        match at_basis.filter(|(proof, _)| proof.check_for(problem, whole).is_ok()) {
             Some(proof) => Ok(proof),
             None => Ok(proof(simplex::resume(&program, near)?)),
         }

@@ -248,7 +248,7 @@ impl Walk<'_> {
 /// # Errors
 /// When there are not more than three nodes per faulty one.
 pub fn dissemination(nodes: &[Node], faulty: usize) -> Result<ReadWriteQuorumSystem> {
-    byzantine("dissemination", nodes, 3 * faulty + 1, faulty + 1)
+    byzantine("dissemination", nodes, faulty, [3, 1])
 }
 
 /// Malkhi and Reiter's masking quorums for `faulty` Byzantine nodes: in any two quorums' common nodes the correct ones
@@ -257,15 +257,17 @@ pub fn dissemination(nodes: &[Node], faulty: usize) -> Result<ReadWriteQuorumSys
 /// # Errors
 /// When there are not more than four nodes per faulty one.
 pub fn masking(nodes: &[Node], faulty: usize) -> Result<ReadWriteQuorumSystem> {
-    byzantine("masking", nodes, 4 * faulty + 1, 2 * faulty + 1)
+    byzantine("masking", nodes, faulty, [4, 2])
 }
 
+/// So many nodes per faulty one, and one more, are needed, and as many are common to any two quorums.
 fn byzantine(
     construction: &'static str,
     nodes: &[Node],
-    least: usize,
-    common: usize,
+    faulty: usize,
+    per_faulty: [usize; 2],
 ) -> Result<ReadWriteQuorumSystem> {
+    let [least, common] = per_faulty.map(|times| faulty.saturating_mul(times).saturating_add(1));
     if nodes.len() < least {
         let message = format!("{least} nodes are needed, not {}", nodes.len());
         return Err(Error::BadShape { construction, message });

@@ -13,6 +13,7 @@ mod availability;
 mod certificate;
 mod cluster;
 pub mod constructions;
+mod direct;
 mod error;
 mod exact;
 mod expr;

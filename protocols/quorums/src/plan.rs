@@ -1,6 +1,7 @@
 //! What is asked of a strategy, and the way from the question to the linear program.
 
 use crate::certificate::Certificate;
+use crate::direct;
 use crate::number::Number;
 use crate::problem::{Family, Objective, Problem, Scale, Side};
 use crate::program::{Column, Program};
@@ -14,7 +15,8 @@ use std::sync::Arc;
 
 /// Phase one ends this far or nearer from feasible: too close for floating point to call.
 const CLOSE_CALL: f64 = 1e-6;
-/// Loads this far below that of the first strategy are solved again with a better scale.
+/// Loads this far below that of the first strategy, and latencies this far below that of the slowest node, are solved again
+/// with a better scale.
 const FAR_FROM_SCALE: f64 = 1e-3;
 
 /// What is asked of a strategy: the metric to minimise, the read fractions it is judged on, and what else must hold.
@@ -142,7 +144,11 @@ impl Plan {
             let quorums = system.side(side);
             let usable = quorums.nodes.difference(self.failed);
             let timed = self.latency_matters();
-            let source = Source::new(quorums, latencies.clone(), usable, self.resilient, timed)?;
+            // No more crashes can be survived than there are nodes, and nothing needs room for them.
+            let survivable = self.resilient < quorums.nodes.len();
+            let source =
+                survivable.then(|| Source::new(quorums, latencies.clone(), usable, self.resilient, timed));
+            let source = source.transpose()?.flatten();
             let name = if side == Side::Read { "read" } else { "write" };
             let failed = self.failed.intersection(quorums.nodes).len();
             let missing = Error::NoResilientSet { side: name, f: self.resilient, failed };
@@ -183,6 +189,23 @@ impl ReadWriteQuorumSystem {
         Ok(Solution::new(problem, solved))
     }
 
+    /// As [`ReadWriteQuorumSystem::optimise`] in exact arithmetic, with the proof. The solution is rounded from what is
+    /// proved; where attributes are many orders of magnitude apart, floating point alone may find less.
+    ///
+    /// # Errors
+    /// As [`ReadWriteQuorumSystem::optimise`].
+    pub fn optimise_exactly(&self, cluster: &Cluster, plan: &Plan) -> Result<(Solution, Certificate)> {
+        let problem = plan.problem(self, cluster)?;
+        let (_, near) = attempt(&problem)?;
+        let (certificate, ended) = Certificate::with_solution(&problem, &near)?;
+        let ended = rounded(ended);
+        if !ended.feasible {
+            return Err(infeasible(&problem, if near.feasible { &ended } else { &near }));
+        }
+        let solved = Solved { value: ended.value, ended, scale: Scale::NONE };
+        Ok((Solution::new(problem, solved), certificate))
+    }
+
     /// The exact optimum of the plan with its proof, or the proof that no strategy keeps the limits.
     ///
     /// # Errors
@@ -216,21 +239,35 @@ pub(crate) fn solve(problem: &Problem) -> Result<Solved> {
 
 /// Where the solver ends, in floating point or, where that cannot tell, in rationals; and the scale of the answer.
 pub(crate) fn attempt(problem: &Problem) -> Result<(Scale, Ended<f64>)> {
+    if let Some(found) = direct::solve(problem) {
+        return Ok(found);
+    }
     let mut scale = Scale::for_problem(problem, first_load(problem));
-    for _ in 0..4 {
+    for _ in 0..6 {
         let Ok(ended) = simplex::solve(&Program::<f64>::new(problem, scale)) else { break };
         if !ended.feasible && ended.value < CLOSE_CALL {
             return exactly(problem, Some(&ended));
         }
-        let loads =
-            ended.basis.iter().zip(&ended.x).filter(|(column, _)| matches!(column, Column::Variable(_)));
-        let most = loads.map(|(_, x)| *x).fold(0.0, f64::max);
-        if !ended.feasible || !problem.counts(Objective::Load) || most <= 0.0 || most >= FAR_FROM_SCALE {
+        let Some(better) = scale.better(problem, &ended).filter(|_| ended.feasible) else {
             return Ok((scale, ended));
-        }
-        scale.load /= most;
+        };
+        scale = better;
     }
     exactly(problem, None)
+}
+
+impl Scale {
+    /// A scale for values as small as these, if they are far below 1.
+    fn better(self, problem: &Problem, ended: &Ended<f64>) -> Option<Self> {
+        let far = |value: f64| (0.0..FAR_FROM_SCALE).contains(&value) && value > 0.0;
+        if problem.objective == Objective::Latency && far(ended.value) {
+            return Some(Self { latency: self.latency / ended.value, ..self });
+        }
+        let loads = ended.basis.iter().zip(&ended.x);
+        let loads = loads.filter(|(column, _)| matches!(column, Column::Variable(_)));
+        let most = loads.map(|(_, x)| *x).fold(0.0, f64::max);
+        (problem.counts(Objective::Load) && far(most)).then(|| Self { load: self.load / most, ..self })
+    }
 }
 
 fn exactly(problem: &Problem, near: Option<&Ended<f64>>) -> Result<(Scale, Ended<f64>)> {
@@ -239,15 +276,18 @@ fn exactly(problem: &Problem, near: Option<&Ended<f64>>) -> Result<(Scale, Ended
         Some(near) => simplex::resume(&program, near)?,
         None => simplex::solve(&program)?,
     };
-    let rounded = Ended {
+    Ok((Scale::NONE, rounded(ended)))
+}
+
+fn rounded(ended: Ended<BigRational>) -> Ended<f64> {
+    Ended {
         feasible: ended.feasible,
         value: ended.value.to_f64(),
         x: ended.x.iter().map(Number::to_f64).collect(),
         y: ended.y.iter().map(Number::to_f64).collect(),
         basis: ended.basis,
         tight: ended.tight,
-    };
-    Ok((Scale::NONE, rounded))
+    }
 }
 
 /// The load of the busiest node if every command goes to the sets that make the least work.
@@ -299,4 +339,93 @@ fn infeasible(problem: &Problem, ended: &Ended<f64>) -> Error {
         Err(_) => String::new(),
     };
     Error::Infeasible { binding: format!("{}{among} cannot be kept{least}", name(&(*first, *limit))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Attributes;
+
+    /// Nodes a to e with these latencies; the second is also slow to read and write.
+    fn cluster(latencies: [f64; 5]) -> Cluster {
+        let mut cluster = Cluster::new();
+        for (name, latency) in ["a", "b", "c", "d", "e"].into_iter().zip(latencies) {
+            let capacity = if name == "b" { 1.0 } else { 10.0 };
+            cluster.add(name, Attributes::capacity(capacity).latency(latency)).unwrap();
+        }
+        cluster
+    }
+
+    fn latency() -> Plan {
+        Plan::minimise(Objective::Latency, Workload::reads(0.5).unwrap())
+    }
+
+    #[test]
+    fn one_slow_node_makes_no_noise_of_the_latencies_of_the_others() {
+        let (fast, slow) = (cluster([1.0, 2.0, 3.0, 5.0, 9.0]), cluster([1.0, 2.0, 3.0, 5.0, 1e12]));
+        let system = ReadWriteQuorumSystem::parse(&fast, Some("a*b + c*d + e"), None).unwrap();
+        let without = slow.set_of(["e"]).unwrap();
+        let majority = ReadWriteQuorumSystem::parse(&fast, Some("majority(a, b, c, d, e)"), None).unwrap();
+        // Three of the four fast nodes are always enough, and no optimum has a use for the slow one.
+        for (plan, bound) in
+            [(latency(), 1.0), (latency().max_load(0.35), 1.0), (latency().max_network(3.0), 1.0)]
+        {
+            let expected = majority.optimise(&slow, &plan.clone().failed(without)).unwrap().value();
+            let value = majority.optimise(&slow, &plan).unwrap().value();
+            assert!(value >= bound && (value / expected - 1.0).abs() < 1e-9, "{value} is not {expected}");
+        }
+        // All writes need it.
+        let value = system.optimise(&slow, &latency()).unwrap().value();
+        assert!((value - (5e11 + 1.0)).abs() < 1.0, "{value}");
+        let reads = Plan::minimise(Objective::Load, Workload::reads(1.0).unwrap());
+        for limit in [2.0, 2.5, 4.0] {
+            let plan = reads.clone().max_latency(limit);
+            let expected = system.optimise(&slow, &plan.clone().failed(without));
+            assert!(expected.is_err(), "writes need every node");
+            let (solution, proof) = system.optimise_exactly(&slow, &plan).unwrap();
+            assert!((solution.value() / system.optimise(&slow, &plan).unwrap().value() - 1.0).abs() < 1e-9);
+            assert!(solution.strategy().latency(plan.workload()) <= limit * (1.0 + 1e-9));
+            assert_eq!(proof.check(&system, &slow, &plan), Ok(()));
+        }
+        let refused = system.optimise(&slow, &reads.max_latency(1.5)).unwrap_err().to_string();
+        assert!(refused.contains("the least possible latency is 2"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_proved_is_what_the_solution_says() {
+        let mut uneven = Cluster::new();
+        for (name, capacity) in [("a", 1e-9), ("b", 1e12), ("c", 3.0), ("d", 7e5), ("e", 1e-4)] {
+            uneven.add(name, Attributes::capacity(capacity).latency(1.0 / capacity.sqrt())).unwrap();
+        }
+        for reads in ["majority(a, b, c, d, e)", "a*b + c*d*e", "choose(2, a, b, c*d, e)"] {
+            let system = ReadWriteQuorumSystem::parse(&uneven, Some(reads), None).unwrap();
+            let load = Plan::minimise(Objective::Load, Workload::reads(0.25).unwrap());
+            for plan in
+                [load.with_objective(Objective::Latency).max_load(1e9), load.clone(), load.max_latency(3e4)]
+            {
+                let (solution, proof) = system.optimise_exactly(&uneven, &plan).unwrap();
+                assert_eq!(proof.check(&system, &uneven, &plan), Ok(()));
+                let exact = proof.value().to_f64();
+                assert!((solution.value() / exact - 1.0).abs() < 1e-15);
+                let strategy = solution.strategy();
+                let told = match plan.objective() {
+                    Objective::Load => strategy.load(plan.workload()),
+                    _ => strategy.latency(plan.workload()),
+                };
+                assert!((told / exact - 1.0).abs() < 1e-9, "{reads}: {told} is not {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn more_crashes_than_nodes_are_survived_by_nothing() {
+        let cluster = cluster([1.0; 5]);
+        for reads in ["majority(a, b, c, d, e)", "a*b + a*c"] {
+            let system = ReadWriteQuorumSystem::parse(&cluster, Some(reads), None).unwrap();
+            for f in [5, 1 << 40, usize::MAX] {
+                let refused = system.optimise(&cluster, &latency().resilient(f)).unwrap_err();
+                assert!(matches!(refused, Error::NoResilientSet { .. }), "{refused}");
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use crate::number::count;
 use crate::source::Source;
 use crate::symmetry::Symmetry;
-use crate::{NodeSet, Workload};
+use crate::{LEAST_ATTRIBUTE, MOST_ATTRIBUTE, NodeSet, Workload};
 
 /// What a strategy can be judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,15 +90,17 @@ impl Scale {
         }
     }
 
-    /// Factors for a problem whose cheapest sets put this load on a node.
+    /// Factors for a problem whose cheapest sets put this load on a node. Latencies are measured by the limit, or else by
+    /// the slowest node that may be contacted.
     pub(crate) fn for_problem(problem: &Problem, load: f64) -> Self {
-        let latencies = problem.families.iter().flat_map(|family| family.source.latencies().iter().copied());
-        let slowest = latencies.filter(|latency| latency.is_finite()).fold(0.0, f64::max);
+        let slowest = || problem.families.iter().map(|family| family.source.slowest()).fold(0.0, f64::max);
+        let limit = problem.limits.iter().find(|(metric, _)| *metric == Objective::Latency);
+        let latency = limit.map_or_else(slowest, |(_, limit)| limit.clamp(LEAST_ATTRIBUTE, MOST_ATTRIBUTE));
         let inverse = |value: f64| if value > 0.0 { 1.0 / value } else { 1.0 };
         Self {
             load: inverse(load),
             network: 1.0 / count(problem.nodes.len().max(1)),
-            latency: inverse(slowest),
+            latency: inverse(latency),
         }
     }
 }

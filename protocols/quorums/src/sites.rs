@@ -145,6 +145,10 @@ impl Samples {
         for (choices, expr, fraction) in sides {
             for choice in choices {
                 let weight = choice.probability * fraction * share;
+                // Nothing of infinity is no number.
+                if weight <= 0.0 {
+                    continue;
+                }
                 all.extend(self.of_set(expr, choice.nodes).into_iter().map(|time| (time, weight)));
             }
         }
@@ -165,7 +169,6 @@ impl Samples {
         share: f64,
     ) -> f64 {
         let mut all = self.weighted(system, strategy, workload);
-        all.retain(|(_, weight)| *weight > 0.0);
         all.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut reached = 0.0;
         let within = |&(_, weight): &(f64, f64)| {
@@ -324,6 +327,14 @@ mod tests {
         assert!((samples.percentile(&system, &strategy, &workload, 0.3) - 2.0).abs() < 1e-12);
         assert!((samples.percentile(&system, &strategy, &workload, 0.5) - 4.0).abs() < 1e-12);
         assert!(Samples::new(vec![vec![1.0], vec![-1.0]]).is_err());
+        // Node b never answers, and all writes need it: reads are as they were.
+        let lost = Samples::new(vec![vec![1.0, f64::INFINITY, 2.0]]).unwrap();
+        let all = ReadWriteQuorumSystem::parse(&cluster, Some("a + b + c"), None).unwrap();
+        let first =
+            Strategy::new(&all, &cluster, &[(NodeSet::single(0), 1.0)], &[(NodeSet::first(3), 1.0)]).unwrap();
+        let reads = Workload::reads(1.0).unwrap();
+        assert!((lost.expected(&all, &first, &reads) - 1.0).abs() < 1e-12);
+        assert!(lost.expected(&all, &first, &workload).is_infinite());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use crate::number::Number;
 use crate::quorums::{MAX_QUORUMS, minimal};
-use crate::tree::{Compiled, Demand, Priced};
+use crate::tree::{Compiled, Demand, Priced, Tree};
 use crate::{Error, Expr, NodeSet, Result};
 use std::sync::Arc;
 
@@ -88,7 +88,8 @@ impl Source {
         if let Some(list) = &self.list {
             return cheapest_listed(list, prices);
         }
-        if !prices.latency.is_above_zero() {
+        // However little a second costs: it is the slowest set's seconds that may be many.
+        if !T::of(self.slowest()).mul(&prices.latency).is_above_zero() {
             let (cost, set) = tree.cheapest(&prices.node, demand, stack)?;
             return Some((cost, self.candidate(set)));
         }
@@ -124,10 +125,21 @@ impl Source {
         self.list.is_none().then_some(&self.quorums.expr)
     }
 
+    /// The tree, if its minimal quorums are all that is asked for.
+    pub(crate) fn plain(&self) -> Option<&Tree> {
+        let all = self.list.is_none() && self.resilient == 0 && self.usable == self.quorums.nodes;
+        all.then_some(&self.quorums.tree)
+    }
+
     /// Is the same known of two nodes?
     pub(crate) fn alike(&self, a: usize, b: usize) -> bool {
         let as_fast = !self.timed || self.latencies.get(a) == self.latencies.get(b);
         as_fast && self.usable.contains(a) == self.usable.contains(b)
+    }
+
+    /// Seconds to the slowest node that may be contacted; zero where latencies do not count.
+    pub(crate) fn slowest(&self) -> f64 {
+        self.levels.last().map_or(0.0, |(latency, _)| *latency)
     }
 
     /// Seconds to each node.

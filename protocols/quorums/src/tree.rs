@@ -23,15 +23,15 @@ pub(crate) type Priced<T> = (T, NodeSet);
 /// A gate; a leaf alone is a gate of one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tree {
-    threshold: u32,
+    pub(crate) threshold: u32,
     /// Leaves with one vote, each once.
-    leaves: NodeSet,
+    pub(crate) leaves: NodeSet,
     /// All other members.
-    members: Vec<(u32, Tree)>,
+    pub(crate) members: Vec<(u32, Tree)>,
     /// Has every member one vote?
-    unit: bool,
+    pub(crate) unit: bool,
     /// The number of members, leaves included.
-    size: usize,
+    pub(crate) size: usize,
 }
 
 /// What a set must have besides being a quorum.

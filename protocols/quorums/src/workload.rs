@@ -78,7 +78,8 @@ impl Workload {
             }
         }
         if least > most {
-            return Err(Error::BadFraction { fraction: least });
+            let message = format!("the range {least} to {most} begins above its end");
+            return Err(Error::BadWeight { what: "read fractions", message });
         }
         Ok(Self::Worst(least, most))
     }

@@ -4,7 +4,8 @@
 
 use num_rational::BigRational;
 use parthood_quorums::{
-    Attributes, Cluster, Objective, Plan, ReadWriteQuorumSystem, Strategy, Workload, search,
+    Attributes, Cluster, Expr, Node, NodeSet, Objective, Plan, ReadWriteQuorumSystem, Strategy, Workload,
+    search,
 };
 
 fn figure_nodes() -> Cluster {
@@ -183,4 +184,47 @@ fn the_artifacts_study_with_one_crash_has_capacities_2750_1375_1375_and_3012() {
     let named = system(&cluster, "choose(3, a, c, b + d, e)").optimise(&cluster, &plan).unwrap();
     assert!(found.proved && (found.value - named.value()).abs() < 1e-9 * found.value);
     assert!((named.strategy().capacity(&study_workload()) - 3012.03).abs() < 0.01);
+}
+
+/// The truth tables of all monotone functions of `n` variables: a set is a bit. The constant ones are the first and the last.
+fn monotone(n: u32) -> Vec<u64> {
+    if n == 0 {
+        return vec![0, 1];
+    }
+    let below = monotone(n - 1);
+    let both = |without: &u64| -> Vec<u64> {
+        let with = below.iter().filter(|with| without & !**with == 0);
+        with.map(|with| without | with << (1 << (n - 1))).collect()
+    };
+    below.iter().flat_map(both).collect()
+}
+
+/// The search tries what duplicate-free expressions denote. On the study nothing else is better.
+#[test]
+fn section_4_no_monotone_system_of_five_nodes_is_better_than_the_ones_that_are_searched() {
+    let cluster = study_nodes();
+    let plans =
+        [load(study_workload()), Plan::minimise(Objective::Latency, study_workload()).max_load(1.0 / 2000.0)];
+    let mut least = [f64::INFINITY; 2];
+    let functions: Vec<u64> = monotone(5).into_iter().filter(|f| ![0, (1 << 32) - 1].contains(f)).collect();
+    assert_eq!(functions.len(), 7579);
+    let mut resilient = 0;
+    for function in functions {
+        let quorum = |set: usize| function >> set & 1 == 1;
+        let minimal =
+            |set: &usize| quorum(*set) && (0..5).all(|i| set >> i & 1 == 0 || !quorum(set ^ 1 << i));
+        let sets = (0..32).filter(minimal).map(|set| NodeSet::from_bits(set as u128));
+        let all = |set: NodeSet| Expr::all(set.iter().map(|i| Node::new(i).unwrap())).unwrap();
+        let system = ReadWriteQuorumSystem::reads(Expr::any(sets.map(all)).unwrap());
+        if system.resilience().unwrap() == 0 {
+            continue;
+        }
+        resilient += 1;
+        for (least, plan) in least.iter_mut().zip(&plans) {
+            *least = system.optimise(&cluster, plan).map_or(*least, |solution| least.min(solution.value()));
+        }
+    }
+    assert_eq!(resilient, 6212);
+    assert!((least[0] * 1_880_000.0 / 379.0 - 1.0).abs() < 1e-9, "{}", least[0]);
+    assert!((least[1] * 235.0 / 347.0 - 1.0).abs() < 1e-9, "{}", least[1]);
 }

@@ -139,6 +139,48 @@ proptest! {
     }
 
     #[test]
+    fn the_order_of_nodes_changes_no_optimum(
+        expr in expr(), nodes in nodes(), order in Just((0..NAMES.len()).collect::<Vec<_>>()).prop_shuffle(), read in 0_u32..21,
+    ) {
+        let cluster = cluster(&nodes);
+        let mut shuffled = Cluster::new();
+        for index in order {
+            let node = cluster.attributes(Node::new(index).unwrap()).unwrap().clone();
+            shuffled.add(NAMES[index], node).unwrap();
+        }
+        let text = cluster.show(&expr);
+        for objective in [Objective::Load, Objective::Network, Objective::Latency] {
+            let value = |cluster: &Cluster| {
+                let system = ReadWriteQuorumSystem::parse(cluster, Some(&text), None).unwrap();
+                system.certify(cluster, &plan(objective, read)).unwrap().value().clone()
+            };
+            prop_assert_eq!(value(&cluster), value(&shuffled), "{}", text);
+        }
+    }
+
+    #[test]
+    fn surviving_more_costs_no_less_and_no_load_is_below_the_bound_of_all_systems(
+        expr in expr(), nodes in nodes(), read in 0_u32..21,
+    ) {
+        let cluster = cluster(&nodes);
+        let system = ReadWriteQuorumSystem::reads(expr);
+        // Every read meets every write: the inequality of Cauchy and Schwarz.
+        let product: f64 = nodes.iter().map(|(read, write, _)| f64::from(read * write)).sum();
+        let fraction = f64::from(read) / 20.0;
+        let bound = 2.0 * (fraction * (1.0 - fraction) / product).sqrt();
+        for objective in [Objective::Load, Objective::Network, Objective::Latency] {
+            let value = |f: usize| system.optimise(&cluster, &plan(objective, read).resilient(f)).map(|s| s.value());
+            let Ok(mut least) = value(0) else { continue };
+            prop_assert!(objective != Objective::Load || least >= bound * (1.0 - 1e-9), "{} < {}", least, bound);
+            for f in 1..3 {
+                let Ok(value) = value(f) else { break };
+                prop_assert!(value >= least * (1.0 - 1e-9), "{} crashes: {} < {}", f, value, least);
+                least = value;
+            }
+        }
+    }
+
+    #[test]
     fn capacities_from_a_millionth_to_a_trillion_scale_the_load(expr in expr(), nodes in nodes(), power in -6_i32..11) {
         let scale = 10_f64.powi(power);
         let mut scaled = cluster(&nodes);

@@ -7,6 +7,7 @@ pub mod cluster_file;
 pub mod datagram;
 pub mod log_record;
 pub mod quorum_expression;
+pub mod quorum_file;
 pub mod resp;
 mod run;
 pub mod trace;
@@ -16,10 +17,11 @@ pub mod volume;
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("datagram", datagram::run, datagram::seeds),
     ("log_record", log_record::run, log_record::seeds),
     ("quorum_expression", quorum_expression::run, quorum_expression::seeds),
+    ("quorum_file", quorum_file::run, quorum_file::seeds),
     ("resp", resp::run, resp::seeds),
     ("cluster_file", cluster_file::run, cluster_file::seeds),
     ("trace", trace::run, trace::seeds),

@@ -4,7 +4,7 @@ use super::{CommonArgs, usage};
 use crate::error::Error;
 use parthood_quorums::{Attributes, Cluster, Objective, Plan, ReadWriteQuorumSystem, Workload};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A file, in TOML or JSON.
@@ -156,6 +156,7 @@ impl Given {
         };
         let systems = file.systems.iter().map(system).collect::<Result<Vec<_>, _>>()?;
         let plan = plan(&file, &cluster)?;
+        zones(&file)?;
         Ok(Self { cluster, systems, plan, zones: file.zones.clone(), json, file })
     }
 
@@ -201,11 +202,18 @@ impl NodeEntry {
 
 fn read(path: &Path) -> Result<File, Error> {
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-    let wrong = |message: String| Error::Usage(format!("{}: {message}", path.display()));
-    if path.extension().is_some_and(|extension| extension == "json") {
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
-    } else {
-        toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+    File::of_text(path, &text)
+}
+
+impl File {
+    /// Reads JSON if the name says so, TOML otherwise.
+    pub(super) fn of_text(path: &Path, text: &str) -> Result<Self, Error> {
+        let wrong = |message: String| Error::Usage(format!("{}: {message}", path.display()));
+        if path.extension().is_some_and(|extension| extension == "json") {
+            serde_json::from_str(text).map_err(|error| wrong(error.to_string()))
+        } else {
+            toml::from_str(text).map_err(|error| wrong(error.to_string()))
+        }
     }
 }
 
@@ -234,7 +242,11 @@ fn node(text: &str) -> Result<(String, NodeEntry), Error> {
             }
         }
     }
-    Ok((name.trim().into(), entry))
+    let name = name.trim();
+    if name.is_empty() {
+        return Err(wrong("a node needs a name; write NAME:KEY=VALUE"));
+    }
+    Ok((name.into(), entry))
 }
 
 fn add_workload(file: &mut File, flags: &[String]) -> Result<(), Error> {
@@ -249,15 +261,35 @@ fn add_workload(file: &mut File, flags: &[String]) -> Result<(), Error> {
     }
     for flag in flags {
         if let Some((least, most)) = flag.split_once("..") {
-            file.goal.worst = Some((number(least)?, number(most)?));
+            if file.goal.worst.replace((number(least)?, number(most)?)).is_some() {
+                return Err(Error::Usage("--read-fraction: give one range, not several".into()));
+            }
         } else {
             let (fraction, weight) = flag.split_once('=').unwrap_or((flag, "1"));
             let weights = file.workload.get_or_insert_default();
-            weights.insert(fraction.trim().into(), number(weight)?);
+            if weights.insert(fraction.trim().into(), number(weight)?).is_some() {
+                return Err(Error::Usage(format!("--read-fraction: {} is given twice", fraction.trim())));
+            }
         }
     }
     if file.goal.worst.is_some() && file.workload.is_some() {
         return Err(Error::Usage("give read fractions or a range of them, not both".into()));
+    }
+    Ok(())
+}
+
+/// Checks that every zone is one, and up with a probability.
+fn zones(file: &File) -> Result<(), Error> {
+    for (zone, up) in &file.zones {
+        if !(0.0..=1.0).contains(up) {
+            let message =
+                format!("zone {zone}: the probability of being up is {up}, but must be between 0 and 1");
+            return Err(Error::Usage(message));
+        }
+        let known: BTreeSet<&str> = file.nodes.values().filter_map(|node| node.zone.as_deref()).collect();
+        if !known.contains(zone.as_str()) {
+            return Err(Error::unknown("zone", zone, known));
+        }
     }
     Ok(())
 }
@@ -338,6 +370,32 @@ mod tests {
     }
 
     #[test]
+    fn zones_that_no_node_is_in_or_that_have_no_probability_are_errors() {
+        let wrong = |zones: &str| {
+            let text = format!("[nodes.a]\nzone = 'eu'\n[systems.one]\nreads = 'a'\n[zones]\n{zones}\n");
+            Given::of_file(toml::from_str(&text).unwrap(), false).map(drop)
+        };
+        assert!(wrong("eu = 0.9").is_ok());
+        assert!(
+            wrong("eu = 2").unwrap_err().to_string().contains("zone eu: the probability of being up is 2")
+        );
+        assert!(wrong("eu = nan").is_err());
+        assert!(wrong("us = 0.9").unwrap_err().to_string().contains("unknown zone `us`"));
+    }
+
+    #[test]
+    fn read_fractions_are_given_once() {
+        let given = |flags: &[&str]| {
+            let flags: Vec<String> = flags.iter().map(|flag| (*flag).into()).collect();
+            add_workload(&mut File::default(), &flags).map_err(|error| error.to_string())
+        };
+        assert_eq!(given(&["0.5=1", "0.9=2"]), Ok(()));
+        assert!(given(&["0.5", "0.5=2"]).unwrap_err().contains("0.5 is given twice"));
+        assert!(given(&["0.1..0.2", "0.3..0.4"]).unwrap_err().contains("one range"));
+        assert!(given(&["0.1..0.2", "0.3"]).unwrap_err().contains("not both"));
+    }
+
+    #[test]
     fn nodes_are_written_as_flags() {
         let (name, entry) = node("a:read=4000, write=2000,latency=1ms,zone=eu").unwrap();
         let attributes = entry.attributes(&name).unwrap();
@@ -345,5 +403,6 @@ mod tests {
         assert!(node("a:read=fast").is_err());
         assert!(node("a:raed=1").unwrap_err().to_string().contains("did you mean `read`"));
         assert!(node("a:read=1").unwrap().1.attributes("a").is_err());
+        assert!(node(":read=1").unwrap_err().to_string().contains("a node needs a name"));
     }
 }

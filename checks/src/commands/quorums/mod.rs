@@ -10,8 +10,9 @@ mod verbs;
 use super::Console;
 use crate::error::{Error, Status};
 use clap::{Args, Subcommand, ValueEnum};
-use input::Given;
-use std::path::PathBuf;
+use input::{File, Given};
+use parthood_quorums::{Cluster, Plan, ReadWriteQuorumSystem};
+use std::path::{Path, PathBuf};
 
 /// Arguments of `quorums`.
 #[derive(Debug, Args)]
@@ -77,25 +78,25 @@ struct CommonArgs {
     system: Option<String>,
     /// A read fraction between 0 and 1, or FRACTION=WEIGHT; repeat it for a distribution, or give LEAST..MOST for the worst
     /// of a range.
-    #[arg(long, value_name = "FRACTION")]
+    #[arg(long, value_name = "FRACTION", allow_hyphen_values = true)]
     read_fraction: Vec<String>,
     /// The metric to minimise.
     #[arg(long, value_enum)]
     minimise: Option<Metric>,
     /// The load may be at most this, in seconds per command.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     max_load: Option<f64>,
     /// The capacity 1/load must be at least this, in commands per second.
-    #[arg(long, value_name = "RATE", conflicts_with = "max_load")]
+    #[arg(long, value_name = "RATE", conflicts_with = "max_load", allow_negative_numbers = true)]
     min_capacity: Option<f64>,
     /// The network load may be at most this, in nodes per command.
-    #[arg(long, value_name = "NODES")]
+    #[arg(long, value_name = "NODES", allow_negative_numbers = true)]
     max_network: Option<f64>,
     /// The latency may be at most this, as 4ms or 0.004.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     max_latency: Option<String>,
     /// Contact only sets that survive so many crashes.
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
     resilient: Option<usize>,
     /// Nodes that are down.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
@@ -122,10 +123,10 @@ struct SearchArgs {
     #[command(flatten)]
     common: CommonArgs,
     /// The system must survive so many crashes.
-    #[arg(long, value_name = "F", default_value_t = 0)]
+    #[arg(long, value_name = "F", default_value_t = 0, allow_negative_numbers = true)]
     resilience: usize,
     /// Stop after so many seconds and print the best so far.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     timeout: Option<f64>,
 }
 
@@ -140,7 +141,7 @@ struct ParetoArgs {
     #[arg(long, value_enum, default_value = "load")]
     y: Metric,
     /// How many points.
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u16).range(2..=1000), allow_negative_numbers = true)]
     points: u16,
     /// Draw the fronts into this file.
     #[arg(long, value_name = "FILE")]
@@ -164,10 +165,10 @@ struct SampleArgs {
     #[command(flatten)]
     common: CommonArgs,
     /// How many quorums.
-    #[arg(short = 'n', long, default_value_t = 10)]
+    #[arg(short = 'n', long, default_value_t = 10, allow_negative_numbers = true)]
     count: usize,
     /// The seed; the same seed gives the same quorums.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     seed: u64,
     /// Draw write quorums instead of read quorums.
     #[arg(long)]
@@ -194,6 +195,15 @@ enum Kind {
     Fraction,
     /// The capacity of every system against the read fraction.
     Capacity,
+}
+
+/// The nodes, the systems by name and the plan of a file's text, which is JSON if the file's name says so, TOML otherwise.
+///
+/// # Errors
+/// The first mistake.
+pub fn read(file: &Path, text: &str) -> Result<(Cluster, Vec<(String, ReadWriteQuorumSystem)>, Plan), Error> {
+    let given = Given::of_file(File::of_text(file, text)?, false)?;
+    Ok((given.cluster, given.systems, given.plan))
 }
 
 /// Does what the arguments ask for.

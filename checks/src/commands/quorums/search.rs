@@ -18,13 +18,7 @@ pub(super) fn run(
     resilience: usize,
     timeout: Option<f64>,
 ) -> Result<Status, Error> {
-    let budget = match timeout {
-        None => None,
-        Some(seconds) => Some(
-            Duration::try_from_secs_f64(seconds)
-                .map_err(|error| Error::Usage(format!("--timeout: {error}")))?,
-        ),
-    };
+    let budget = timeout.map(budget).transpose()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
@@ -60,6 +54,12 @@ pub(super) fn run(
     };
     print(console, given, &found, begin.elapsed())?;
     Ok(if found.proved { Status::Done } else { Status::Inconclusive })
+}
+
+fn budget(seconds: f64) -> Result<Duration, Error> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        Error::Usage(format!("--timeout {seconds} is no time to stop after; give seconds, 0 or more"))
+    })
 }
 
 /// How fast candidates are closed.
@@ -129,6 +129,15 @@ fn print(console: &Console, given: &Given, found: &Found, took: Duration) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_limit_is_a_number_of_seconds() {
+        assert_eq!(budget(1.5).unwrap(), Duration::from_millis(1500));
+        assert_eq!(budget(0.0).unwrap(), Duration::ZERO);
+        for wrong in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert!(budget(wrong).unwrap_err().to_string().contains("give seconds, 0 or more"), "{wrong}");
+        }
+    }
 
     #[test]
     fn what_is_left_follows_from_the_pace_since_all_were_listed() {

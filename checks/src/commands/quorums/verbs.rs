@@ -100,12 +100,17 @@ pub(super) fn optimize(
     deploy: Option<&Path>,
 ) -> Result<Status, Error> {
     let (name, system) = given.one()?;
-    let solution = match system.optimise(&given.cluster, &given.plan) {
-        Ok(solution) => solution,
+    let answer = if prove {
+        let proved = system.optimise_exactly(&given.cluster, &given.plan);
+        proved.map(|(solution, proof)| (solution, Some(proof)))
+    } else {
+        system.optimise(&given.cluster, &given.plan).map(|solution| (solution, None))
+    };
+    let (solution, proof) = match answer {
+        Ok(answer) => answer,
         Err(error) if has_no_answer(&error) => return refuse(console, given, prove, &error),
         Err(error) => return Err(usage(error)),
     };
-    let proof = if prove { Some(solution.prove().map_err(usage)?) } else { None };
     if let Some(proof) = &proof {
         proof.check(system, &given.cluster, &given.plan).map_err(usage)?;
     }
@@ -306,6 +311,11 @@ pub(super) fn compare(console: &Console, given: &Given) -> Result<Status, Error>
             if *lower { values.fold(f64::INFINITY, f64::min) } else { values.fold(0.0, f64::max) }
         })
         .collect();
+    let optimum = |strategy: &Strategy| match given.plan.objective() {
+        Objective::Load => strategy.load(workload),
+        Objective::Network => strategy.network_load(workload),
+        Objective::Latency => strategy.latency(workload),
+    };
     let mut lines = vec![
         ["system"]
             .into_iter()
@@ -319,7 +329,7 @@ pub(super) fn compare(console: &Console, given: &Given) -> Result<Status, Error>
         if given.json {
             console.json(&json!({
                 "schema": "parthood.quorums.comparison/1", "system": name, "resilience": resilience, "availability": up,
-                "summary": strategy.as_ref().ok().map(|strategy| summary(given, strategy, strategy.load(workload))),
+                "summary": strategy.as_ref().ok().map(|strategy| summary(given, strategy, optimum(strategy))),
                 "refused": strategy.as_ref().err().map(ToString::to_string),
             }))?;
         }
@@ -352,6 +362,7 @@ pub(super) fn pareto(
     points: usize,
     svg: Option<&Path>,
 ) -> Result<Status, Error> {
+    svg.map(has_a_folder).transpose()?;
     let mut fronts: Vec<(String, Vec<FrontPoint>)> = Vec::new();
     for (name, system) in given.some()? {
         let front = system.pareto(&given.cluster, &given.plan, axes, points).map_err(usage)?;
@@ -374,7 +385,20 @@ pub(super) fn pareto(
     Ok(Status::Done)
 }
 
+/// A picture goes where there is a folder: a new one would more likely be a name misspelt than one wanted.
+fn has_a_folder(picture: &Path) -> Result<(), Error> {
+    let folder = picture.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder.filter(|folder| !folder.is_dir()) {
+        None => Ok(()),
+        Some(folder) => {
+            let (picture, folder) = (picture.display(), folder.display());
+            Err(Error::Usage(format!("cannot write {picture}: there is no folder {folder}; create it first")))
+        }
+    }
+}
+
 pub(super) fn plot(console: &Console, given: &Given, kind: Kind, path: &Path) -> Result<Status, Error> {
+    has_a_folder(path)?;
     let svg = figures::draw(given, kind)?;
     files::write(path, svg)?;
     if !given.json {

@@ -178,7 +178,7 @@ impl<'a> Exhaustive<'a> {
         let arena = go_on().then(|| Arena::new(self.nodes.len(), &mut go_on))??;
         let ones = vec![1.0; self.nodes.len()];
         // The fewest crashes that stop reads are the smallest write quorum, and the other way round.
-        let needed = crate::number::count(resilience + 1);
+        let needed = crate::number::count(resilience.saturating_add(1));
         let kills = [arena.least(&ones, true), arena.least(&ones, false)];
         let survives = |tree: &u32| kills.iter().all(|kills| kills[*tree as usize] >= needed);
         let mut open: Vec<u32> = arena.complete.iter().copied().filter(survives).collect();
