@@ -69,7 +69,9 @@ impl<C: Comm> Storm<C> {
 
     fn hold(&mut self, event: Event) {
         match event {
-            Event::Message { from, .. } => self.owed[from] = self.owed[from].map(|owed| owed.saturating_sub(1)),
+            Event::Message { from, .. } => {
+                self.owed[from] = self.owed[from].map(|owed| owed.saturating_sub(1))
+            }
             Event::Lost { rank } => self.owed[rank] = None,
         }
         let overtaken = self.generator.next_u32() % (OVERTAKEN + 1);
@@ -207,13 +209,18 @@ mod tests {
     fn messages_are_overtaken_and_none_is_kept() {
         for seed in 0..10 {
             let mut found = delivered(seed, 0);
-            let places = |rank: usize| found.iter().filter(move |(from, _)| *from == rank).map(|(_, number)| *number);
+            let places =
+                |rank: usize| found.iter().filter(move |(from, _)| *from == rank).map(|(_, number)| *number);
             let overtaken: usize = (1..=WORKERS)
-                .map(|rank| places(rank).zip(places(rank).skip(1)).filter(|(first, second)| first > second).count())
+                .map(|rank| {
+                    places(rank).zip(places(rank).skip(1)).filter(|(first, second)| first > second).count()
+                })
                 .sum();
             assert!(overtaken >= 5, "seed {seed}: {overtaken} in {found:?}");
             found.sort_unstable();
-            assert!(found.iter().copied().eq((1..=WORKERS).flat_map(|rank| (0..EACH).map(move |n| (rank, n)))));
+            assert!(
+                found.iter().copied().eq((1..=WORKERS).flat_map(|rank| (0..EACH).map(move |n| (rank, n))))
+            );
         }
     }
 

@@ -410,3 +410,16 @@ proptest! {
         }
     }
 }
+
+#[cfg(not(feature = "hdf5"))]
+#[test]
+fn without_its_library_hdf5_is_named_as_what_it_is() {
+    for name in ["a.h5", "b.EMD", "c.hdf5:/exchange/data"] {
+        let said = Source::open(Path::new(name)).err().unwrap().to_string();
+        assert!(said.contains("the format is HDF5") && said.contains("--features hdf5"), "{said}");
+    }
+    assert_eq!(Format::of(Path::new("a.h5:b/c.mrc")), Format::Mrc);
+    assert!(
+        check_writable(Path::new("a.h5:/b")).unwrap_err().to_string().contains("the array to write is /b")
+    );
+}

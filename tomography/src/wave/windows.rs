@@ -71,10 +71,7 @@ impl Windows {
             window.record(images, 0, weights, setup.volume.rows, setup.vacuum_rows > 0)?;
             Ok(window)
         };
-        Ok(Self {
-            setup: setup.clone(),
-            windows: cores.into_iter().map(window).collect::<Result<_>>()?,
-        })
+        Ok(Self { setup: setup.clone(), windows: cores.into_iter().map(window).collect::<Result<_>>()? })
     }
 
     /// The misfit of some shots and its gradient with respect to the volume, each window computed by itself.
@@ -139,7 +136,8 @@ impl OwnWindows {
         halo: usize,
     ) -> Result<Self> {
         if setup.vacuum_rows == 0 {
-            let expected = "at least 1 where ranks hold windows: those at both ends of the rows are no neighbours";
+            let expected =
+                "at least 1 where ranks hold windows: those at both ends of the rows are no neighbours";
             return Err(Error::parameter("rows of vacuum", 0, expected));
         }
         let all = cores(setup.volume.rows, cuts)?;
