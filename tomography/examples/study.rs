@@ -1,7 +1,8 @@
 //! A study like the paper's: a layered clay, imaged by waves that scatter many times, reconstructed whole and by parts.
 //!
 //! ```sh
-//! cargo run --release -p parthood-tomography --example study -- FOLDER [--size 512,512,64] [--tilts 61] [--iterations 10]
+//! cargo run --release -p parthood-tomography --example study -- FOLDER
+//!     [--size 512,512,64] [--tilts 61] [--iterations 10] [--subsets 5] [--momentum 0.9]
 //! ```
 //!
 //! Each step is a process of its own, so that its memory can be told, and writes what it took into a file: a study that
@@ -41,7 +42,6 @@ const BLOCKS: usize = 4;
 const TOLERANCE: f64 = 1e-2;
 /// Where correlations are looked at: sheets lie 12.5 Angstrom apart.
 const BAND_ANGSTROM: [f64; 2] = [60.0, 8.0];
-const SOLVER: Solver = Solver::OrderedSubsets { subsets: 15, relaxation: 0.7, momentum_max: 0.9 };
 const PRIOR: Prior = Prior { positive: true, tv: Some(Tv { weight: 0.02, iterations: 6 }) };
 
 /// What is studied, and where.
@@ -50,6 +50,8 @@ struct Study {
     shape: Shape,
     tilts: usize,
     iterations: usize,
+    subsets: usize,
+    momentum: f64,
 }
 
 fn main() -> ExitCode {
@@ -68,9 +70,19 @@ fn main() -> ExitCode {
 impl Study {
     fn parse(arguments: &[String]) -> Outcome<(Self, Option<String>)> {
         let [folder, options @ ..] = arguments else {
-            return Err("usage: study FOLDER [--size X,Y,Z] [--tilts N] [--iterations N]".into());
+            return Err(
+                "usage: study FOLDER [--size X,Y,Z] [--tilts N] [--iterations N] ..., see its source".into(),
+            );
         };
-        let (mut size, mut tilts, mut iterations, mut step) = ([512, 512, 64], 61, 10, None);
+        let (mut size, mut step) = ([512, 512, 64], None);
+        let mut study = Self {
+            folder: folder.into(),
+            shape: Shape::new(1, 1, 1)?,
+            tilts: 61,
+            iterations: 10,
+            subsets: 5,
+            momentum: 0.9,
+        };
         for option in options.chunks(2) {
             let [name, value] = option else { return Err(format!("{} has no value", option[0]).into()) };
             match name.as_str() {
@@ -78,14 +90,16 @@ impl Study {
                     let numbers = value.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
                     size = numbers.try_into().map_err(|_| "a size is three numbers: X,Y,Z")?;
                 }
-                "--tilts" => tilts = value.parse()?,
-                "--iterations" => iterations = value.parse()?,
+                "--tilts" => study.tilts = value.parse()?,
+                "--iterations" => study.iterations = value.parse()?,
+                "--subsets" => study.subsets = value.parse()?,
+                "--momentum" => study.momentum = value.parse()?,
                 "--step" => step = Some(value.clone()),
                 _ => return Err(format!("{name} is no option").into()),
             }
         }
-        let shape = Shape::new(size[2], size[1], size[0])?;
-        Ok((Self { folder: folder.into(), shape, tilts, iterations }, step))
+        study.shape = Shape::new(size[2], size[1], size[0])?;
+        Ok((study, step))
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -159,7 +173,11 @@ impl Study {
             alignment: Alignment::default(),
             contrast: Contrast::Intensity { vacuum: 1.0 },
             model: self.model(BIN)?,
-            solver: SOLVER,
+            solver: Solver::OrderedSubsets {
+                subsets: self.subsets,
+                relaxation: 0.7,
+                momentum_max: self.momentum,
+            },
             prior: PRIOR,
             iterations: self.iterations,
             seed: 1,
@@ -274,13 +292,15 @@ impl Study {
         let Mode::Patch { core, halo, ramp, .. } = plan.spec.mode else { return Err("no patches".into()) };
         Ok(format!(
             "{columns} x {rows} x {planes} voxels (x, y, z) of {VOXEL_ANGSTROM} A, {} tilts from -{STEEPEST_DEG} to {STEEPEST_DEG} \
-             degrees, underfocus {} and {} A, slices of {BIN} planes (images: {}), {}; {} blocks of {} rows, halo {}, \
+             degrees, underfocus {} and {} A, slices of {BIN} planes (images: {}), {} with {} subsets and momentum up to {}; {} blocks of {} rows, halo {}, \
              blended over {} rows on each side; {} threads. Correlation: of frequencies of {} to {} A.\n\n",
             self.tilts,
             UNDERFOCUS_ANGSTROM[0],
             UNDERFOCUS_ANGSTROM[1],
             BIN / 2,
             plan.spec.summary(),
+            self.subsets,
+            self.momentum,
             plan.blocks.len(),
             core[0],
             halo[0],
