@@ -9,6 +9,8 @@
 //! was interrupted goes on. The images are made with slices half as thick as those of the reconstruction, so that the two
 //! are not the same formula. At the end `study.md` has the table, and pictures lie beside it.
 
+#![allow(clippy::cast_precision_loss, reason = "small numbers")]
+
 use nix::time::{ClockId, clock_gettime};
 use parthood_tomography::align::Alignment;
 use parthood_tomography::compare::{Shell, compare, fourier_shells};

@@ -1,6 +1,12 @@
 //! Files of HDF5: what is written is read again, as tomviz has it, and what is not an array of numbers is refused.
 
 #![allow(clippy::unwrap_used, reason = "what is not as expected fails its test")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::float_cmp,
+    reason = "small numbers, which are read as they were written"
+)]
 
 use hdf5::types::{FixedAscii, VarLenUnicode};
 use ndarray::{Array1, Array3, ArrayD, Ix3};

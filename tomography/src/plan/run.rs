@@ -175,7 +175,7 @@ impl Plan {
         let border = |rank: usize| (count * rank / ranks * core).min(rows);
         let mut part = Part::new(comm, (0..ranks).map(|rank| border(rank)..border(rank + 1)).collect())?;
         let cuts = block::cuts(rows, core);
-        let windows = OwnWindows::new(setup, images, part.range(), &cuts, halo.min(rows))?;
+        let windows = OwnWindows::new(setup, images, &part.range(), &cuts, halo.min(rows))?;
         let subsets = self.spec.subsets();
         let subsets: Vec<InOwnWindows<'_>> =
             subsets.iter().map(|shots| InOwnWindows { windows: &windows, shots }).collect();

@@ -131,7 +131,7 @@ impl OwnWindows {
     pub fn new(
         setup: &Setup,
         images: &dyn Fn(Range<usize>) -> Result<Projections>,
-        rows: Range<usize>,
+        rows: &Range<usize>,
         cuts: &[usize],
         halo: usize,
     ) -> Result<Self> {

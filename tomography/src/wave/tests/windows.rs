@@ -252,13 +252,14 @@ fn ranks_that_hold_windows_compute_what_one_process_does() {
         let mut apart = threads::run(shares.len(), |comm| {
             let mut part = Part::new(comm, shares.clone())?;
             let own = part.range();
-            let windows = OwnWindows::new(&setup, &|rows| images.rows(rows), own.clone(), cuts, halo)?;
+            let windows = OwnWindows::new(&setup, &|rows| images.rows(rows), &own, cuts, halo)?;
             let windows = InOwnWindows { windows: &windows, shots: &SHOTS };
-            part.gather(&reconstruct(&windows, lipschitz, own.len(), &mut part)?)
+            let volume = reconstruct(&windows, lipschitz, own.len(), &mut part)?;
+            part.gather(&volume)
         });
         assert_eq!(apart.swap_remove(0).unwrap().unwrap(), together, "halo {halo}");
     }
-    let of = |setup: &Setup, rows| OwnWindows::new(setup, &|rows| images.rows(rows), rows, &CUTS, 8).err();
+    let of = |setup: &Setup, rows| OwnWindows::new(setup, &|rows| images.rows(rows), &rows, &CUTS, 8).err();
     assert!(of(&setup, 0..100).is_some() && of(&setup, 3..40).is_some() && of(&setup, 0..64).is_none());
     setup.vacuum_rows = 0;
     assert!(of(&setup, 0..64).unwrap().to_string().contains("rows of vacuum is 0"));
