@@ -364,7 +364,6 @@ mod tests {
         let parts = cluster("compartmentalized", 3, "");
         let everybody: Vec<u64> = (0..parts.members.len() as u64).collect();
         assert_eq!(lacking::<Compartmentalized>(&parts, &everybody), [""; 0]);
-        let proxies = nodes_of(&parts, "proxy_leader");
         let others = (0..).zip(&parts.members).filter(|(_, member)| member.role != "proxy_leader");
         let others: Vec<u64> = others.map(|(node, _)| node).collect();
         let lacks = lacking::<Compartmentalized>(&parts, &others);
