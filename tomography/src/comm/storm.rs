@@ -70,7 +70,7 @@ impl<C: Comm> Storm<C> {
     fn hold(&mut self, event: Event) {
         match event {
             Event::Message { from, .. } => {
-                self.owed[from] = self.owed[from].map(|owed| owed.saturating_sub(1))
+                self.owed[from] = self.owed[from].map(|owed| owed.saturating_sub(1));
             }
             Event::Lost { rank } => self.owed[rank] = None,
         }

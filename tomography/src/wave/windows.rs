@@ -143,7 +143,7 @@ impl OwnWindows {
         let all = cores(setup.volume.rows, cuts)?;
         let own: Vec<Range<usize>> =
             all.iter().filter(|core| core.start >= rows.start && core.end <= rows.end).cloned().collect();
-        let [Some(first), Some(last)] = [own.first(), own.last()].map(|core| core.cloned()) else {
+        let [Some(first), Some(last)] = [own.first(), own.last()].map(Option::<&_>::cloned) else {
             return Err(Error::parameter("rows of a rank", format!("{rows:?}"), "those of some windows"));
         };
         if (first.start, last.end) != (rows.start, rows.end) {

@@ -197,11 +197,14 @@ enum Kind {
     Capacity,
 }
 
-/// The nodes, the systems by name and the plan of a file's text, which is JSON if the file's name says so, TOML otherwise.
+/// What a file of quorum systems says: the nodes, the systems by name, and the plan.
+pub type Read = (Cluster, Vec<(String, ReadWriteQuorumSystem)>, Plan);
+
+/// Reads a file's text, which is JSON if the file's name says so, TOML otherwise.
 ///
 /// # Errors
 /// The first mistake.
-pub fn read(file: &Path, text: &str) -> Result<(Cluster, Vec<(String, ReadWriteQuorumSystem)>, Plan), Error> {
+pub fn read(file: &Path, text: &str) -> Result<Read, Error> {
     let given = Given::of_file(File::of_text(file, text)?, false)?;
     Ok((given.cluster, given.systems, given.plan))
 }
