@@ -40,7 +40,9 @@ pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
     let handles = serving.handles.clone();
     let stop_gateway = gateway.as_ref().map(Gateway::stopper);
     let stop = move || {
-        stop_gateway.iter().for_each(|stop| stop());
+        if let Some(stop) = &stop_gateway {
+            stop();
+        }
         handles.iter().for_each(parthood_runtime::udp::Handle::stop);
     };
     ctrlc::set_handler(stop)
