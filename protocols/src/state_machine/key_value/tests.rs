@@ -130,14 +130,14 @@ impl Oracle {
             KeyValueCommand::Append(_, value) => {
                 let entry = self.0.entry(key).or_default();
                 entry.extend(value.as_slice());
-                Number(entry.len() as i64)
+                number_of(entry.len())
             }
-            KeyValueCommand::Length(_) => Number(length as i64),
+            KeyValueCommand::Length(_) => number_of(length),
             KeyValueCommand::Exists(_) => KeyValueOutput::Exists(before.is_some()),
             KeyValueCommand::Page { after, pattern, count } => {
                 self.page(after.as_ref(), pattern.as_ref(), *count)
             }
-            KeyValueCommand::Count => Number(self.0.len() as i64),
+            KeyValueCommand::Count => number_of(self.0.len()),
             KeyValueCommand::Batch(never) => match *never {},
         }
     }
