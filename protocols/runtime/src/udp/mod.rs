@@ -15,7 +15,7 @@
 //! anything greets all nodes now and then, with datagrams that hold no message. Messages between actors and the program around them go through
 //! [`LOCAL_APPLICATION`](crate::LOCAL_APPLICATION).
 //!
-//! **How nodes stand** is asked by the same datagrams: of all nodes from outside ([`survey`]), or by one process of the others
+//! **How nodes stand** is asked by the same datagrams: of all nodes from outside ([`survey()`]), or by one process of the others
 //! ([`Builder::watch`]). Event loops answer for the actors they host, by what [`Builder::standing`] says of a state.
 
 mod arrivals;
