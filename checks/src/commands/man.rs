@@ -33,7 +33,7 @@ pub fn pages() -> Vec<(String, Vec<u8>)> {
 }
 
 fn add(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) {
-    let man = Man::new(command.clone());
+    let man = Man::new(command.clone()).source(concat!("parthood ", env!("CARGO_PKG_VERSION")));
     let mut page = Vec::new();
     man.render(&mut page).expect("memory takes what is written to it");
     pages.push((man.get_filename(), page));
