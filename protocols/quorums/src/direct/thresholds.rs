@@ -125,7 +125,11 @@ fn found(nodes: &[Filled], balance: &Balance, needed: Pair, load: f64, all: usiz
     let (write, [of_read, of_write]) = (1.0 / balance.slope, nodes[balance.between].work);
     let worth = [write * of_read / of_write, write];
     // Is the node contacted by some sets of a side and not by others?
-    let partly = |at: usize, side: usize| at == balance.between || nodes[at].growth[side] > 0.0;
+    let partly = |at: usize, side: usize| {
+        // The node between may turn out to have a read of everything, like those before it.
+        let between = at == balance.between && (side == WRITES || nodes[at].share[READS] < 1.0);
+        between || nodes[at].growth[side] > 0.0
+    };
     let mut prices = vec![0.0; all];
     for (at, node) in nodes.iter().enumerate() {
         if let Some(side) = [WRITES, READS].into_iter().find(|side| partly(at, *side)) {
@@ -148,6 +152,9 @@ fn found(nodes: &[Filled], balance: &Balance, needed: Pair, load: f64, all: usiz
 
 /// Sets with these members, and others as often as they are to be; none if that would be next to never.
 fn comb(always: NodeSet, partial: &[(usize, f64)]) -> Option<Vec<(f64, NodeSet)>> {
+    if partial.is_empty() {
+        return Some(vec![(1.0, always)]);
+    }
     let mut set = always;
     // Where a tooth passes from one node to the next, the teeth being where they began plus so much.
     let mut passes = Vec::with_capacity(partial.len());
