@@ -1,7 +1,10 @@
-//! Any back end, made unkind: messages to whoever waits for anyone arrive in a drawn order and may arrive again later.
+//! Any back end, made unkind: messages leave late, are held back on arrival while others overtake them, and may arrive
+//! again much later. All of it is drawn from a seed; what threads make of it is not.
 //!
-//! What is built on [`Comm::recv_any`] must not care, and the tests see to it. Messages that are waited for by rank
-//! keep their order, as every back end promises.
+//! What is built on [`Comm::recv_any`] must not care, and the tests see to it. Messages that are waited for by rank keep
+//! their order, as every back end promises. Nothing is held back for ever: what was to leave late leaves before this rank
+//! waits, and what was held on arrival is delivered when nothing is left that could overtake it. For that a rank that waits
+//! for anyone is taken for a coordinator, each of whose messages is answered once.
 
 use super::{Comm, Event};
 use crate::Result;
@@ -10,41 +13,100 @@ use rand_pcg::rand_core::Rng;
 
 /// How many old messages may come again.
 const REMEMBERED: usize = 8;
+/// How many others may overtake a message.
+const OVERTAKEN: u32 = 4;
+/// How many of a hundred messages leave late, with all that follow them to the same rank.
+const LATE_PERCENT: u32 = 40;
 
-/// A back end whose events of [`Comm::recv_any`] are shuffled and repeated.
+/// A back end whose messages are delayed, and of [`Comm::recv_any`] also shuffled and repeated.
 #[derive(Debug)]
-pub struct Storm<C> {
+pub struct Storm<C: Comm> {
     comm: C,
     generator: Pcg32,
     /// Repetitions in percent.
     repeat_percent: u32,
-    waiting: Vec<Event>,
+    /// What has not left yet, by rank, in order.
+    leaving: Vec<Vec<Vec<u8>>>,
+    /// What has arrived, and how many others are to be delivered before.
+    held: Vec<(u32, Event)>,
     past: Vec<Event>,
+    /// How many answers each rank owes; none of a rank that is gone.
+    owed: Vec<Option<usize>>,
 }
 
 impl<C: Comm> Storm<C> {
-    /// Shuffles and repeats by a seed; `repeat_percent` of the messages come again, some much later.
+    /// Delays, shuffles and repeats by a seed; `repeat_percent` of the messages come again, some much later.
     pub fn new(comm: C, seed: u64, repeat_percent: u32) -> Self {
         let generator = Pcg32::new(seed, comm.rank() as u64);
-        Self { comm, generator, repeat_percent, waiting: Vec::new(), past: Vec::new() }
+        let (leaving, owed) = (vec![Vec::new(); comm.size()], vec![Some(0); comm.size()]);
+        Self { comm, generator, repeat_percent, leaving, held: Vec::new(), past: Vec::new(), owed }
     }
 
     fn below(&mut self, bound: usize) -> usize {
         self.generator.next_u32() as usize % bound
     }
 
-    /// Takes one of the events that are there, which must be one at least.
-    fn draw(&mut self) -> Event {
-        let place = self.below(self.waiting.len());
-        let event = self.waiting.swap_remove(place);
-        if matches!(event, Event::Message { .. }) && self.generator.next_u32() % 100 < self.repeat_percent {
+    fn draws(&mut self, percent: u32) -> bool {
+        self.generator.next_u32() % 100 < percent
+    }
+
+    fn send_now(&mut self, to: usize, bytes: Vec<u8>) -> Result<()> {
+        self.comm.send(to, bytes)?;
+        self.owed[to] = self.owed[to].map(|owed| owed + 1);
+        Ok(())
+    }
+
+    /// Lets all go that was to leave late, to one rank after the other. Whoever is gone says so itself.
+    fn let_go(&mut self) {
+        let first = self.below(self.leaving.len());
+        for turn in 0..self.leaving.len() {
+            let to = (first + turn) % self.leaving.len();
+            for bytes in std::mem::take(&mut self.leaving[to]) {
+                let _ = self.send_now(to, bytes);
+            }
+        }
+    }
+
+    fn hold(&mut self, event: Event) {
+        match event {
+            Event::Message { from, .. } => {
+                self.owed[from] = self.owed[from].map(|owed| owed.saturating_sub(1))
+            }
+            Event::Lost { rank } => self.owed[rank] = None,
+        }
+        let overtaken = self.generator.next_u32() % (OVERTAKEN + 1);
+        self.held.push((overtaken, event));
+    }
+
+    fn take_in(&mut self) {
+        self.let_go();
+        while let Ok(Some(event)) = self.comm.try_recv_any() {
+            self.hold(event);
+        }
+        if self.owed.iter().all(|owed| owed.is_none_or(|owed| owed == 0)) {
+            self.held.iter_mut().for_each(|(overtaken, _)| *overtaken = 0);
+        }
+    }
+
+    /// One of the events that nothing has to overtake any more.
+    fn due(&mut self) -> Option<Event> {
+        let due: Vec<usize> = (0..self.held.len()).filter(|place| self.held[*place].0 == 0).collect();
+        if due.is_empty() {
+            return None;
+        }
+        let place = due[self.below(due.len())];
+        let (_, event) = self.held.swap_remove(place);
+        for (overtaken, _) in &mut self.held {
+            *overtaken = overtaken.saturating_sub(1);
+        }
+        if matches!(event, Event::Message { .. }) && self.draws(self.repeat_percent) {
             self.past.push(event.clone());
             if self.past.len() > REMEMBERED {
                 let place = self.below(self.past.len());
                 self.past.swap_remove(place);
             }
         }
-        event
+        Some(event)
     }
 }
 
@@ -58,35 +120,116 @@ impl<C: Comm> Comm for Storm<C> {
     }
 
     fn send(&mut self, to: usize, bytes: Vec<u8>) -> Result<()> {
-        self.comm.send(to, bytes)
+        if self.leaving[to].is_empty() && !self.draws(LATE_PERCENT) {
+            return self.send_now(to, bytes);
+        }
+        self.leaving[to].push(bytes);
+        Ok(())
     }
 
     fn recv(&mut self, from: usize) -> Result<Vec<u8>> {
+        self.let_go();
         self.comm.recv(from)
     }
 
     fn recv_any(&mut self) -> Result<Event> {
-        if !self.past.is_empty() && self.generator.next_u32() % 100 < self.repeat_percent {
+        if !self.past.is_empty() && self.draws(self.repeat_percent) {
             let place = self.below(self.past.len());
             return Ok(self.past.swap_remove(place));
         }
-        if self.waiting.is_empty() {
-            let event = self.comm.recv_any()?;
-            self.waiting.push(event);
+        loop {
+            self.take_in();
+            if let Some(event) = self.due() {
+                return Ok(event);
+            }
+            // What is here is held back, and somebody owes an answer that may overtake it.
+            match self.comm.recv_any() {
+                Ok(event) => self.hold(event),
+                Err(error) if self.held.is_empty() => return Err(error),
+                Err(_) => self.owed.fill(None),
+            }
         }
-        while let Ok(Some(event)) = self.comm.try_recv_any() {
-            self.waiting.push(event);
-        }
-        Ok(self.draw())
     }
 
     fn try_recv_any(&mut self) -> Result<Option<Event>> {
-        while let Ok(Some(event)) = self.comm.try_recv_any() {
-            self.waiting.push(event);
+        self.take_in();
+        match self.due() {
+            Some(event) => Ok(Some(event)),
+            None if self.held.is_empty() => self.comm.try_recv_any(),
+            None => Ok(None),
         }
-        if self.waiting.is_empty() {
-            return self.comm.try_recv_any();
+    }
+}
+
+impl<C: Comm> Drop for Storm<C> {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::comm::threads::run;
+
+    const WORKERS: usize = 3;
+    const EACH: u8 = 20;
+
+    /// Rank and number of each answer in the order of delivery: every worker is asked that many times and answers in order.
+    fn delivered(seed: u64, repeat_percent: u32) -> Vec<(usize, u8)> {
+        let mut results = run(WORKERS + 1, |mut comm| {
+            if comm.rank() > 0 {
+                for number in 0..EACH {
+                    comm.recv(0).unwrap();
+                    comm.send(0, vec![number]).unwrap();
+                }
+                return Vec::new();
+            }
+            let mut storm = Storm::new(comm, seed, repeat_percent);
+            for to in (0..EACH).flat_map(|_| 1..=WORKERS) {
+                storm.send(to, Vec::new()).unwrap();
+            }
+            let (mut found, mut lost) = (Vec::new(), 0);
+            while lost < WORKERS {
+                match storm.recv_any().unwrap() {
+                    Event::Message { from, bytes } => found.push((from, bytes[0])),
+                    Event::Lost { .. } => lost += 1,
+                }
+            }
+            // Whatever a loss has overtaken.
+            while let Ok(Event::Message { from, bytes }) = storm.recv_any() {
+                found.push((from, bytes[0]));
+            }
+            found
+        });
+        results.swap_remove(0)
+    }
+
+    #[test]
+    fn messages_are_overtaken_and_none_is_kept() {
+        for seed in 0..10 {
+            let mut found = delivered(seed, 0);
+            let places =
+                |rank: usize| found.iter().filter(move |(from, _)| *from == rank).map(|(_, number)| *number);
+            let overtaken: usize = (1..=WORKERS)
+                .map(|rank| {
+                    places(rank).zip(places(rank).skip(1)).filter(|(first, second)| first > second).count()
+                })
+                .sum();
+            assert!(overtaken >= 5, "seed {seed}: {overtaken} in {found:?}");
+            found.sort_unstable();
+            assert!(
+                found.iter().copied().eq((1..=WORKERS).flat_map(|rank| (0..EACH).map(move |n| (rank, n))))
+            );
         }
-        Ok(Some(self.draw()))
+    }
+
+    #[test]
+    fn some_messages_come_again() {
+        let all = WORKERS * usize::from(EACH);
+        for seed in 0..10 {
+            let found = delivered(seed, 30);
+            assert!(found.len() > all + 3, "seed {seed}: {} of {all}", found.len());
+        }
     }
 }

@@ -67,6 +67,20 @@ pub struct Pool<C: Comm> {
     busy: BTreeSet<usize>,
     /// How many tasks have a name.
     named: u64,
+    #[cfg(test)]
+    mutant: Option<Mutant>,
+}
+
+/// Coordinators that rely on what a back end does not promise.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mutant {
+    /// A result is of the task that its worker was given last, whatever it says.
+    ByWorker,
+    /// Tasks of every round have the same names.
+    NamesAgain,
+    /// Whoever is lost has said all it has to say.
+    LostAreSilent,
 }
 
 impl<C: Comm> Pool<C> {
@@ -79,7 +93,14 @@ impl<C: Comm> Pool<C> {
             return Err(Error::parameter("rank of a coordinator", comm.rank(), "0"));
         }
         let alive = (1..comm.size()).collect();
-        Ok(Self { comm, alive, busy: BTreeSet::new(), named: 0 })
+        Ok(Self {
+            comm,
+            alive,
+            busy: BTreeSet::new(),
+            named: 0,
+            #[cfg(test)]
+            mutant: None,
+        })
     }
 
     /// Has all tasks done and returns their results in the order of the tasks. `wish(worker, turn)` is the index of the
@@ -95,8 +116,10 @@ impl<C: Comm> Pool<C> {
     ) -> Result<Vec<Vec<u8>>> {
         // A task is named once and for all, so that a late result of an earlier round is none of this one's.
         let first = self.named;
+        #[cfg(test)]
+        let first = if self.mutant == Some(Mutant::NamesAgain) { 0 } else { first };
         self.named += tasks.len() as u64;
-        let mut ledger = Ledger::new(first..self.named);
+        let mut ledger = Ledger::new(first..first + tasks.len() as u64);
         let mut turns: BTreeMap<usize, usize> = BTreeMap::new();
         let mut results = BTreeMap::new();
         while ledger.remaining() > 0 {
@@ -137,6 +160,8 @@ impl<C: Comm> Pool<C> {
         self.busy.remove(&from);
         let (kind, lease, payload) = unframe(&bytes, from)?;
         let task = lease.task;
+        #[cfg(test)]
+        let task = self.mistaken(task, from, ledger)?;
         match kind {
             FAILED => {
                 Err(Error::Task { task, rank: from, why: String::from_utf8_lossy(payload).into_owned() })
@@ -150,6 +175,21 @@ impl<C: Comm> Pool<C> {
                 Answer::Diverged => Err(Error::Diverged { task }),
             },
             _ => Err(Error::Message { rank: from, what: "an unknown kind" }),
+        }
+    }
+
+    /// The task that a mutant takes a result for.
+    #[cfg(test)]
+    fn mistaken(&self, task: u64, from: usize, ledger: &Ledger<blake3::Hash>) -> Result<u64> {
+        match self.mutant {
+            Some(Mutant::ByWorker) => {
+                let held = ledger.held().find(|(worker, _)| *worker == from as u64);
+                Ok(held.map_or(task, |(_, lease)| lease.task))
+            }
+            Some(Mutant::LostAreSilent) if !self.alive.contains(&from) => {
+                Err(Error::Message { rank: from, what: "of the dead" })
+            }
+            _ => Ok(task),
         }
     }
 
@@ -172,7 +212,53 @@ impl<C: Comm> Drop for Pool<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comm::storm::Storm;
     use crate::comm::threads::run;
+    use crate::testing::Mortal;
+
+    const WORKERS: usize = 4;
+
+    /// Three rounds of tasks, of which each asks for its number squared, by workers of which one dies after some tasks.
+    fn rounds<C: Comm>(comm: C, mutant: Option<Mutant>) -> Result<Vec<Vec<u8>>> {
+        let mut pool = Pool::new(comm)?;
+        pool.mutant = mutant;
+        let mut results = Vec::new();
+        for round in 0..3_u8 {
+            let tasks: Vec<Vec<u8>> = (0..7).map(|task| vec![5 * round + task]).collect();
+            results.extend(pool.run(&tasks, &|_, _| None)?);
+        }
+        Ok(results)
+    }
+
+    /// Whether the results are those of the tasks, with a back end that is kind without a seed.
+    fn is_right(mutant: Option<Mutant>, seed: Option<u64>) -> bool {
+        let mut results = run(WORKERS + 1, |comm| {
+            if comm.rank() > 0 {
+                let left = if comm.rank() == 1 { 2 } else { usize::MAX };
+                let mut comm = Mortal { comm, left };
+                return serve(&mut comm, |task| Ok(vec![task[0] * task[0]])).map(|()| vec![]);
+            }
+            match seed {
+                Some(seed) => rounds(Storm::new(comm, seed, 30), mutant),
+                None => rounds(comm, mutant),
+            }
+        });
+        let expected = (0..3_u8).flat_map(|round| (0..7).map(move |task| 5 * round + task));
+        results.swap_remove(0).is_ok_and(|found| found.into_iter().eq(expected.map(|task| vec![task * task])))
+    }
+
+    /// The storm does what it is for: what it must not break holds in it, and what relies on a kind back end does not.
+    #[test]
+    fn a_storm_finds_who_relies_on_order_and_on_single_delivery() {
+        for seed in 0..40 {
+            assert!(is_right(None, Some(seed)), "seed {seed}");
+        }
+        for mutant in [Mutant::ByWorker, Mutant::NamesAgain, Mutant::LostAreSilent] {
+            assert!(is_right(Some(mutant), None), "{mutant:?} looks right where all is kind");
+            let found = (0..40).filter(|seed| !is_right(Some(mutant), Some(*seed))).count();
+            assert!(found > 0, "no storm of forty finds {mutant:?}");
+        }
+    }
 
     /// Rank 0 has two tasks done by a worker that behaves as `answer` says: the frames it sends for a lease.
     fn two_tasks(answer: fn(Lease) -> Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {

@@ -113,10 +113,10 @@ fn apart(solver: Solver, images: &Projections, ranges: &[Range<usize>]) -> Volum
     volume
 }
 
-/// Each part solved by a worker of its own, and put together.
+/// Each part solved by a worker of its own, with messages that leave late, and put together.
 fn together(solver: Solver, images: &Projections, ranges: &[Range<usize>]) -> Volume {
     let results = threads::run(ranges.len(), |comm| {
-        let mut part = Part::new(comm, ranges.to_vec())?;
+        let mut part = Part::new(Storm::new(comm, ranges.len() as u64, 0), ranges.to_vec())?;
         let own = solver(&images.rows(part.range())?, &mut part)?;
         part.gather(&own)
     });
