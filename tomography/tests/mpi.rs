@@ -34,8 +34,8 @@ fn spec(model: Model, contrast: Contrast, solver: Solver, prior: Prior) -> Spec 
     }
 }
 
-/// Rays and waves, by solvers that exchange rows and sums.
-fn specs() -> [Spec; 3] {
+/// Rays and waves, by solvers that exchange rows and sums, and waves in windows.
+fn specs() -> [Spec; 4] {
     let fista = Solver::Proximal { momentum: Momentum::Restarted };
     let waves = Multislice {
         microscope: Microscope::ideal(300e3).unwrap(),
@@ -46,10 +46,12 @@ fn specs() -> [Spec; 3] {
         wave_of_tilts: 3,
         checkpoints: false,
     };
+    let waves = spec(Model::Multislice(waves), Contrast::Intensity { vacuum: 1.0 }, fista, TV);
     [
         spec(Model::Linear, Contrast::Projection, fista, TV),
         spec(Model::Linear, Contrast::Projection, Solver::Cgls {}, Prior::default()),
-        spec(Model::Multislice(waves), Contrast::Intensity { vacuum: 1.0 }, fista, TV),
+        Spec { mode: Mode::Window { core: 20, halo: 18 }, ..waves.clone() },
+        waves,
     ]
 }
 
@@ -67,7 +69,7 @@ fn any_number_of_ranks_writes_the_file_of_one_process() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     for spec in specs() {
-        let name = spec.summary();
+        let name = format!("{} {:?}", spec.summary(), spec.mode);
         let truth = clay(spec.volume, spec.voxel_angstrom, 3).unwrap();
         let images = spec.model.images(&truth, spec.voxel_angstrom, &spec.tilts).unwrap();
         let series = folder.join("tilts.mrc");

@@ -5,7 +5,7 @@
 //! mpirun -n 4 tomo-mpi plan.json tilts.mrc rec.mrc
 //! ```
 //!
-//! Every rank reads the plan and, once, all of the series; then of rays the rows that it reconstructs, of waves all. Rank 0 writes the volume.
+//! Every rank reads the plan and, once, all of the series; then of rays the rows that it reconstructs, of waves all, in window mode those of its windows. Rank 0 writes the volume.
 //! Each rank computes on as many threads as `RAYON_NUM_THREADS` says, by default on all cores of its machine. Status 0 says
 //! that the volume is there, 2 that what was given is at fault, 4 that a machine is.
 

@@ -9,7 +9,8 @@ use crate::solve::{
     ordered_subsets, proximal, sirt, wbp,
 };
 use crate::wave::{
-    Everywhere, Here, InWindows, Pooled, Scattering, Series, Setup, Tilts, Windows, serve_tilts,
+    Everywhere, Here, InOwnWindows, InWindows, OwnWindows, Pooled, Scattering, Series, Setup, Tilts, Windows,
+    serve_tilts,
 };
 use crate::{Error, Projections, Result, Shape, Stack, Tilt, Volume};
 use std::ops::{ControlFlow, Range};
@@ -116,18 +117,24 @@ impl Plan {
     }
 
     /// Reconstructs the whole as one of several ranks, each of which holds some of its rows: of rays it does its own, of waves
-    /// all tilts in turns ([`Everywhere`]). Two connections with the same ranks are needed, one for rows and one for tilts.
-    /// `images(rows)` are the prepared images of some rows: its own, or of waves all. Rank 0 gets the volume, the same as
-    /// [`Plan::reconstruct`]'s in every bit, for any number of ranks; nothing is there for the others.
+    /// all tilts in turns ([`Everywhere`]), in window mode its windows. Two connections with the same ranks are needed, one for
+    /// rows and one for tilts. `images(rows)` are the prepared images of some rows: its own, or of waves all. Rank 0 gets the
+    /// volume, the same as [`Plan::reconstruct`]'s in every bit, for any number of ranks; nothing is there for the others.
     ///
     /// # Errors
-    /// [`Error::Plan`] unless the plan is in exact mode, [`Error::Parameter`] if there are more ranks than slabs of sixteen
-    /// rows, [`Error::Lost`] if another rank has failed, and as [`Plan::reconstruct`].
+    /// [`Error::Plan`] in patch mode, whose blocks are jobs of their own, [`Error::Parameter`] if there are more ranks than
+    /// slabs of sixteen rows or windows, or for windows without rows of vacuum, [`Error::Lost`] if another rank has failed, and
+    /// as [`Plan::reconstruct`].
     pub fn reconstruct_among<C: Comm>(
         &self,
         [rows, tilts]: [C; 2],
-        images: impl FnOnce(Range<usize>) -> Result<Projections>,
+        images: impl Fn(Range<usize>) -> Result<Projections>,
     ) -> Result<Option<Volume>> {
+        if let (Mode::Window { core, halo }, Model::Multislice(model), [block]) =
+            (self.spec.mode, &self.spec.model, &self.blocks[..])
+        {
+            return self.windows_among(&model.setup(&self.spec, block), rows, [core, halo], &images);
+        }
         let block = self.whole()?;
         let (ranks, volume) = (rows.size(), self.spec.volume);
         let ranges = partition(volume.rows, ranks);
@@ -148,6 +155,34 @@ impl Plan {
                 self.by_waves(&series, tilts, start, &mut run)?
             }
         };
+        part.gather(&own)
+    }
+
+    /// The same in window mode: every rank has some windows, as equal in number as can be.
+    fn windows_among<C: Comm>(
+        &self,
+        setup: &Setup,
+        comm: C,
+        [core, halo]: [usize; 2],
+        images: &dyn Fn(Range<usize>) -> Result<Projections>,
+    ) -> Result<Option<Volume>> {
+        let (rows, ranks) = (setup.volume.rows, comm.size());
+        let count = rows.div_ceil(core);
+        if ranks > count {
+            let value = format!("{ranks} for {count} windows");
+            return Err(Error::parameter("number of ranks", value, "at most one for every window"));
+        }
+        let border = |rank: usize| (count * rank / ranks * core).min(rows);
+        let mut part = Part::new(comm, (0..ranks).map(|rank| border(rank)..border(rank + 1)).collect())?;
+        let cuts = block::cuts(rows, core);
+        let windows = OwnWindows::new(setup, images, &part.range(), &cuts, halo.min(rows))?;
+        let subsets = self.spec.subsets();
+        let subsets: Vec<InOwnWindows<'_>> =
+            subsets.iter().map(|shots| InOwnWindows { windows: &windows, shots }).collect();
+        let start = Stack::zeros(setup.volume.with_rows(part.range().len()));
+        let mut silent = |_: Progress| ControlFlow::Continue(());
+        let mut run = Run { iterations: self.spec.iterations, rows: &mut part, watch: &mut silent };
+        let own = self.by_steps(&subsets, start, &mut run)?;
         part.gather(&own)
     }
 
@@ -174,7 +209,7 @@ impl Plan {
         match (self.spec.mode, &self.blocks[..]) {
             (Mode::Exact {}, [block]) => Ok(block),
             _ => Err(Error::Plan {
-                why: "workers share a whole, and this plan has blocks or windows".to_owned(),
+                why: "ranks and workers share a whole, and this plan has blocks, which are jobs of their own, or windows".to_owned(),
             }),
         }
     }

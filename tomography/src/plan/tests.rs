@@ -128,6 +128,27 @@ fn any_number_of_ranks_that_hold_rows_carries_out_a_plan_to_the_same_bits() {
 }
 
 #[test]
+fn any_number_of_ranks_that_hold_windows_carries_out_a_plan_to_the_same_bits() {
+    let (mut spec, truth) = waves(Mode::Window { core: 8, halo: 10 });
+    let Model::Multislice(model) = &mut spec.model else { panic!("these are waves") };
+    model.vacuum_rows = 12;
+    let images = spec.model.images(&truth, spec.voxel_angstrom, &spec.tilts).unwrap();
+    for solver in [spec.solver, Solver::Proximal { momentum: Momentum::Restarted }] {
+        let plan = Plan::new(Spec { solver, ..spec.clone() }).unwrap();
+        let alone = whole(&plan, &images);
+        for ranks in [1, 2, 3, 5] {
+            assert_eq!(plan.reconstruct_by_parts(&images, ranks).unwrap(), alone, "{solver:?}, {ranks}");
+        }
+        let error = plan.reconstruct_by_parts(&images, 6).unwrap_err().to_string();
+        assert!(error.contains("number of ranks is 6 for 5 windows"), "{error}");
+    }
+    let Model::Multislice(model) = &mut spec.model else { panic!("these are waves") };
+    model.vacuum_rows = 0;
+    let error = Plan::new(spec).unwrap().reconstruct_by_parts(&images, 2).unwrap_err().to_string();
+    assert!(error.contains("rows of vacuum is 0"), "{error}");
+}
+
+#[test]
 fn workers_of_waves_and_interrupted_waves_end_in_the_same_bits() {
     let (spec, truth) = waves(Mode::Exact {});
     let images = spec.model.images(&truth, spec.voxel_angstrom, &spec.tilts).unwrap();

@@ -41,4 +41,4 @@ pub use real::{C, Real};
 pub(crate) use series::total;
 pub use series::{Response, Series, Setup, Shot};
 pub use weak::WeakPhase;
-pub use windows::{InWindows, OwnWindow, Windows, least_halo};
+pub use windows::{InOwnWindows, InWindows, OwnWindows, Windows, least_halo};

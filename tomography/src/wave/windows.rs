@@ -64,15 +64,14 @@ impl Windows {
         cuts: &[usize],
         halo: usize,
     ) -> Result<Self> {
-        let rows = setup.volume.rows;
-        let borders: Vec<usize> = [&[0], cuts, &[rows]].concat();
-        if borders.windows(2).any(|pair| pair[0] >= pair[1]) {
-            return Err(Error::parameter("cuts", format!("{cuts:?}"), "rising, within the volume"));
-        }
+        let cores = cores(setup.volume.rows, cuts)?;
         images.check_shape("recorded images", setup.images())?;
-        let cores = borders.windows(2).map(|pair| pair[0]..pair[1]);
-        let windows = cores.map(|core| Window::new(setup, images, weights, core, halo));
-        Ok(Self { setup: setup.clone(), windows: windows.collect::<Result<_>>()? })
+        let window = |core: Range<usize>| {
+            let mut window = Window::new(setup, core, halo)?;
+            window.record(images, 0, weights, setup.volume.rows, setup.vacuum_rows > 0)?;
+            Ok(window)
+        };
+        Ok(Self { setup: setup.clone(), windows: cores.into_iter().map(window).collect::<Result<_>>()? })
     }
 
     /// The misfit of some shots and its gradient with respect to the volume, each window computed by itself.
@@ -84,10 +83,9 @@ impl Windows {
         gradient.check_shape("gradient of the volume", self.setup.volume)?;
         let mut misfits = Vec::with_capacity(self.windows.len());
         for window in &self.windows {
-            let part = window.cut(volume, self.setup.vacuum_rows > 0)?;
-            let mut part_gradient = Volume::zeros(part.shape());
-            misfits.push(window.series.gradient(&part, shots, &mut part_gradient)?);
-            let core = part_gradient.rows(window.before..window.before + window.core.len())?;
+            let part = window.cut(volume, 0, self.setup.volume.rows, self.setup.vacuum_rows > 0)?;
+            let (misfit, core) = window.gradient(&part, shots)?;
+            misfits.push(misfit);
             gradient.set_rows(window.core.start, &core)?;
         }
         Ok(total(&misfits))
@@ -113,88 +111,144 @@ impl Objective for InWindows<'_> {
     }
 }
 
-/// The window of the rows held here, whose halo comes from the ranks that hold the neighbours. All ranks together compute
-/// what [`Windows`] does with the same cuts, in every bit, but hold no more than a window each.
-pub struct OwnWindow {
+/// The windows of the rows held here, whose halos come from the ranks that hold the neighbours. All ranks together compute
+/// what [`Windows`] does with the same cuts, in every bit, but hold no more than their windows.
+pub struct OwnWindows {
     setup: Setup,
-    window: Window,
+    first: usize,
+    /// How far beyond the rows held here any rank looks.
+    reach: usize,
+    windows: Vec<Window>,
 }
 
-impl OwnWindow {
-    /// The window of a rank that holds these rows. `images` and `weights` are those of the whole.
+impl OwnWindows {
+    /// The windows of a rank that holds these `rows` of a volume that is cut as [`Windows::new`] cuts it; `images(rows)` are
+    /// those of some rows.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for rows beyond the volume, or without rows of vacuum: ranks at both ends are no neighbours.
-    /// As [`Series::new`].
+    /// [`Error::Parameter`] unless the rows are those of some blocks, or without rows of vacuum: ranks at both ends are no
+    /// neighbours. As [`Series::new`], and those of reading images.
     pub fn new(
         setup: &Setup,
-        images: &Projections,
-        weights: Option<&Projections>,
-        rows: Range<usize>,
+        images: &dyn Fn(Range<usize>) -> Result<Projections>,
+        rows: &Range<usize>,
+        cuts: &[usize],
         halo: usize,
     ) -> Result<Self> {
         if setup.vacuum_rows == 0 {
-            return Err(Error::parameter("rows of vacuum", 0, "at least 1 where ranks hold windows"));
+            let expected =
+                "at least 1 where ranks hold windows: those at both ends of the rows are no neighbours";
+            return Err(Error::parameter("rows of vacuum", 0, expected));
         }
-        if rows.is_empty() || rows.end > setup.volume.rows {
-            return Err(Error::parameter(
-                "rows of a window",
-                format!("{rows:?}"),
-                "within the volume, and not empty",
-            ));
+        let all = cores(setup.volume.rows, cuts)?;
+        let own: Vec<Range<usize>> =
+            all.iter().filter(|core| core.start >= rows.start && core.end <= rows.end).cloned().collect();
+        let [Some(first), Some(last)] = [own.first(), own.last()].map(|core| core.cloned()) else {
+            return Err(Error::parameter("rows of a rank", format!("{rows:?}"), "those of some windows"));
+        };
+        if (first.start, last.end) != (rows.start, rows.end) {
+            return Err(Error::parameter("rows of a rank", format!("{rows:?}"), "those of some windows"));
         }
-        images.check_shape("recorded images", setup.images())?;
-        let window = Window::new(setup, images, weights, rows, halo)?;
-        Ok(Self { setup: setup.clone(), window })
+        let whole = setup.volume.rows;
+        let reach = all.iter().map(|core| if is_whole(core, halo, whole) { whole } else { halo });
+        let window = |core: Range<usize>| {
+            let mut window = Window::new(setup, core, halo)?;
+            let seen = window.seen(whole);
+            window.record(&images(seen.clone())?, seen.start, None, whole, true)?;
+            Ok(window)
+        };
+        Ok(Self {
+            setup: setup.clone(),
+            first: first.start,
+            reach: reach.max().unwrap_or(halo),
+            windows: own.into_iter().map(window).collect::<Result<_>>()?,
+        })
+    }
+
+    fn rows(&self) -> usize {
+        self.windows.iter().map(|window| window.core.len()).sum()
     }
 }
 
-impl Objective for OwnWindow {
+/// The misfit of some shots in the windows of the rows held here.
+#[derive(Clone, Copy)]
+pub struct InOwnWindows<'a> {
+    /// The windows.
+    pub windows: &'a OwnWindows,
+    /// The shots.
+    pub shots: &'a [usize],
+}
+
+impl Objective for InOwnWindows<'_> {
     fn check(&self, volume: &Volume) -> Result<()> {
-        volume.check_shape("rows of a window", self.setup.volume.with_rows(self.window.core.len()))
+        volume.check_shape("rows of windows", self.windows.setup.volume.with_rows(self.windows.rows()))
     }
 
     fn gradient(&self, at: &Volume, rows: &mut dyn Rows, gradient: &mut Volume) -> Result<Misfit> {
-        let Window { core, before, rows: length, series } = &self.window;
-        let after = length - before - core.len();
-        let mut part = Volume::zeros(at.shape().with_rows(*length));
-        part.set_rows(*before, at)?;
-        let [above, below] = rows.beside(at, (*before).max(after))?;
-        if let Some(above) = above {
-            let all = above.shape().rows;
-            let taken = all.min(*before);
-            part.set_rows(before - taken, &above.rows(all - taken..all)?)?;
+        let OwnWindows { setup, first, reach, windows } = self.windows;
+        let [above, below] = rows.beside(at, *reach)?;
+        // What is here and what its neighbours sent, from the first of these rows on.
+        let before = above.as_ref().map_or(0, |above| above.shape().rows);
+        let after = below.as_ref().map_or(0, |below| below.shape().rows);
+        let mut around = Volume::zeros(at.shape().with_rows(before + at.shape().rows + after));
+        around.set_rows(before, at)?;
+        above.map_or(Ok(()), |above| around.set_rows(0, &above))?;
+        below.map_or(Ok(()), |below| around.set_rows(before + at.shape().rows, &below))?;
+        let mut misfits = Vec::with_capacity(windows.len());
+        for window in windows {
+            let part = window.cut(&around, first - before, setup.volume.rows, true)?;
+            let (misfit, slope) = window.gradient(&part, self.shots)?;
+            gradient.set_rows(window.core.start - first, &slope)?;
+            misfits.push(misfit);
         }
-        if let Some(below) = below {
-            part.set_rows(before + core.len(), &below.rows(0..below.shape().rows.min(after))?)?;
-        }
-        let shots: Vec<usize> = (0..self.setup.shots.len()).collect();
-        let mut slope = Volume::zeros(part.shape());
-        let misfit = series.gradient(&part, &shots, &mut slope)?;
-        gradient.set_rows(0, &slope.rows(*before..before + core.len())?)?;
-        Ok(Misfit { loss: rows.sum(&[misfit.loss])?, ..misfit })
+        let losses: Vec<f64> = misfits.iter().map(|misfit| misfit.loss).collect();
+        Ok(Misfit { loss: rows.sum(&losses)?, ..total(&misfits) })
     }
 }
 
+/// The blocks between cuts.
+fn cores(rows: usize, cuts: &[usize]) -> Result<Vec<Range<usize>>> {
+    let borders: Vec<usize> = [&[0], cuts, &[rows]].concat();
+    if borders.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err(Error::parameter("cuts", format!("{cuts:?}"), "rising, within the volume"));
+    }
+    Ok(borders.windows(2).map(|pair| pair[0]..pair[1]).collect())
+}
+
+/// Whether a window would be longer than the whole, and therefore is it.
+fn is_whole(core: &Range<usize>, halo: usize, whole: usize) -> bool {
+    core.len() + 2 * halo >= whole
+}
+
 impl Window {
-    fn new(
-        setup: &Setup,
-        images: &Projections,
-        weights: Option<&Projections>,
-        core: Range<usize>,
-        halo: usize,
-    ) -> Result<Self> {
+    /// A window that has no images yet.
+    fn new(setup: &Setup, core: Range<usize>, halo: usize) -> Result<Self> {
         let whole = setup.volume.rows;
-        let is_vacuum = setup.vacuum_rows > 0;
-        let is_whole = core.len() + 2 * halo >= whole;
+        let is_whole = is_whole(&core, halo, whole);
         let (before, rows) = if is_whole { (core.start, whole) } else { (halo, core.len() + 2 * halo) };
         let mut part = setup.clone();
         part.volume = setup.volume.with_rows(rows);
         part.counted = before..before + core.len();
         part.vacuum_rows = if is_whole { setup.vacuum_rows } else { 0 };
-        let mut window = Self { core, before, rows, series: Series::without_images(part)? };
+        Ok(Self { core, before, rows, series: Series::without_images(part)? })
+    }
+
+    /// The rows of a volume of so many rows that the window sees, of one that ends in vacuum.
+    fn seen(&self, whole: usize) -> Range<usize> {
+        let start = self.core.start as isize - self.before as isize;
+        start.max(0) as usize..((start + self.rows as isize) as usize).min(whole)
+    }
+
+    /// Takes what was recorded, from images whose first row is that one of the whole. Rows beyond the ends were not recorded.
+    fn record(
+        &mut self,
+        images: &Projections,
+        first: usize,
+        weights: Option<&Projections>,
+        whole: usize,
+        is_vacuum: bool,
+    ) -> Result<()> {
         let everywhere;
-        // Rows beyond the ends were not recorded.
         let weights = match weights {
             None if is_vacuum => {
                 everywhere = Projections::from_fn(images.shape(), |_, _, _| 1.0);
@@ -202,24 +256,32 @@ impl Window {
             }
             weights => weights,
         };
-        let weights = weights.map(|weights| window.cut(weights, is_vacuum)).transpose()?;
-        let images = window.cut(images, is_vacuum)?;
-        window.series.record(&images, weights.as_ref())?;
-        Ok(window)
+        let weights = weights.map(|weights| self.cut(weights, first, whole, is_vacuum)).transpose()?;
+        let images = self.cut(images, first, whole, is_vacuum)?;
+        self.series.record(&images, weights.as_ref())
     }
 
-    /// The window's rows of a stack. Beyond the ends are zeros if there is vacuum, else the rows of the other end.
-    fn cut(&self, stack: &Stack, is_vacuum: bool) -> Result<Stack> {
-        let whole = stack.shape().rows as isize;
+    /// The misfit of some shots, and the gradient in the core.
+    fn gradient(&self, part: &Volume, shots: &[usize]) -> Result<(Misfit, Volume)> {
+        let mut slope = Volume::zeros(part.shape());
+        let misfit = self.series.gradient(part, shots, &mut slope)?;
+        Ok((misfit, slope.rows(self.before..self.before + self.core.len())?))
+    }
+
+    /// The window's rows of a stack that has the rows of a whole of so many, from `first` on. Beyond the ends are zeros if
+    /// there is vacuum, else the rows of the other end.
+    fn cut(&self, stack: &Stack, first: usize, whole: usize, is_vacuum: bool) -> Result<Stack> {
+        let (whole, first) = (whole as isize, first as isize);
+        let held = first..first + stack.shape().rows as isize;
         let start = self.core.start as isize - self.before as isize;
         let mut part = Stack::zeros(stack.shape().with_rows(self.rows));
         // The stack, and its images beside it.
         for image in if is_vacuum { 0..=0 } else { -1..=1 } {
-            let from = (start - image * whole).max(0);
-            let to = (start + self.rows as isize - image * whole).min(whole);
+            let from = (start - image * whole).max(held.start);
+            let to = (start + self.rows as isize - image * whole).min(held.end);
             if from < to {
                 let place = (from + image * whole - start) as usize;
-                part.set_rows(place, &stack.rows(from as usize..to as usize)?)?;
+                part.set_rows(place, &stack.rows((from - first) as usize..(to - first) as usize)?)?;
             }
         }
         Ok(part)

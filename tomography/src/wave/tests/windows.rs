@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::comm::threads;
-use crate::decompose::{Part, partition};
+use crate::decompose::Part;
 use crate::solve::{Momentum, Objective, Prior, Progress, Proximal, Rows, Run, Whole, proximal};
 use crate::sum::tree_sum;
 use crate::{Result, Shape, Tilt, Volume};
@@ -234,25 +234,33 @@ fn windows_as_long_as_the_whole_are_the_whole() {
 }
 
 #[test]
-fn ranks_that_hold_a_window_each_compute_what_windows_do() {
+fn ranks_that_hold_windows_compute_what_one_process_does() {
     let mut setup = setup(Aperture::IMAGE, Aperture::None);
     setup.vacuum_rows = 30;
     let images = Series::simulate(setup.clone(), &needle()).unwrap();
     let lipschitz = Series::new(setup.clone(), &images, None).unwrap().curvature_bound(&SHOTS);
-    for halo in [12, 40, 96] {
-        let windows = Windows::new(&setup, &images, None, &CUTS, halo).unwrap();
+    // Some windows at a rank, of unequal length, and one that is the whole beside others that are not.
+    for (halo, cuts, shares) in [
+        (12, &[64, 128, 192][..], vec![0..64, 64..128, 128..192, 192..256]),
+        (40, &[64, 128, 192], vec![0..128, 128..256]),
+        (96, &[64, 128, 192], vec![0..64, 64..256]),
+        (90, &[100, 200], vec![0..100, 100..200, 200..256]),
+    ] {
+        let windows = Windows::new(&setup, &images, None, cuts, halo).unwrap();
         let together = InWindows { windows: &windows, shots: &SHOTS };
         let together = reconstruct(&together, lipschitz, ROWS, &mut Whole).unwrap();
-        let ranges = partition(ROWS, 4);
-        let mut apart = threads::run(4, |comm| {
-            let mut part = Part::new(comm, ranges.clone())?;
+        let mut apart = threads::run(shares.len(), |comm| {
+            let mut part = Part::new(comm, shares.clone())?;
             let own = part.range();
-            let window = OwnWindow::new(&setup, &images, None, own.clone(), halo)?;
-            let volume = reconstruct(&window, lipschitz, own.len(), &mut part)?;
+            let windows = OwnWindows::new(&setup, &|rows| images.rows(rows), &own, cuts, halo)?;
+            let windows = InOwnWindows { windows: &windows, shots: &SHOTS };
+            let volume = reconstruct(&windows, lipschitz, own.len(), &mut part)?;
             part.gather(&volume)
         });
         assert_eq!(apart.swap_remove(0).unwrap().unwrap(), together, "halo {halo}");
     }
+    let of = |setup: &Setup, rows| OwnWindows::new(setup, &|rows| images.rows(rows), &rows, &CUTS, 8).err();
+    assert!(of(&setup, 0..100).is_some() && of(&setup, 3..40).is_some() && of(&setup, 0..64).is_none());
     setup.vacuum_rows = 0;
-    assert!(OwnWindow::new(&setup, &images, None, 0..64, 8).is_err());
+    assert!(of(&setup, 0..64).unwrap().to_string().contains("rows of vacuum is 0"));
 }
