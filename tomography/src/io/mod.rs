@@ -20,6 +20,8 @@
 
 pub mod angles;
 pub mod checkpoint;
+#[cfg(feature = "hdf5")]
+mod emd;
 pub mod foci;
 mod lock;
 pub mod mdoc;
@@ -92,6 +94,9 @@ pub fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()
 /// # Errors
 /// [`Error::File`] if the system refuses a file in its folder.
 pub fn check_writable(path: &Path) -> Result<()> {
+    if let (file, Some(array)) = source::split(path) {
+        return Err(content(file, "the array to write", array, "left out: it is /data/tomography/data"));
+    }
     let replaceable = Format::of(path) == Format::Zarr && path.join(".zgroup").exists();
     if path.is_dir() && !replaceable {
         return Err(content(path, "the name", "that of a folder", "that of a file"));
@@ -118,7 +123,8 @@ pub fn check_different<'a>(
     inputs: impl IntoIterator<Item = &'a Path>,
     outputs: impl IntoIterator<Item = &'a Path>,
 ) -> Result<()> {
-    let inputs: Vec<_> = inputs.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let file = |path: &'a Path| source::split(path).0.canonicalize().ok();
+    let inputs: Vec<_> = inputs.into_iter().filter_map(file).collect();
     for output in outputs {
         if output.canonicalize().is_ok_and(|output| inputs.contains(&output)) {
             return Err(content(output, "the name to write", "that of an input", "another name"));

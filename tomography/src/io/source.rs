@@ -3,6 +3,8 @@
 //! A file is sections of lines of columns, whatever its format. A reader decodes lines; that values are finite, that rows
 //! are within the file, and which axis sections follow is looked after here, once.
 
+#[cfg(feature = "hdf5")]
+use super::emd;
 use super::mrc::{self, Output};
 use super::{content, npy, tiff, zarr};
 use crate::{Error, Result, Shape, Stack};
@@ -49,19 +51,43 @@ pub enum Format {
     Tiff,
     /// OME-Zarr (`.zarr`), a folder.
     Zarr,
+    /// EMD and other HDF5 (`.emd`, `.h5`, `.hdf5`), read and written by a program that was built with the feature `hdf5`. An
+    /// array in a file has a name behind the file's: `series.h5:/exchange/data`.
+    Hdf5,
 }
 
 impl Format {
     /// The format that a name asks for.
     pub fn of(path: &Path) -> Self {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        let (file, _) = split(path);
+        let extension = file.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
             Some("npy") => Self::Npy,
             Some("tif" | "tiff") => Self::Tiff,
             Some("zarr") => Self::Zarr,
+            Some("emd" | "h5" | "hdf5") => Self::Hdf5,
             _ => Self::Mrc,
         }
     }
+}
+
+/// The file of a name, and the array in it that the name tells.
+pub(crate) fn split(path: &Path) -> (&Path, Option<&str>) {
+    let whole = (path, None);
+    let Some(text) = path.to_str() else { return whole };
+    let of_hdf5 = |at: &usize| {
+        let file = text[..*at].to_ascii_lowercase();
+        [".emd", ".h5", ".hdf5"].iter().any(|ending| file.ends_with(ending))
+    };
+    let at = text.match_indices(":/").map(|(at, _)| at).find(of_hdf5);
+    at.map_or(whole, |at| (Path::new(&text[..at]), Some(&text[at + 1..])))
+}
+
+/// Why a file of HDF5 is not read or written.
+#[cfg(not(feature = "hdf5"))]
+fn no_hdf5(path: &Path) -> Error {
+    let expected = "another one, since this program was built without it (cargo build --features hdf5)";
+    content(path, "the format", "HDF5", expected)
 }
 
 /// What a reader of one format does.
@@ -181,6 +207,10 @@ impl Source {
             Format::Npy => Box::new(npy::Reader::open(path)?),
             Format::Tiff => Box::new(tiff::Reader::open(path)?),
             Format::Zarr => Box::new(zarr::Reader::open(path)?),
+            #[cfg(feature = "hdf5")]
+            Format::Hdf5 => Box::new(emd::Reader::open(path)?),
+            #[cfg(not(feature = "hdf5"))]
+            Format::Hdf5 => return Err(no_hdf5(path)),
         }))
     }
 
@@ -288,14 +318,22 @@ pub fn write_sections(
         Format::Npy => npy::write_sections(path, output.order.exchange(shape), fill),
         Format::Tiff => tiff::write_sections(path, output.order.exchange(shape), output, fill),
         Format::Zarr => zarr::write_sections(path, output.order.exchange(shape), output, fill),
+        #[cfg(feature = "hdf5")]
+        Format::Hdf5 => emd::write_sections(path, output.order.exchange(shape), output, fill),
+        #[cfg(not(feature = "hdf5"))]
+        Format::Hdf5 => Err(no_hdf5(path)),
     }
 }
 
-/// Bytes of memory that writing a stack takes, besides the stack: a section, or for Zarr a layer of chunks at every scale.
+/// Bytes of memory that writing a stack takes, besides the stack: a section, or a layer of chunks, for Zarr at every scale.
 pub fn writing_bytes(path: &Path, shape: Shape, order: Order) -> u64 {
     let Shape { planes, rows, columns } = order.exchange(shape);
     let sections = match Format::of(path) {
         Format::Zarr => zarr::sections_held(planes),
+        #[cfg(feature = "hdf5")]
+        Format::Hdf5 => emd::sections_held(planes),
+        #[cfg(not(feature = "hdf5"))]
+        Format::Hdf5 => 0,
         Format::Mrc | Format::Npy | Format::Tiff => 2,
     };
     4 * (sections * rows * columns) as u64

@@ -44,7 +44,7 @@ enum Sign {
 /// A series and how its images came about.
 #[derive(Debug, Args)]
 pub(super) struct SeriesArgs {
-    /// The tilt series: MRC, or by its name .npy, .tif or .zarr.
+    /// The tilt series: MRC, or by its name .npy, .tif, .zarr, .emd or .h5 (FILE.h5:/ARRAY where there are several).
     pub(super) series: PathBuf,
     #[command(flatten)]
     tilts: TiltArgs,

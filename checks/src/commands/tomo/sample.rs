@@ -61,6 +61,7 @@ pub(super) fn project(console: &Console, args: &ProjectArgs) -> Result<Status, E
         _ => format!("intensities at {} foci", model.images_per_tilt()),
     };
     output.labels = vec![format!("{PROGRAM} projections, {what}")];
+    output.angles_deg = (model.images_per_tilt() == 1).then(|| noted.clone());
     check_room(&args.out, 4 * images.shape().len() as u64)?;
     // A series beside another's angles would be taken for that.
     together(&args.out, |folder| {

@@ -258,6 +258,8 @@ pub struct Output {
     pub labels: Vec<String>,
     /// What follows the header.
     pub extended: Extended,
+    /// The tilt angle of each image; only EMD keeps them.
+    pub angles_deg: Option<Vec<f64>>,
 }
 
 impl Output {
@@ -271,6 +273,7 @@ impl Output {
             pixel_angstrom,
             labels: Vec::new(),
             extended: Extended::default(),
+            angles_deg: None,
         }
     }
 

@@ -78,6 +78,7 @@ proptest! {
             pixel_angstrom,
             labels,
             extended: Extended { kind: *b"TEST", bytes: extended },
+            angles_deg: None,
         };
         let bytes = bytes_of(&stack, &output).unwrap();
         let mut reader = open(&bytes).unwrap();
