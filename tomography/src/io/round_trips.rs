@@ -153,17 +153,40 @@ fn a_stack_of_one_page_that_says_it_has_more_is_refused() {
     );
 }
 
-/// The last section is decoded before memory is taken for all of them, so what is wrong with it is found first.
+/// Sections that note which of them are decoded. The first and the last have a value that is no number.
+struct Noting(Vec<usize>);
+
+impl Sections for Noting {
+    fn path(&self) -> &Path {
+        Path::new("noting")
+    }
+
+    fn size(&self) -> [usize; 3] {
+        [5, 4, 3]
+    }
+
+    fn lines(&mut self, section: usize, _: std::ops::Range<usize>, values: &mut [f32]) -> Result<()> {
+        self.0.push(section);
+        values.fill(if section == 1 { 0.0 } else { f32::NAN });
+        Ok(())
+    }
+
+    fn held_bytes(&self) -> [u64; 2] {
+        [0, 0]
+    }
+
+    fn identity(&self) -> String {
+        String::new()
+    }
+}
+
+/// The last section is decoded before memory is taken for all of them; the first that is wrong is named.
 #[test]
-fn memory_is_taken_for_a_stack_only_if_its_last_section_is_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.tif");
-    let mut first = noise(Shape::new(3, 4, 5).unwrap(), 1);
-    *first.at_mut(0, 1, 2) = f32::NAN;
-    *first.at_mut(2, 3, 4) = f32::INFINITY;
-    write(&path, &first, &output(Order::Planes)).unwrap();
-    let error = Source::open(&path).unwrap().read(Order::Planes).unwrap_err().to_string();
-    assert!(error.contains("section 2, row 3, column 4 is inf"), "{error}");
+fn the_last_section_is_decoded_first_and_the_first_that_is_wrong_is_named() {
+    let mut noting = Noting(Vec::new());
+    let error = source::rows(&mut noting, Order::Planes, 0..4).unwrap_err().to_string();
+    assert!(error.contains("section 0, row 0, column 0 is NaN"), "{error}");
+    assert_eq!(noting.0, [2, 0]);
 }
 
 mod numpy {
@@ -320,7 +343,7 @@ mod zarrs {
         assert_eq!((stack.at(1, 2, 4), stack.at(0, 0, 0)), (2.5, 2.5));
         assert_eq!(with("[2, 3, 5]", "[1, 2, 2]", "null").unwrap().at(1, 2, 4), 0.0);
         let nan = with("[2, 3, 5]", "[1, 2, 2]", "\"NaN\"").unwrap_err().to_string();
-        assert!(nan.contains("row 0, column 0 is NaN"), "{nan}");
+        assert!(nan.contains("section 0, row 0, column 0 is NaN"), "{nan}");
         assert!(with("[2, 3, 5]", "[1, 2, 2]", "\"x\"").unwrap_err().to_string().contains("fill_value"));
         let huge = with("[1048576, 1048576, 1048576]", "[64, 64, 64]", "0").unwrap_err().to_string();
         assert!(huge.contains(".zarray: the number of bytes stored is "), "{huge}");
@@ -409,4 +432,17 @@ proptest! {
             prop_assert!(!error.to_string().is_empty());
         }
     }
+}
+
+#[cfg(not(feature = "hdf5"))]
+#[test]
+fn without_its_library_hdf5_is_named_as_what_it_is() {
+    for name in ["a.h5", "b.EMD", "c.hdf5:/exchange/data"] {
+        let said = Source::open(Path::new(name)).err().unwrap().to_string();
+        assert!(said.contains("the format is HDF5") && said.contains("--features hdf5"), "{said}");
+    }
+    assert_eq!(Format::of(Path::new("a.h5:b/c.mrc")), Format::Mrc);
+    assert!(
+        check_writable(Path::new("a.h5:/b")).unwrap_err().to_string().contains("the array to write is /b")
+    );
 }

@@ -178,8 +178,13 @@ pub(super) fn rows(
     };
     let mut values = vec![0.0; lines.len() * whole.columns];
     // A compressed file of a few bytes may claim any number of sections. The last one first: what is not there is found
-    // before memory is taken for all of them.
-    finite_lines(sections, of_sections.end - 1, lines.clone(), &mut values)?;
+    // before memory is taken for all of them. The first that is wrong is told all the same.
+    if let Err(error) = finite_lines(sections, of_sections.end - 1, lines.clone(), &mut values) {
+        for section in of_sections {
+            finite_lines(sections, section, lines.clone(), &mut values)?;
+        }
+        return Err(error);
+    }
     let mut stack = Stack::zeros(whole.with_rows(rows.len()));
     for section in of_sections {
         finite_lines(sections, section, lines.clone(), &mut values)?;

@@ -3,7 +3,7 @@
 //! and not in the last of many hours.
 
 use super::{Order, Source, content};
-use crate::{Result, Shape};
+use crate::{Error, Result, Shape};
 use std::path::{Path, PathBuf};
 
 /// Values that are read at a time, at least a line.
@@ -44,7 +44,9 @@ impl Survey {
             let lines = first..(first + lines).min(shape.rows);
             let values = &mut values[..lines.len() * shape.columns];
             for section in 0..shape.planes {
-                reader.lines(section, lines.clone(), values)?;
+                if let Err(error) = reader.lines(section, lines.clone(), values) {
+                    return Err(first_of(&mut reader, section, (shape, lines.len())).unwrap_or(error));
+                }
                 bytes.clear();
                 for (index, value) in values.iter().enumerate() {
                     bytes.extend(value.to_le_bytes());
@@ -100,6 +102,17 @@ impl Survey {
         let place = format!("the value at section {section}, row {row}, column {column}");
         Err(content(&self.path, place, self.smallest, expected))
     }
+}
+
+/// What is wrong with the first section before this one that has something wrong with it: of lines that come later, or it would
+/// have been found.
+fn first_of(reader: &mut Source, before: usize, (shape, lines): (Shape, usize)) -> Option<Error> {
+    let mut values = vec![0.0; lines * shape.columns];
+    let mut error = |section: usize, first: usize| {
+        let lines = first..(first + lines).min(shape.rows);
+        reader.lines(section, lines.clone(), &mut values[..lines.len() * shape.columns]).err()
+    };
+    (0..before).find_map(|section| (0..shape.rows).step_by(lines).find_map(|first| error(section, first)))
 }
 
 #[cfg(test)]
@@ -160,5 +173,23 @@ mod tests {
         write(&path, &stack, &Output::new(Content::Images, 2.0)).unwrap();
         let error = Survey::of(&path).unwrap_err().to_string();
         assert!(error.contains("section 2, row 69, column 99 is NaN"), "{error}");
+    }
+
+    /// A section is named before a later one, whatever lines are read first.
+    #[test]
+    fn the_first_section_that_is_wrong_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stack = noise(Shape::new(4, 70, 11).unwrap(), 5);
+        for [section, row] in [[1, 69], [1, 40], [2, 0], [3, 41]] {
+            *stack.at_mut(section, row, 3) = f32::NAN;
+        }
+        for name in ["a.npy", "a.tif", "a.zarr"] {
+            let path = folder.path().join(name);
+            write(&path, &stack, &Output::new(Content::Images, 2.0)).unwrap();
+            for at_once in [11, 9 * 11, AT_ONCE] {
+                let error = Survey::by(&path, at_once).unwrap_err().to_string();
+                assert!(error.contains("section 1, row 40, column 3 is NaN"), "{name}, {at_once}: {error}");
+            }
+        }
     }
 }
