@@ -213,8 +213,11 @@ fn blocks_of_an_array_of_jobs_are_stitched() {
     );
     let compared = json(folder, &["compare", "all.mrc", "rec.mrc", "--no-fsc", "--tolerance", "1e-2"]);
     assert!(compared["bits_that_differ"].as_u64().unwrap() > 0, "{compared}");
-    let bits = tomo(folder, &["compare", "all.mrc", "rec.mrc", "--no-fsc", "--bits"]);
-    assert_eq!(bits.status, 1, "{bits:?}");
+    for (beyond, status) in [(&["--bits"][..], 1), (&["--tolerance", "1e-9"], 1), (&["--tolerance", "1"], 0)]
+    {
+        let ended = tomo(folder, &[&["compare", "all.mrc", "rec.mrc", "--no-fsc"], beyond].concat());
+        assert_eq!(ended.status, status, "{beyond:?}: {ended:?}");
+    }
     // Blocks of another plan are not taken.
     done(folder, &[&plan[..], &blocks, &["--signed"]].concat());
     refused(
