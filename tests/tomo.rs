@@ -194,23 +194,8 @@ fn blocks_of_an_array_of_jobs_are_stitched() {
     done(folder, &whole);
     assert!(fs::read(folder.join("rec.mrc")).unwrap() == one_by_one);
     // And close to, but not equal to, the whole.
-    done(
-        folder,
-        &[
-            "reconstruct",
-            "tilts.mrc",
-            "-o",
-            "all.mrc",
-            "--planes",
-            "16",
-            "--iterations",
-            "8",
-            "--tv",
-            "0.05",
-            "--tv-iterations",
-            "4",
-        ],
-    );
+    let all = [&["reconstruct", "tilts.mrc", "-o", "all.mrc"], &plan[4..8], &blocks[2..]].concat();
+    done(folder, &all);
     let compared = json(folder, &["compare", "all.mrc", "rec.mrc", "--no-fsc", "--tolerance", "1e-2"]);
     assert!(compared["bits_that_differ"].as_u64().unwrap() > 0, "{compared}");
     for (beyond, status) in [(&["--bits"][..], 1), (&["--tolerance", "1e-9"], 1), (&["--tolerance", "1"], 0)]

@@ -9,16 +9,18 @@
 //! may yet. Its lane goes on trying and is taken until it hears. A command that was still waiting for a lane is not sent after that,
 //! and its caller is told so.
 
-use super::{ClientRole, Cluster, Commands, DurableJournal, Reads, Replicates, VisitStore, visit_store};
+mod lanes;
+
+pub use lanes::Lanes;
+pub(super) use lanes::turn;
+
+use super::{Cluster, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
-use clap::ValueEnum as _;
-use parthood_protocols::client::{ClientMsg, Returned};
+use parthood_protocols::client::Returned;
 use parthood_protocols::state_machine::{Bytes, KeyValueCommand, KeyValueOutput};
-use parthood_runtime::udp::{ClientProcess, Driver, Handle};
-use parthood_runtime::{Cause, Observer, SharedHistogram, Step, Wants};
-use stateright::actor::{Command, Id};
+use parthood_runtime::SharedHistogram;
+use parthood_runtime::udp::Handle;
 use std::collections::{HashMap, VecDeque};
-use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,133 +74,6 @@ pub struct ClientOptions {
 impl Default for ClientOptions {
     fn default() -> Self {
         Self { reads: None, lanes: 64, timeout: Duration::from_secs(5) }
-    }
-}
-
-/// A client in the caller's own thread.
-pub struct Lanes<D: Replicates> {
-    driver: Driver<D::Actor, DurableJournal>,
-    id: Id,
-    free: Vec<u32>,
-    /// How much of the log each answer shows, in their order, if that is to be told.
-    shown: Option<Receiver<Option<u64>>>,
-}
-
-/// Notes how much of the log answers show, in the order in which the client passes them on.
-struct Shown<D> {
-    slots: Sender<Option<u64>>,
-    protocol: PhantomData<fn(D)>,
-}
-
-impl<D: Replicates> Observer<D::Actor> for Shown<D> {
-    fn wants(&self) -> Wants {
-        Wants::Steps
-    }
-
-    fn on_step(&mut self, step: &Step<'_, D::Actor>) {
-        let shown = match &step.cause {
-            Cause::Deliver { msg, .. } => D::shown(msg),
-            _ => None,
-        };
-        for command in step.out {
-            if let Command::Send(_, msg) = command
-                && matches!(D::unwrap(msg.clone()), Some(ClientMsg::Returned { .. }))
-            {
-                // Nobody listens any more when the client is gone.
-                let _ = self.slots.send(shown);
-            }
-        }
-    }
-}
-
-/// Where a client begins to take turns: clients are dealt to all whom they may contact by what is random in their ids.
-pub(super) fn turn(id: Id) -> u64 {
-    usize::from(id) as u64 >> u16::BITS
-}
-
-impl<D: Replicates> Lanes<D> {
-    /// A client with so many lanes. Nothing is sent before the first turn.
-    ///
-    /// # Errors
-    /// When the key or a socket cannot be used, or the protocol does not know this way to read.
-    pub fn connect(cluster: &Cluster, lanes: u32, reads: Option<Reads>) -> Result<Self, Error> {
-        Self::start(cluster, lanes, reads, false)
-    }
-
-    /// The same, and it tells how much of the log answers show, where the protocol says so.
-    ///
-    /// # Errors
-    /// As [`Lanes::connect`].
-    pub fn recording(cluster: &Cluster, lanes: u32, reads: Option<Reads>) -> Result<Self, Error> {
-        Self::start(cluster, lanes, reads, true)
-    }
-
-    fn start(cluster: &Cluster, lanes: u32, reads: Option<Reads>, records: bool) -> Result<Self, Error> {
-        let reads = reads.unwrap_or(D::READS[0]);
-        if !D::READS.contains(&reads) {
-            let name = |reads: &Reads| reads.to_possible_value().map(|value| value.get_name().to_owned());
-            let known: Vec<_> = D::READS.iter().filter_map(name).collect();
-            let (known, reads) = (known.join(", "), name(&reads).unwrap_or_default());
-            return Err(Error::Usage(format!("{} reads as {known}, not as {reads}", D::NAME)));
-        }
-        let id = ClientProcess::random()?.id(0);
-        let mut builder = Driver::builder(cluster.identity(), cluster.keys()?, cluster.book());
-        let mut shown = None;
-        if records {
-            let (slots, receiver) = mpsc::channel();
-            builder = builder.observer(Shown::<D> { slots, protocol: PhantomData });
-            shown = Some(receiver);
-        }
-        let commands = Commands::Application { lanes };
-        let role = ClientRole { commands, reads, turn: turn(id) };
-        let driver = builder.host(id, D::client(cluster, role)).build()?;
-        Ok(Self { driver, id, free: (0..lanes).rev().collect(), shown })
-    }
-
-    /// Puts a command on a free lane and returns the lane; none if all are taken.
-    pub fn invoke(&mut self, command: KeyValueCommand) -> Option<u32> {
-        let lane = self.free.pop()?;
-        if self.driver.inject(self.id, D::wrap(ClientMsg::Invoke { pseudonym: lane, command })) {
-            return Some(lane);
-        }
-        self.free.push(lane);
-        None
-    }
-
-    /// Waits for something to happen, for at most `patience`, and tells which lanes are free again, why, and which slots the
-    /// answer shows (all below a number), if that is recorded and known.
-    ///
-    /// # Errors
-    /// When the socket fails.
-    pub fn turn(
-        &mut self,
-        patience: Duration,
-        mut returned: impl FnMut(u32, Returned<KeyValueOutput>, Option<u64>),
-    ) -> Result<(), Error> {
-        self.driver.turn(Some(patience))?;
-        let results: Vec<_> = self.driver.outbox().collect();
-        for (_, msg) in results {
-            let Some(ClientMsg::Returned { pseudonym: lane, result }) = D::unwrap(msg) else {
-                continue;
-            };
-            if result != Returned::LaneTaken {
-                self.free.push(lane);
-            }
-            let shown = self.shown.as_ref().and_then(|shown| shown.try_recv().ok()).flatten();
-            returned(lane, result, shown);
-        }
-        self.driver.complaints().for_each(|complaint| eprintln!("parthood: {complaint}"));
-        Ok(())
-    }
-
-    /// Are all lanes free?
-    pub fn is_idle(&self, lanes: u32) -> bool {
-        self.free.len() == lanes as usize
-    }
-
-    /// Wakes a turn from other threads.
-    pub fn handle(&self) -> Handle {
-        self.driver.handle()
     }
 }
 
