@@ -224,7 +224,7 @@ mod tests {
         pool.mutant = mutant;
         let mut results = Vec::new();
         for round in 0..3_u8 {
-            let tasks: Vec<Vec<u8>> = (0..7).map(|task| vec![5 * round + task]).collect();
+            let tasks: Vec<Vec<u8>> = (0..7).map(|task| vec![4 * round + task]).collect();
             results.extend(pool.run(&tasks, &|_, _| None)?);
         }
         Ok(results)
@@ -243,7 +243,7 @@ mod tests {
                 None => rounds(comm, mutant),
             }
         });
-        let expected = (0..3_u8).flat_map(|round| (0..7).map(move |task| 5 * round + task));
+        let expected = (0..3_u8).flat_map(|round| (0..7).map(move |task| 4 * round + task));
         results.swap_remove(0).is_ok_and(|found| found.into_iter().eq(expected.map(|task| vec![task * task])))
     }
 
