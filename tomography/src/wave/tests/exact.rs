@@ -106,11 +106,11 @@ fn pooled(series: &Series, lost_after: &[Option<usize>], seed: u64) -> Result<(V
 /// A solver of the rows held here.
 type Solver<T> = fn(&Series, T, &mut dyn Rows, usize) -> Result<(Vec<f64>, Volume)>;
 
-/// A solver on several ranks, each of which holds some rows, with messages that leave late: everyone's losses, and the rows put together.
+/// A solver on several ranks, each of which holds some rows: everyone's losses, and the rows put together.
 fn everywhere(
     series: &Series,
     ranks: usize,
-    solver: Solver<Everywhere<Storm<threads::Thread>>>,
+    solver: Solver<Everywhere<threads::Thread>>,
 ) -> (Vec<f64>, Volume) {
     let ranges = partition(series.setup().volume.rows, ranks);
     assert_eq!(ranges.len(), ranks);
@@ -118,10 +118,8 @@ fn everywhere(
     let tilts: Vec<_> = threads::connect(ranks).into_iter().map(|comm| Mutex::new(Some(comm))).collect();
     let results = threads::run(ranks, |comm| {
         let rank = crate::comm::Comm::rank(&comm);
-        let late = |comm, seed: usize| Storm::new(comm, (10 * ranks + seed) as u64, 0);
-        let mut part = Part::new(late(comm, 0), ranges.clone())?;
-        let tilts = late(tilts[rank].lock().unwrap().take().unwrap(), 1);
-        let tilts = Everywhere::new(tilts, &ranges)?;
+        let mut part = Part::new(comm, ranges.clone())?;
+        let tilts = Everywhere::new(tilts[rank].lock().unwrap().take().unwrap(), &ranges)?;
         let (losses, own) = solver(series, tilts, &mut part, ranges[rank].len())?;
         Ok((losses, part.gather(&own)?))
     });
