@@ -136,6 +136,7 @@ fn the_array_is_the_only_one_or_the_one_that_is_named() {
     assert!(check_writable(&named("/one")).unwrap_err().to_string().contains("the array to write is /one"));
     assert!(check_different([&*named("/one")], [&*path]).is_err());
     // Data Exchange is known by its name.
+    let path = folder.path().join("exchange.h5");
     with_arrays(&path, 1.5_f64, &[("/exchange/data", &[2, 3, 4]), ("/exchange/data_white", &[1, 3, 4])]);
     let file = hdf5::File::open_rw(&path).unwrap();
     file.new_dataset_builder().with_data(&[-10.0_f64, 20.0]).create("/exchange/theta").unwrap();
