@@ -1,12 +1,11 @@
 //! What a newcomer meets first: the front page of the documentation, the guide, help, the manual, the page of `explore`.
 
-use crate::harness::{command, parthood};
+use crate::harness::{command, page, parthood};
 use clap::CommandFactory;
 use parthood::cli::Cli;
 use parthood::commands::man;
 use parthood::registry::PROTOCOLS;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -121,13 +120,7 @@ fn explore_serves_the_states_of_a_row_until_it_is_stopped() {
     let said = BufReader::new(explorer.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let addresses: Vec<String> = said.filter(|line| line.starts_with("http://")).take(2).collect();
     let address = addresses[0]["http://".len()..].split('/').next().unwrap();
-    let get = |what: &str| {
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {what} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
+    let get = |what: &str| page(address, what).1;
     let about = get("/about");
     assert!(about.contains("paxos/mutant_own_value") && about.contains("Mutant of paxos"), "{about}");
     assert!(get("/state/0").contains("\"moves\":[{"), "something can happen in the first state");

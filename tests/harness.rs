@@ -8,8 +8,8 @@ use itertools::Itertools as _;
 use parthood::cli::Cli;
 use parthood::deploy::Cluster;
 use parthood::runtime::wire::Key;
-use std::io::{BufRead, BufReader, Read};
-use std::net::UdpSocket;
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
@@ -174,6 +174,16 @@ impl Drop for Server {
 pub(crate) fn hosts(cluster: &Cluster) -> Vec<Vec<usize>> {
     let by_address = (0..cluster.members.len()).into_group_map_by(|node| cluster.members[*node].address);
     by_address.into_values().sorted().collect()
+}
+
+/// The status and the body of a page.
+pub(crate) fn page(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// Lets other processes and threads go on for so long.

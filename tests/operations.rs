@@ -1,13 +1,12 @@
 //! What those see who look after a running cluster: metrics, health, status, logs, and what a data directory holds.
 
-use crate::harness::{Ended, Server, cluster, command, parthood, pause};
+use crate::harness::{Ended, Server, cluster, command, page, parthood, pause};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -20,16 +19,6 @@ fn node(folder: &Path, name: &str) -> (Server, String) {
         server.announced.iter().find_map(|line| line.strip_prefix("metrics and health on http://"));
     let address = announced.expect("it says where metrics are").to_owned();
     (server, address)
-}
-
-/// The status and the body of a page.
-fn page(address: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// Waits until the health of a process has this status and says so.

@@ -44,7 +44,7 @@ impl<'a> Home<'a> {
     }
 
     fn copy(&self) -> PathBuf {
-        self.data.join(format!("{}.toml", self.name))
+        copy_beside(&self.folder())
     }
 
     /// Refuses a cluster file under which these nodes would not be those that have saved here. Returns whether they have lost
@@ -129,8 +129,15 @@ impl<'a> Home<'a> {
 
 /// The cluster that the copy beside a process's folder describes, if there is one that can be read.
 pub fn cluster_of_home(folder: &Path) -> Option<Cluster> {
-    let copy = PathBuf::from(format!("{}.toml", folder.display()));
+    let copy = copy_beside(folder);
     Cluster::read(&copy, &read(&copy).ok()?.text).ok()
+}
+
+/// Where the copy is that belongs to a folder.
+fn copy_beside(folder: &Path) -> PathBuf {
+    let mut copy = folder.as_os_str().to_owned();
+    copy.push(".toml");
+    copy.into()
 }
 
 /// Reads a copy of a cluster file.

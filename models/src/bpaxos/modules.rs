@@ -5,7 +5,7 @@
 //! at each of `n` nodes are `(sum over k of c!/(c-k)!)^n` states.
 
 use crate::quorum_params::{self, QuorumParams};
-use crate::{Kind, Space, Verdict, check};
+use crate::{Kind, Space, Verdict, exhaust};
 use parthood_protocols::bpaxos::{
     Bounds, Config, DependencyState, Footprint, Layout, Limits, Mutant, Timing,
 };
@@ -16,7 +16,6 @@ use parthood_protocols::schedule::Schedule;
 use parthood_protocols::state_machine::Bytes;
 use parthood_quorums::NodeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::ControlFlow;
 
 pub(super) type Settled = Config<Mutated<Mutant>>;
 type Change = fn(&mut Settled);
@@ -61,7 +60,7 @@ pub(super) fn settled(layout: Layout, mutant: Option<Mutant>) -> Settled {
 
 /// How many states there are, or which property is violated.
 pub(super) fn explore(space: &impl Space) -> Result<usize, &'static str> {
-    let report = check(space, &crate::Limits::default(), &mut |_| ControlFlow::Continue(()));
+    let report = exhaust(space);
     match report.verdict {
         Verdict::Holds => Ok(report.unique),
         Verdict::Violated { property, .. } => Err(property),

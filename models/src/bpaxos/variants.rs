@@ -11,12 +11,11 @@
 
 mod majority_commit;
 
-use crate::{Kind, Limits, Space, Verdict, check};
+use crate::{Kind, Space, Verdict, exhaust};
 use itertools::Itertools as _;
 use parthood_quorums::NodeSet;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::ControlFlow;
 
 /// How many servers a model can have.
 const SERVERS_MAX: usize = 5;
@@ -357,7 +356,7 @@ const DEPENDENCIES: &str = "the dependency invariant";
 
 /// How many states there are, or what does not hold and after how many steps.
 fn explore<S: Space + Copy>(protocol: S) -> Result<usize, (&'static str, usize)> {
-    let report = check(&protocol, &Limits::default(), &mut |_| ControlFlow::Continue(()));
+    let report = exhaust(&protocol);
     match report.verdict {
         Verdict::Holds => {
             let missed = report.reached.iter().find(|reached| reached.path.is_none());
