@@ -1,8 +1,12 @@
-//! Commands per second of a cluster on loopback, as ratios to a plain UDP echo measured in the same run.
-//! `cargo bench -p parthood`. Three event loops, the client and its lanes share the cores of this machine.
+//! Commands per second of clusters on loopback, as ratios to a `MultiPaxos` written by hand, measured in the same run.
+//! `cargo bench -p parthood --bench cluster [-- PROTOCOL ...]`. All event loops, the client and its lanes share the cores of
+//! this machine, and where the system puts them changes a result by three: `taskset -c 0` puts all on one.
 
+mod by_hand;
 mod ports;
 
+use by_hand::Form;
+use nix::time::{ClockId, clock_gettime};
 use parthood::bench::{self, Load};
 use parthood::deploy::{Cluster, ServeOptions, serve};
 use parthood::runtime::wire::Key;
@@ -13,20 +17,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const RUN: Duration = Duration::from_secs(3);
+const OUTSTANDING: [u32; 4] = [1, 16, 64, 1_000];
+/// More datagrams than that an echo's socket may not hold.
+const ECHOES_MAX: u32 = 256;
+/// What is deployed, and on how many hosts.
+const SYSTEMS: [(&str, u16); 5] = [
+    ("unreplicated", 1),
+    ("multipaxos", 3),
+    ("matchmaker_multipaxos", 3),
+    ("bpaxos", 3),
+    ("compartmentalized", 3),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("puts of 16 bytes           commands/s (ratio to the raw echo)   p50 and p99 in ms");
-    println!("outstanding   raw echo   protocol       no sync                      with fdatasync");
-    for outstanding in [1, 16, 64, 256] {
-        let echo = raw_echo(outstanding)?;
-        for protocol in ["unreplicated", "multipaxos"] {
-            let fast = commands(protocol, outstanding, true)?;
-            let durable = commands(protocol, outstanding, false)?;
-            println!(
-                "{outstanding:11} {echo:10.0}   {protocol:12} {}   {}",
-                fast.show(echo),
-                durable.show(echo)
-            );
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    println!(
+        "Puts of 16 bytes in a closed loop: commands/s, the ratio to the loop by hand (with one command outstanding to"
+    );
+    println!(
+        "its plain form, with more to the one that packs), processor time of all threads in us, p50 and p99 in ms.\n"
+    );
+    println!("outstanding  system                 {:44}   with fdatasync", "no sync");
+    for outstanding in OUTSTANDING {
+        let show = |name: &str, figures: &str| println!("{outstanding:11}  {name:22} {figures}");
+        show("raw echo", &format!("{:9.0}", raw_echo(outstanding.min(ECHOES_MAX))?));
+        let plain = by_hand(Form::Plain, outstanding)?;
+        show("by hand, plain", &plain.show(plain.rate));
+        let packed = by_hand(Form::Packed, outstanding)?;
+        let limit = if outstanding == 1 { plain.rate } else { packed.rate };
+        show("by hand, packed", &packed.show(limit));
+        for (protocol, hosts) in SYSTEMS {
+            if wanted.is_empty() || wanted.iter().any(|name| name == protocol) {
+                let fast = cluster(protocol, hosts, outstanding, true)?.show(limit);
+                let durable = cluster(protocol, hosts, outstanding, false)?.show(limit);
+                show(protocol, &format!("{fast}   {durable}"));
+            }
         }
     }
     Ok(())
@@ -34,31 +60,50 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 struct Figures {
     rate: f64,
-    p50_ms: f64,
-    p99_ms: f64,
+    /// Processor time of all threads per command, in microseconds.
+    cost_us: f64,
+    /// From command to answer, in milliseconds: the median and what one in a hundred exceeds.
+    times: Option<(f64, f64)>,
 }
 
 impl Figures {
-    fn show(&self, echo: f64) -> String {
-        let Self { rate, p50_ms, p99_ms } = self;
-        format!("{rate:8.0} ({:5.3}) {p50_ms:6.2} {p99_ms:7.2}", rate / echo)
+    fn show(&self, limit: f64) -> String {
+        let Self { rate, cost_us, times } = self;
+        let times = times.map_or(String::new(), |(p50, p99)| format!(" {p50:8.2} {p99:8.2}"));
+        format!("{rate:9.0} ({:6.3}) {cost_us:8.2}{times}", rate / limit)
     }
 }
 
-/// A cluster of three with fresh disks, under a closed loop of puts.
-fn commands(protocol: &str, outstanding: u32, no_sync: bool) -> Result<Figures, Box<dyn Error>> {
+fn by_hand(form: Form, outstanding: u32) -> Result<Figures, Box<dyn Error>> {
+    let before = processor_us()?;
+    let rate = by_hand::commands(form, outstanding, RUN)?;
+    let cost_us = (processor_us()? - before) / (rate * RUN.as_secs_f64());
+    Ok(Figures { rate, cost_us, times: None })
+}
+
+/// A cluster with fresh disks on so many hosts, all in this process, under a closed loop of puts.
+fn cluster(protocol: &str, hosts: u16, outstanding: u32, no_sync: bool) -> Result<Figures, Box<dyn Error>> {
     let folder = tempfile::tempdir_in(".")?;
     let file = folder.path().join("cluster.toml");
-    std::fs::write(&file, Cluster::example(protocol, 3, ports::free(3)?.start)?)?;
+    std::fs::write(&file, Cluster::example(protocol, hosts, ports::free(hosts.into())?.start)?)?;
     Key::generate()?.save(&folder.path().join("cluster.key"))?;
     let cluster = Cluster::load(&file)?;
+    let nodes: Vec<_> = (0..cluster.members.len()).collect();
     let options = ServeOptions { no_sync, ..ServeOptions::default() };
-    let serving = serve(&cluster, &[0, 1, 2], &options)?;
+    let serving = serve(&cluster, &nodes, &options)?;
     let load = Load { outstanding, duration: RUN, reads: 0.0, ..Load::default() };
+    let before = processor_us()?;
     let measured = bench::run(&cluster, &load)?;
+    let spent = processor_us()? - before;
     serving.stop()?;
     let ms = |share| measured.latencies.percentile(share).as_secs_f64() * 1e3;
-    Ok(Figures { rate: measured.per_second(), p50_ms: ms(0.5), p99_ms: ms(0.99) })
+    let cost_us = spent / measured.answered as f64;
+    Ok(Figures { rate: measured.per_second(), cost_us, times: Some((ms(0.5), ms(0.99))) })
+}
+
+/// The processor time of all threads of this process so far, in microseconds.
+fn processor_us() -> Result<f64, Box<dyn Error>> {
+    Ok(Duration::from(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?).as_secs_f64() * 1e6)
 }
 
 /// Round trips per second of a plain loop over the standard library's socket, with datagrams of 64 bytes.

@@ -50,7 +50,10 @@ pub struct Params {
     /// How many slots a leader may have outstanding.
     #[serde(default = "plenty")]
     pub window_slots: usize,
-    /// How many commands share a slot.
+    /// Whether what arrives at a leader together shares a slot: a timer proposes it, at any time after it was set.
+    #[serde(default)]
+    pub gather: bool,
+    /// How many commands share a slot at most.
     #[serde(default = "one")]
     pub batch_commands: usize,
     /// How many slots a page holds.
@@ -159,8 +162,12 @@ impl Multipaxos {
             retained_slots: params.retained_slots,
             ..Limits::default()
         };
-        let bounds =
-            Bounds { round_max: Round(params.round_max), nack: params.nack, resend: true, ping: true };
+        let bounds = Bounds {
+            round_max: Round(params.round_max),
+            nack: params.nack,
+            gather: params.gather,
+            ..Bounds::default()
+        };
         let config = Config {
             servers,
             groups: groups(servers, &params.groups)?,
@@ -235,7 +242,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Multipaxos<M, F> {
         self.is_server(id)
     }
 
-    /// Timers of one kind share a budget, in this order: election, ping, resend, catch-up, retry.
+    /// Timers of one kind share a budget, in this order: election, ping, resend, catch-up, retry. A leader proposes as often as
+    /// there is something to propose.
     fn budget(&self, _: Id, timer: &Timer) -> Budget {
         match timer {
             Timer::Election => Budget::Shared(0),
@@ -243,6 +251,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Multipaxos<M, F> {
             Timer::Resend => Budget::Shared(2),
             Timer::CatchUp => Budget::Shared(3),
             Timer::Retry(_) => Budget::Shared(4),
+            Timer::Propose => Budget::Unlimited,
         }
     }
 

@@ -276,7 +276,7 @@ fn coupled(
             ..multipaxos::Limits::default()
         },
         timing,
-        bounds: multipaxos::Bounds::default(),
+        bounds: multipaxos::Bounds { gather: false, ..multipaxos::Bounds::default() },
         faults: Correct,
     });
     let server =

@@ -119,13 +119,15 @@ pub struct Bounds {
     pub resend: bool,
     /// Whether leaders say so when idle.
     pub ping: bool,
+    /// Whether what arrives at a leader together shares a slot; else each command is proposed when it arrives.
+    pub gather: bool,
     /// Whether acceptors say that a round is too small.
     pub nack: bool,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { round_max: Round(u64::MAX), resend: true, ping: true, nack: true }
+        Self { round_max: Round(u64::MAX), resend: true, ping: true, gather: true, nack: true }
     }
 }
 
@@ -169,6 +171,8 @@ pub enum Mutant {
     NoCachedReplies,
     /// A leader answers reads from its own state, without the log.
     LocalReads,
+    /// A leader that has proposed what arrived together takes it for still arriving.
+    GatherOnce,
     /// A server does not save its votes and promises.
     NoSave,
     /// A new leader ignores what acceptors report as truncated.

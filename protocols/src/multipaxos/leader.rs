@@ -1,7 +1,7 @@
 //! The leader in a server: numbers commands, proposes them, counts votes. Phase 1 is in [`super::recovery`].
 
 use super::server::Turn;
-use super::{Msg, Mutant, Timer};
+use super::{Config, Msg, Mutant, Timer};
 use crate::client::ClientMsg;
 use crate::command::{Command, CommandOf, Operation, Value, ValueOf, take_batch};
 use crate::faults::{Faults, is_enough};
@@ -35,6 +35,8 @@ pub struct LeaderState<C: Clone> {
     pub outstanding: OrdMap<Slot, Proposal<C>>,
     /// Commands that wait for a slot.
     pub queue: Vector<Command<C>>,
+    /// Whether a timer will propose the queue.
+    pub gathering: bool,
     /// The lanes whose clients wait for an answer from this leader, and the sequence numbers they wait for.
     pub waiting: OrdMap<LaneKey, u64>,
 }
@@ -57,8 +59,14 @@ impl<C: Clone> LeaderState<C> {
             next_slot,
             outstanding: OrdMap::new(),
             queue: Vector::new(),
+            gathering: false,
             waiting: OrdMap::new(),
         }
+    }
+
+    /// Do commands wait that may have a slot?
+    fn has_slots_to_give(&self, window_slots: usize) -> bool {
+        self.recovery.is_none() && !self.queue.is_empty() && self.outstanding.len() < window_slots
     }
 }
 
@@ -113,6 +121,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         self.state.leadership = Leadership::Follower;
         self.cancel_timer(Timer::Ping);
         self.cancel_timer(Timer::Resend);
+        self.cancel_timer(Timer::Propose);
         self.await_leader();
     }
 
@@ -155,7 +164,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
         leader.waiting.insert(lane, id.seq);
         leader.queue.push_back(command);
-        self.propose_queue();
+        self.propose_soon();
     }
 
     fn send_elsewhere(&mut self, command: &CommandOf<M>) {
@@ -176,11 +185,35 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
     }
 
+    /// Gives waiting commands slots when what has arrived with them is here, too. They wait for no time at all: a timer of no
+    /// length fires as soon as what has arrived is handled.
+    fn propose_soon(&mut self) {
+        let Config { bounds, limits, .. } = &*self.server.config;
+        if !bounds.gather {
+            self.propose_queue();
+        } else if let Some(leader) = self.state.leadership.leader_mut()
+            && !leader.gathering
+            && leader.has_slots_to_give(limits.window_slots)
+        {
+            leader.gathering = true;
+            self.set_timer(Timer::Propose);
+        }
+    }
+
+    /// What has arrived together is here.
+    pub(super) fn on_propose_timeout(&mut self) {
+        let again = !self.breaks(Mutant::GatherOnce);
+        if let Some(leader) = self.state.leadership.leader_mut() {
+            leader.gathering &= !again;
+            self.propose_queue();
+        }
+    }
+
     /// Gives waiting commands slots while there are slots to give.
     pub(super) fn propose_queue(&mut self) {
         let window = self.server.config.limits.window_slots;
-        while let Some(leader) = self.state.leadership.leader_mut() {
-            if leader.recovery.is_some() || leader.queue.is_empty() || leader.outstanding.len() >= window {
+        while let Some(leader) = self.state.leadership.leader() {
+            if !leader.has_slots_to_give(window) {
                 return;
             }
             let value = self.next_batch();
@@ -223,7 +256,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             proposal.voted.insert(server);
             self.choose_if_enough(slot);
             self.advance_recovery();
-            self.propose_queue();
+            self.propose_soon();
         }
     }
 

@@ -19,7 +19,8 @@
 //! - **Election** is only a hint for liveness: a server that hears nothing from a leader for a random time starts a round
 //!   of its own. Two servers that believe they lead are harmless.
 //! - **Exactly-once** is the client table of [`crate::sessions`]; every replica answers a retry of what it executed.
-//! - **Batching.** A leader has a limited number of slots outstanding; what arrives meanwhile shares the next slot.
+//! - **Batching.** What arrives at a leader together shares a slot, and it has a limited number of slots outstanding; what
+//!   arrives meanwhile shares the next one.
 //!
 //! A server saves its round, votes and snapshot before anything that follows from them leaves. Its leader's round is never
 //! above its acceptor's, so the saved round also keeps a restarted leader from using a round twice.
@@ -136,6 +137,8 @@ pub enum Timer {
     Election,
     /// A leader says that it leads.
     Ping,
+    /// A leader proposes what has arrived together.
+    Propose,
     /// A leader sends again what was not answered.
     Resend,
     /// A replica asks for what it lacks.

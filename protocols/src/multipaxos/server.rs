@@ -10,6 +10,7 @@ use crate::sessions::{Sessions, Standing};
 use crate::state_machine::StateMachine;
 use stateright::actor::{Id, Out};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A server, as configured.
 #[derive(Clone, Debug)]
@@ -143,6 +144,7 @@ impl<F: Faults<Mutant>> Server<F> {
         self.turn(state, out, |turn| match timer {
             Timer::Election => turn.on_election_timeout(),
             Timer::Ping => turn.ping(),
+            Timer::Propose => turn.on_propose_timeout(),
             Timer::Resend => turn.on_resend_timeout(),
             Timer::CatchUp => turn.on_catch_up_timeout(),
             Timer::Retry(_) => {}
@@ -197,6 +199,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             Timer::Election => timing.election.clone(),
             Timer::Ping if bounds.ping => timing.ping..timing.ping,
             Timer::Resend if bounds.resend => timing.resend..timing.resend,
+            Timer::Propose => Duration::ZERO..Duration::ZERO,
             Timer::CatchUp => timing.catch_up..timing.catch_up,
             Timer::Ping | Timer::Resend | Timer::Retry(_) => return,
         };

@@ -1,5 +1,7 @@
 //! Writes the inputs to begin with into `corpus/TARGET`, beside what fuzzing has added there.
 
+// An instrumented build, as `cargo fuzz build` makes of all, needs its counters.
+use libfuzzer_sys as _;
 use std::path::Path;
 use std::{fs, io};
 
