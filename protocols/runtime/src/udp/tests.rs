@@ -213,6 +213,15 @@ fn what_is_not_authentic_never_reaches_an_actor_and_is_counted_by_reason() {
         let before = counter.counters().refused(reason);
         assert_eq!(counters_after(&mut counter, &[datagram]).refused(reason), before + 1, "{reason}");
     }
+    assert_eq!(counter.complaints().count(), 0, "one datagram may have been damaged on its way");
+    let strangers = [
+        with(3, 200),
+        frame(CLUSTER + 1, &key(), me, me, here, &add),
+        frame(CLUSTER, &Key::new([8; 32]), me, me, here, &add),
+    ];
+    for stranger in strangers {
+        counters_after(&mut counter, &vec![stranger; 20]);
+    }
     let told: Vec<String> = counter.complaints().map(|complaint| complaint.to_string()).collect();
     assert_eq!(told.len(), 3, "once for a version, a cluster and a key that are not ours: {told:?}");
     assert!(told.iter().all(|told| told.contains("are not heard")), "{told:?}");
