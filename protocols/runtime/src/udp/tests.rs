@@ -1,7 +1,7 @@
 //! Drivers over real sockets on loopback.
 
 use super::*;
-use crate::storage::{Journal, WholeValue};
+use crate::storage::{Journal, Limits, WholeValue};
 use crate::toy::{Counts, Flaw, Msg, Toy};
 use crate::wire::{Frame, FrameWriter, Key, MAX_DATAGRAM_LEN, MAX_MESSAGE_LEN, Refusal};
 use crate::{Error, LOCAL_APPLICATION, Notice, Observer, Step, Wants};
@@ -153,6 +153,24 @@ fn nothing_leaves_when_a_save_fails() {
     client.turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(client.state(id).unwrap().done(), 0);
     assert!(counter.turn(Some(Duration::ZERO)).is_err(), "and it does not go on");
+}
+
+#[test]
+fn a_snapshot_that_fails_is_told_and_the_counter_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let [address] = free(Ipv4Addr::LOCALHOST);
+    let always = Limits { log_per_snapshot: 0, min_log_len: 0, ..Limits::default() };
+    let mut counter = counter(address).data(dir.path()).limits(always).build().unwrap();
+    // A file cannot be created where a directory is.
+    std::fs::create_dir(dir.path().join("snapshot-0000000000000001.tmp")).unwrap();
+    let (mut client, _) = client_of(&counter, u64::MAX);
+    let mut told = Vec::new();
+    turn_until([&mut client, &mut counter], |[_, counter]| {
+        told.extend(counter.complaints().map(|complaint| complaint.to_string()));
+        !told.is_empty() && counter.counters().log.snapshots > 0
+    });
+    assert!(told[0].starts_with("no snapshot in") && told[0].contains("nothing is lost"), "{told:?}");
+    assert!(counter.counters().log.failed_snapshots >= 1);
 }
 
 /// Sends datagrams to a counter until it has seen all; its counters.
