@@ -7,6 +7,7 @@
     reason = "all of this is tests"
 )]
 
+mod backup;
 mod bpaxos;
 mod bpaxos_runs;
 mod cli;

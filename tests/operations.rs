@@ -6,7 +6,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -123,6 +124,82 @@ fn metrics_move_and_every_family_is_described_once() {
     server.kill();
 }
 
+/// What the metrics of a deployment are said to tell: each has a family, and those that a load moves have moved.
+#[test]
+fn metrics_tell_of_commands_messages_drops_disks_queues_logs_and_leaders() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let file = cluster(folder, 1, "");
+    let arguments =
+        ["run", "--config", "cluster.toml", "--all", "--metrics", "127.0.0.1:0", "--resp", "127.0.0.1:0"];
+    let server = Server::start(folder, &arguments);
+    let after = |words: &str| {
+        let line = server.announced.iter().find_map(|line| line.strip_prefix(words));
+        line.expect("it says where it listens").to_owned()
+    };
+    let (metrics, gateway) =
+        (after("metrics and health on http://"), after("clients of Redis are served on "));
+    let mut redis = TcpStream::connect(gateway).unwrap();
+    for _ in 0..5 {
+        redis.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n").unwrap();
+        let mut reply = [0; 5];
+        redis.read_exact(&mut reply).unwrap();
+        assert_eq!(&reply, b"+OK\r\n");
+    }
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    stranger
+        .send_to(
+            b"no frame at all, but long enough to look at it as one",
+            parthood::deploy::Cluster::load(&file).unwrap().members[0].address,
+        )
+        .unwrap();
+    let moved = [
+        "parthood_client_command_seconds_count",
+        "parthood_client_command_seconds_bucket",
+        "parthood_turn_seconds_bucket",
+        "parthood_messages_total",
+        "parthood_dropped_total",
+        "parthood_fsync_seconds_count",
+        "parthood_log_size_bytes",
+        "parthood_log_entries",
+        "parthood_leads",
+        "parthood_leader",
+        "parthood_executed",
+    ];
+    let there = [
+        "parthood_queue_length",
+        "parthood_snapshot_size_bytes",
+        "parthood_snapshots_total",
+        "parthood_round",
+        "parthood_commands_queued",
+    ];
+    let end = Instant::now() + Duration::from_secs(30);
+    let text = loop {
+        let (_, text) = page(&metrics, "/metrics");
+        if moved.iter().all(|name| sum(&text, name) > 0.0)
+            && sum(&text, "parthood_client_command_seconds_count") >= 5.0
+        {
+            break text;
+        }
+        let still: Vec<_> = moved.iter().filter(|name| sum(&text, name) <= 0.0).collect();
+        assert!(Instant::now() < end, "{still:?} of {text}");
+        pause(50);
+    };
+    for name in there {
+        assert!(text.lines().any(|line| line.starts_with(&format!("{name}{{"))), "{name} of {text}");
+    }
+    for (label, family) in [
+        ("kind=\"", "parthood_messages_total"),
+        ("reason=\"", "parthood_dropped_total"),
+        ("result=\"failed\"", "parthood_snapshots_total"),
+    ] {
+        assert!(
+            text.lines().any(|line| line.starts_with(family) && line.contains(label)),
+            "{family} by {label}"
+        );
+    }
+}
+
 #[test]
 fn a_log_is_one_object_a_line_and_holds_no_key() {
     let folder = tempfile::tempdir().unwrap();
@@ -135,7 +212,9 @@ fn a_log_is_one_object_a_line_and_holds_no_key() {
     // What somebody with another key would send is told, once.
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     let frame = [b"PTH\x07".as_slice(), &[0; 60]].concat();
-    stranger.send_to(&frame, address).unwrap();
+    for _ in 0..20 {
+        stranger.send_to(&frame, address).unwrap();
+    }
     assert_eq!(client(folder, &["put", "colour", "a-secret-value"]).status, 0);
     let stop = std::process::Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
     assert!(stop.success());

@@ -1,12 +1,12 @@
 //! Clients of Redis at the gateway, the real ones where they are installed.
 
-use crate::harness::{Server, cluster, cluster_of, free_ports, parthood, pause};
+use crate::harness::{Server, cluster, cluster_of, command, free_ports, parthood, pause};
 use parthood::deploy::{Cluster, Gateway, GatewayOptions, Reads, ServeOptions, Serving, serve};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A cluster in this process with a gateway.
@@ -175,7 +175,8 @@ fn a_password_is_asked_for_and_its_file_is_private() {
     let refused = parthood(folder, &run);
     assert!(refused.status != 0 && refused.err.contains("chmod 600"), "{refused:?}");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let server = Server::start(folder, &run);
+    let mut logged = command(folder, &[&run[..], &["--log-level", "info"]].concat());
+    let server = Server::of(logged.stderr(Stdio::piped()));
     assert!(server.announced.iter().any(|line| line.contains(&address)), "{:?}", server.announced);
     assert!(!server.announced.iter().any(|line| line.contains("sesame")));
     let mut connection = Connection::to(address.parse().unwrap());
@@ -190,6 +191,10 @@ fn a_password_is_asked_for_and_its_file_is_private() {
     {
         assert_eq!(text(&output), "1\n");
     }
+    let stop = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+    assert!(stop.success());
+    let (code, log) = server.complaints();
+    assert!(code == Some(0) && !log.is_empty() && !log.contains("sesame"), "{log}");
 }
 
 /// The node that leads is killed while a client counts: no acknowledged step is lost, and each error says what it means.

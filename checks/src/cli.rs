@@ -1,5 +1,6 @@
 //! The command line: every verb and flag, documented once; help, completions and the parser come from here.
 
+use crate::commands::backup::{BackupArgs, RestoreArgs};
 use crate::commands::quorums::QuorumsArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::tomo::TomoArgs;
@@ -59,6 +60,10 @@ pub enum Verb {
     Status(StatusArgs),
     /// Talks to a running cluster.
     Client(ClientArgs),
+    /// Writes the contents of a running cluster into a file, as of one moment.
+    Backup(BackupArgs),
+    /// Puts the contents of a backup into a running cluster that is empty, and compares.
+    Restore(RestoreArgs),
     /// Has a running cluster use other acceptors, and says when the old ones may be shut down.
     Reconfigure(ReconfigureArgs),
     /// Writes a new cluster key into a file.

@@ -1,5 +1,6 @@
 //! The verbs: each takes its arguments and ends with a status or an error.
 
+pub mod backup;
 mod check;
 mod client;
 mod demo;
@@ -44,6 +45,8 @@ pub fn run(cli: Cli) -> Result<Status, Error> {
         Verb::Run(args) => run::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Client(args) => client::run(&args),
+        Verb::Backup(args) => backup::backup(&args),
+        Verb::Restore(args) => backup::restore(&args),
         Verb::Reconfigure(args) => reconfigure::run(&args),
         Verb::Key { file } => run::key(&file),
         Verb::Completions { shell } => {

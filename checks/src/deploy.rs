@@ -4,6 +4,7 @@
 //! implements [`Deployable`], and [`Replicates`] if it replicates the key-value store; what hosts its nodes and what
 //! speaks to them is the same for all. The protocols are listed once, in [`visit`] and [`visit_store`].
 
+mod backup;
 mod bpaxos;
 mod changes;
 mod client;
@@ -24,9 +25,14 @@ mod spaxos;
 mod standing;
 mod unreplicated;
 
+pub use backup::{
+    Backed, BackupHeader, BackupOptions, RestoreOptions, Restored, backup, check_backup, restore,
+};
 pub use bpaxos::{Bpaxos, Epaxos, UnanimousBpaxos};
 pub use changes::cluster_of_home;
-pub use client::{ClientError, ClientOptions, KvClient, Lanes, Pending, Ticket};
+pub use client::{
+    Answering, Asynchronous, Batched, ClientError, ClientOptions, KvClient, Lanes, Pending, Polled, Ticket,
+};
 pub use cluster::{Changed, Cluster, DEFAULT_CLUSTER_FILE, Group, Member, Sizes, Terms, Times};
 pub use compartmentalized::{Compartmentalized, Mencius};
 pub use craq::Craq;

@@ -24,7 +24,10 @@ pub(super) fn run(args: &ClientArgs) -> Result<Status, Error> {
         })
     } else {
         ask(
-            &KvClient::connect(&cluster, ClientOptions { reads: args.consistency, lanes: 1, timeout })?,
+            &KvClient::connect(
+                &cluster,
+                ClientOptions { reads: args.consistency, lanes: 1, timeout, ..ClientOptions::default() },
+            )?,
             &args.verb,
         )
     };

@@ -5,7 +5,7 @@ use crate::cli::RunArgs;
 use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE, Gateway, GatewayOptions, Password, ServeOptions};
 use crate::error::{Error, Status};
 use crate::files;
-use parthood_runtime::operations::Listener;
+use parthood_runtime::operations::{Listener, Operations};
 use parthood_runtime::wire::Key;
 use std::path::Path;
 
@@ -34,7 +34,12 @@ pub(super) fn run(args: &RunArgs) -> Result<Status, Error> {
     };
     let gateway = gateway(args)?;
     let serving = deploy::serve(&cluster, &nodes, &options)?;
-    let operations = |address| Ok::<_, Error>(Listener::start(address, serving.operations(&cluster)?)?);
+    let times = gateway.as_ref().map(|options| options.times.clone());
+    let operations = |address| {
+        let operations = serving.operations(&cluster)?;
+        let operations = times.into_iter().fold(operations, Operations::client);
+        Ok::<_, Error>(Listener::start(address, operations)?)
+    };
     let doors = args.metrics.map(operations).transpose().and_then(|metrics| {
         let gateway = gateway.map(|options| Gateway::start(&cluster, options)).transpose()?;
         Ok((metrics, gateway))

@@ -150,3 +150,32 @@ fn as_json(cluster: &Cluster, surveyed: &Surveyed) -> Value {
         "nodes": nodes.collect::<Vec<_>>(), "quorums": quorums.collect::<Vec<_>>(), "refused": surveyed.refused,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn who_leads_who_lags_and_who_is_silent_is_told() {
+        let text = Cluster::example("multipaxos", 3, 7001).unwrap();
+        let cluster = Cluster::read(Path::new("c/cluster.toml"), &text).unwrap();
+        let standing = |leads, executed| {
+            let round = Some([4, 0, 0]);
+            Standing { leads, leader: Some(0), round, executed: Some(executed), ..Standing::default() }
+        };
+        let answers = BTreeMap::from([
+            (0, (standing(true, 1_000), Duration::from_millis(2))),
+            (2, (standing(false, 958), Duration::from_millis(3))),
+        ]);
+        let surveyed = Surveyed { answers, nodes: 3, quorums: vec![], refused: vec![] };
+        let told = as_json(&cluster, &surveyed);
+        assert_eq!(told["leaders"], json!(["a"]));
+        let of =
+            |field: &str| told["nodes"].as_array().unwrap().iter().map(|node| node[field].clone()).collect();
+        assert_eq!(Value::Array(of("answers")), json!([true, false, true]));
+        assert_eq!(Value::Array(of("behind")), json!([0, null, 42]));
+        assert_eq!(Value::Array(of("leads")), json!([true, null, false]));
+        assert_eq!([0, 1, 2].map(|node| part(&cluster, &surveyed, node)), ["leads", "silent", ""]);
+    }
+}

@@ -7,17 +7,29 @@
 //!
 //! **A command without an answer is unknown, not failed.** When a call times out the command may have taken effect, or
 //! may yet. Its lane goes on trying and is taken until it hears. A command that was still waiting for a lane is not sent after that,
-//! and its caller is told so.
+//! and its caller is told so. What certainly had no effect, or only reads, can be tried again by itself ([`ClientOptions::retries`]).
+//!
+//! **Whoever has an executor** waits for a future ([`KvClient::asynchronous`]): it needs no runtime, since the client's own
+//! thread wakes it.
 
+mod answering;
+mod batched;
 mod lanes;
+mod outputs;
+mod watching;
 
+pub use answering::{Answering, Asynchronous};
+pub use batched::Batched;
 pub use lanes::Lanes;
 pub(super) use lanes::turn;
+pub use watching::Polled;
 
 use super::{Cluster, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
 use parthood_protocols::client::Returned;
-use parthood_protocols::state_machine::{Bytes, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::{
+    BatchedOutput, Bytes, KeyValue, KeyValueCommand, KeyValueOutput, StateMachine as _,
+};
 use parthood_runtime::SharedHistogram;
 use parthood_runtime::udp::Handle;
 use std::collections::{HashMap, VecDeque};
@@ -60,6 +72,17 @@ pub enum ClientError {
     Refused(String),
 }
 
+impl ClientError {
+    /// Can the command be sent again without being done twice?
+    pub fn may_be_retried(&self, command: &KeyValueCommand) -> bool {
+        match self {
+            Self::NotSent(_) => true,
+            Self::Timeout(_) | Self::SessionLost => KeyValue::is_read(command),
+            _ => false,
+        }
+    }
+}
+
 /// How a client works.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOptions {
@@ -69,23 +92,36 @@ pub struct ClientOptions {
     pub lanes: u32,
     /// How long a call waits for its answer.
     pub timeout: Duration,
+    /// How often a call is tried again that was not sent, or that only reads. One that may have taken effect never is: the
+    /// client sends it until it is answered, and its caller decides what to do when time is up.
+    pub retries: u32,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { reads: None, lanes: 64, timeout: Duration::from_secs(5) }
+        Self { reads: None, lanes: 64, timeout: Duration::from_secs(5), retries: 0 }
     }
 }
 
 /// A key-value client for any number of threads.
 ///
 /// ```no_run
-/// use parthood::deploy::{Cluster, ClientOptions, KvClient};
+/// use parthood::deploy::{Batched, ClientOptions, Cluster, KvClient};
+/// use std::time::Duration;
 ///
 /// let cluster = Cluster::load("cluster/cluster.toml".as_ref())?;
-/// let client = KvClient::connect(&cluster, ClientOptions::default())?;
+/// let client = KvClient::connect(&cluster, ClientOptions { retries: 2, ..ClientOptions::default() })?;
 /// client.put("colour", "blue")?;
 /// assert_eq!(client.get("colour")?.as_deref(), Some(&b"blue"[..]));
+/// // All of these together, or none:
+/// client.batch(Batched::new().put("shape", "round").increment("changes", 1))?;
+/// // Every value that a poll finds changed, the present one first:
+/// for value in client.watch_by_polling("colour", Duration::from_millis(200)).take(2) {
+///     println!("{:?}", value?);
+/// }
+/// // The same in a future, on whatever executor there is:
+/// let changes = async { client.asynchronous().increment("changes", 1).await };
+/// # drop(changes);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -94,6 +130,7 @@ pub struct KvClient {
     /// Of the present session.
     handle: Arc<Mutex<Handle>>,
     timeout: Duration,
+    retries: u32,
     times: SharedHistogram,
     thread: Option<JoinHandle<()>>,
 }
@@ -115,13 +152,21 @@ struct Call {
     command: KeyValueCommand,
     caller: Caller,
     stage: Stage,
+    /// When its caller is told that there is no answer, if it does not look at the clock itself, and after how long that is.
+    deadline: Deadline,
 }
+
+type Deadline = Option<(Instant, Duration)>;
 
 /// Who is told the answer; that there is none if it is dropped.
 struct Caller(Option<Box<dyn FnOnce(Answer) + Send>>);
 
 impl Caller {
     fn tell(mut self, answer: Answer) {
+        self.tell_now(answer);
+    }
+
+    fn tell_now(&mut self, answer: Answer) {
         if let Some(told) = self.0.take() {
             told(answer);
         }
@@ -147,8 +192,8 @@ impl Ticket {
     }
 }
 
-/// Who waits for the answer of a lane, and since when it is asked for.
-type Callers = HashMap<u32, (Caller, Instant)>;
+/// Who waits for the answer of a lane, since when it is asked for, and until when.
+type Callers = HashMap<u32, (Caller, Instant, Deadline)>;
 
 /// A command that is under way.
 #[derive(Debug)]
@@ -182,15 +227,30 @@ impl KvClient {
     /// # Errors
     /// When the key or a socket cannot be used.
     pub fn connect(cluster: &Cluster, options: ClientOptions) -> Result<Self, Error> {
-        visit_store(&cluster.protocol, Connect { cluster, options })?
+        Self::measured(cluster, options, SharedHistogram::default())
     }
 
-    fn start<D: Replicates>(cluster: &Cluster, options: ClientOptions) -> Result<Self, Error> {
+    /// The same, and it adds to this how long its commands take.
+    ///
+    /// # Errors
+    /// As [`KvClient::connect`].
+    pub fn measured(
+        cluster: &Cluster,
+        options: ClientOptions,
+        times: SharedHistogram,
+    ) -> Result<Self, Error> {
+        visit_store(&cluster.protocol, Connect { cluster, options, times })?
+    }
+
+    fn start<D: Replicates>(
+        cluster: &Cluster,
+        options: ClientOptions,
+        times: SharedHistogram,
+    ) -> Result<Self, Error> {
         let (calls, incoming) = mpsc::channel();
         let (ready, started) = mpsc::channel();
         let cluster = cluster.clone();
         let connect = move || Lanes::<D>::connect(&cluster, options.lanes, options.reads);
-        let times = SharedHistogram::default();
         let measured = times.clone();
         let thread = std::thread::spawn(move || match connect() {
             Ok(lanes) => {
@@ -205,7 +265,8 @@ impl KvClient {
         let handle = started
             .recv()
             .unwrap_or_else(|_| Err(Error::Environment("the client's thread has panicked".into())))?;
-        Ok(Self { calls: Some(calls), handle, timeout: options.timeout, times, thread: Some(thread) })
+        let ClientOptions { timeout, retries, .. } = options;
+        Ok(Self { calls: Some(calls), handle, timeout, retries, times, thread: Some(thread) })
     }
 
     /// How long commands took from when they were sent to their answers.
@@ -229,19 +290,34 @@ impl KvClient {
     ) -> Ticket {
         let stage = Stage::default();
         let caller = Caller(Some(Box::new(told)));
+        self.call(Call { command, caller, stage: stage.clone(), deadline: None });
+        Ticket(stage)
+    }
+
+    fn call(&self, call: Call) {
         if let Some(calls) = &self.calls {
             // If the event loop has ended, the caller is told so.
-            let _ = calls.send(Call { command, caller, stage: stage.clone() });
+            let _ = calls.send(call);
             present(&self.handle).wake();
         }
-        Ticket(stage)
+    }
+
+    /// A view of this client whose calls are futures.
+    pub fn asynchronous(&self) -> Asynchronous<'_> {
+        Asynchronous::new(self)
     }
 
     /// Sends a command and waits for its answer.
     ///
     /// # Errors
-    /// When there is none; whether the command took effect is then unknown.
+    /// When there is none; whether the command took effect is then unknown, unless [`ClientError`] says otherwise.
     pub fn execute(&self, command: KeyValueCommand) -> Answer {
+        for _ in 0..self.retries {
+            match self.submit(command.clone()).wait() {
+                Err(error) if error.may_be_retried(&command) => {}
+                answer => return answer,
+            }
+        }
         self.submit(command).wait()
     }
 
@@ -250,10 +326,7 @@ impl KvClient {
     /// # Errors
     /// When there is no answer, or key or value is too large.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), ClientError> {
-        match self.execute(KeyValueCommand::Put(bytes(key), bytes(value)))? {
-            KeyValueOutput::Done => Ok(()),
-            other => Err(refused(&other)),
-        }
+        outputs::done(self.execute(outputs::put(key, value))?)
     }
 
     /// The value of a key, if it has one.
@@ -261,10 +334,7 @@ impl KvClient {
     /// # Errors
     /// When there is no answer.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, ClientError> {
-        match self.execute(KeyValueCommand::Get(bytes(key)))? {
-            KeyValueOutput::Value(value) => Ok(value.map(|value| value.as_slice().to_vec())),
-            other => Err(refused(&other)),
-        }
+        outputs::value(self.execute(KeyValueCommand::Get(bytes(key)))?)
     }
 
     /// Removes a key; true if it existed.
@@ -272,10 +342,7 @@ impl KvClient {
     /// # Errors
     /// When there is no answer.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool, ClientError> {
-        match self.execute(KeyValueCommand::Delete(bytes(key)))? {
-            KeyValueOutput::Deleted(existed) => Ok(existed),
-            other => Err(refused(&other)),
-        }
+        outputs::deleted(self.execute(KeyValueCommand::Delete(bytes(key)))?)
     }
 
     /// Sets a key if it holds `expected` (none: if it has no value); otherwise tells what it holds.
@@ -288,12 +355,7 @@ impl KvClient {
         expected: Option<&[u8]>,
         new: impl AsRef<[u8]>,
     ) -> Result<Result<(), Option<Vec<u8>>>, ClientError> {
-        let expected = expected.map(Bytes::from);
-        match self.execute(KeyValueCommand::CompareAndSwap { key: bytes(key), expected, new: bytes(new) })? {
-            KeyValueOutput::Swapped => Ok(Ok(())),
-            KeyValueOutput::Differs(found) => Ok(Err(found.map(|found| found.as_slice().to_vec()))),
-            other => Err(refused(&other)),
-        }
+        outputs::swapped(self.execute(outputs::compare_and_swap(key, expected, new))?)
     }
 
     /// Adds to the number that a key holds and returns the sum.
@@ -301,23 +363,35 @@ impl KvClient {
     /// # Errors
     /// When there is no answer, or the key holds no number.
     pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64, ClientError> {
-        match self.execute(KeyValueCommand::Increment(bytes(key), by))? {
-            KeyValueOutput::Number(number) => Ok(number),
-            other => Err(refused(&other)),
-        }
+        outputs::number(self.execute(KeyValueCommand::Increment(bytes(key), by))?)
+    }
+
+    /// Does all of these, one after the other with nothing between, and returns what came of each.
+    ///
+    /// # Errors
+    /// When there is no answer, or the batch or its outputs are too large: then none was done.
+    pub fn batch(&self, batch: Batched) -> Result<Vec<BatchedOutput>, ClientError> {
+        outputs::batch(self.execute(batch.into_command())?)
+    }
+
+    /// Reads a key so often, and tells its present value and then each one that a read finds changed. What it held between two
+    /// reads is not seen. What a read promises is what this client's reads do.
+    pub fn watch_by_polling(&self, key: impl AsRef<[u8]>, every: Duration) -> Polled<'_> {
+        Polled::new(self, bytes(key), every)
     }
 }
 
 struct Connect<'a> {
     cluster: &'a Cluster,
     options: ClientOptions,
+    times: SharedHistogram,
 }
 
 impl VisitStore for Connect<'_> {
     type Output = Result<KvClient, Error>;
 
     fn visit<D: Replicates>(self) -> Result<KvClient, Error> {
-        KvClient::start::<D>(self.cluster, self.options)
+        KvClient::start::<D>(self.cluster, self.options, self.times)
     }
 }
 
@@ -334,17 +408,6 @@ impl Drop for KvClient {
 
 fn bytes(bytes: impl AsRef<[u8]>) -> Bytes {
     Bytes::from(bytes.as_ref())
-}
-
-/// An output that says why nothing was done.
-fn refused(output: &KeyValueOutput) -> ClientError {
-    ClientError::Refused(match output {
-        KeyValueOutput::NotANumber | KeyValueOutput::Overflow => {
-            "the key holds no number, or the sum exceeds 64 bits".into()
-        }
-        KeyValueOutput::TooLarge => "the key or the value exceeds its limit".into(),
-        other => format!("unexpected output {other:?}"),
-    })
 }
 
 /// The most calls that wait for a free lane.
@@ -366,6 +429,9 @@ fn serve<D: Replicates>(
 ) {
     /// How long a turn waits if nothing wakes it.
     const PATIENCE: Duration = Duration::from_millis(200);
+    /// How often calls are looked for whose time is up.
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    let mut looked = Instant::now();
     let mut waiting: VecDeque<Call> = VecDeque::new();
     let mut callers: Callers = HashMap::new();
     while !present(handle).is_stopping() {
@@ -379,11 +445,15 @@ fn serve<D: Replicates>(
                 call.caller.tell(Err(ClientError::Busy(WAITING_MAX)));
             }
         }
+        if looked.elapsed() >= LOOK_EVERY {
+            looked = Instant::now();
+            expire(&mut waiting, &mut callers, looked);
+        }
         send(&mut lanes, &mut waiting, &mut callers);
         let mut is_lost = false;
         let turn = lanes.turn(PATIENCE, |lane, result, _| {
             is_lost |= result == Returned::SessionLost;
-            let Some((caller, since)) = callers.remove(&lane) else { return };
+            let Some((caller, since, _)) = callers.remove(&lane) else { return };
             times.observe(since.elapsed());
             caller.tell(match result {
                 Returned::Output(output) => Ok(output),
@@ -398,7 +468,7 @@ fn serve<D: Replicates>(
             Ok(Some(_)) => ClientError::SessionLost,
             Err(ref error) => ClientError::Stopped(error.to_string()),
         };
-        for (_, (caller, _)) in callers.drain() {
+        for (_, (caller, ..)) in callers.drain() {
             caller.tell(Err(end.clone()));
         }
         let Ok(Some(next)) = next else { break };
@@ -411,6 +481,25 @@ fn serve<D: Replicates>(
     }
 }
 
+/// Tells those whose time is up that there is no answer. Their lanes stay taken until there is one.
+fn expire(waiting: &mut VecDeque<Call>, callers: &mut Callers, now: Instant) {
+    let is_over = |deadline: &Deadline| deadline.filter(|(until, _)| *until <= now).map(|(_, waited)| waited);
+    for call in waiting.iter_mut() {
+        if let Some(waited) = is_over(&call.deadline)
+            && leaves(&call.stage, GIVEN_UP)
+        {
+            call.caller.tell_now(Err(ClientError::NotSent(waited)));
+        }
+    }
+    let over: Vec<_> =
+        callers.iter().filter_map(|(lane, (_, _, deadline))| Some((*lane, is_over(deadline)?))).collect();
+    for (lane, waited) in over {
+        if let Some((caller, ..)) = callers.remove(&lane) {
+            caller.tell(Err(ClientError::Timeout(waited)));
+        }
+    }
+}
+
 /// Puts calls on free lanes, but those whose callers have given up.
 fn send<D: Replicates>(lanes: &mut Lanes<D>, waiting: &mut VecDeque<Call>, callers: &mut Callers) {
     while !lanes.free.is_empty()
@@ -420,7 +509,7 @@ fn send<D: Replicates>(lanes: &mut Lanes<D>, waiting: &mut VecDeque<Call>, calle
             continue;
         }
         match lanes.invoke(call.command) {
-            Some(lane) => drop(callers.insert(lane, (call.caller, Instant::now()))),
+            Some(lane) => drop(callers.insert(lane, (call.caller, Instant::now(), call.deadline))),
             None => call.caller.tell(Err(ClientError::Busy(waiting.len()))),
         }
     }

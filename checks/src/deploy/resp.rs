@@ -17,6 +17,7 @@ mod session;
 use super::{ClientOptions, Cluster, KvClient, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
 use clap::ValueEnum as _;
+use parthood_runtime::SharedHistogram;
 use parthood_runtime::wire::read_secret;
 use server::{Server, Waker};
 use std::fmt;
@@ -43,6 +44,8 @@ pub struct GatewayOptions {
     pub timeout: Duration,
     /// How long a client may take no reply.
     pub patience: Duration,
+    /// Where it notes how long commands take.
+    pub times: SharedHistogram,
 }
 
 impl GatewayOptions {
@@ -56,6 +59,7 @@ impl GatewayOptions {
             lanes: 64,
             timeout: Duration::from_secs(5),
             patience: Duration::from_secs(10),
+            times: SharedHistogram::default(),
         }
     }
 }
@@ -114,9 +118,12 @@ impl Gateway {
         let listener = std::net::TcpListener::bind(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let cluster = cluster.clone();
-        let of_client = ClientOptions { reads: None, lanes: options.lanes, timeout: options.timeout };
-        let connect =
-            move |reads| KvClient::connect(&cluster, ClientOptions { reads: Some(reads), ..of_client });
+        let of_client =
+            ClientOptions { lanes: options.lanes, timeout: options.timeout, ..ClientOptions::default() };
+        let times = options.times.clone();
+        let connect = move |reads| {
+            KvClient::measured(&cluster, ClientOptions { reads: Some(reads), ..of_client }, times.clone())
+        };
         let server = Server::new(listener, kinds, Box::new(connect), options)?;
         let waker = server.waker();
         let thread = std::thread::spawn(move || server.run());

@@ -1,5 +1,6 @@
 //! Hosts nodes: one event loop, in a thread of its own, for each address.
 
+use super::backup::exporting;
 use super::changes::Home;
 use super::standing;
 use super::{Cluster, Deployable, DurableJournal, StateOf, Visit, visit};
@@ -174,7 +175,7 @@ fn driver<D: Deployable>(
     for &node in nodes {
         builder = builder.host(Id::from(node), D::server(cluster, node, !lost));
     }
-    builder = builder.standing(telling::<D>(cluster));
+    builder = builder.standing(telling::<D>(cluster)).inquiries(exporting::<D>());
     if options.watch {
         builder = builder.watch(ASK_EVERY);
     }

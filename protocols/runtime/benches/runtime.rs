@@ -172,7 +172,7 @@ impl Journal<OrdMap<u64, u64>> for Changes {
 /// How long commits take while a snapshot of a million entries is written.
 fn snapshot() {
     let dir = tempfile::tempdir_in(".").expect("the working directory is writable");
-    let limits = Limits { log_per_snapshot: 0, min_log_len: 30 << 20 };
+    let limits = Limits { log_per_snapshot: 0, min_log_len: 30 << 20, ..Limits::default() };
     let mut log =
         Log::<_, Changes>::open(dir.path(), 7, &[0], Durability::NoSync, limits).expect("it is empty");
     let mut map: OrdMap<u64, u64> = (0..1_000_000_u64).map(|key| (key, u64::MAX)).collect();

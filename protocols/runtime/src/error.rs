@@ -66,13 +66,23 @@ pub enum Error {
         /// In which respect.
         what: String,
     },
-    /// A saved value exceeds what one record may hold.
-    #[error("actor {actor} saves a delta of more than {limit} bytes: its journal must emit smaller ones")]
-    DeltaTooLarge {
+    /// A saved value cannot be written.
+    #[error("actor {actor} saves a change that has no binary form")]
+    NoBinaryForm {
         /// Who saved it.
         actor: u64,
-        /// The most bytes of one delta.
-        limit: usize,
+    },
+    /// A snapshot failed. Nothing is lost: the log goes on, and is longer than it need be.
+    #[error(
+        "no snapshot in {}: {source}; nothing is lost, but the log grows until one succeeds, which is tried again after as \
+         much log",
+        directory.display()
+    )]
+    Snapshot {
+        /// The data directory.
+        directory: PathBuf,
+        /// Why it failed.
+        source: Box<Error>,
     },
     /// A socket cannot be bound.
     #[error("cannot listen on {address}: {source}{}", hint_of_bind(source))]

@@ -22,7 +22,10 @@ const HOSTED: [u64; 4] = [0, 1, 2, NEW];
 const NEW: u64 = 3;
 const LOG: &[u8; 16] = b"parthood log\0\0\0\0";
 const SNAPSHOT: &[u8; 16] = b"parthood snap\0\0\0";
-const FILE_HEADER_LEN: usize = 48;
+const FILE_HEADER_LEN: usize = 56;
+/// Goes into the checksums of records; here none.
+const SALT: [u8; 8] = [0; 8];
+const RECORD_END: u8 = 0xE7;
 
 /// Takes the input for one of the three.
 pub fn run(data: &[u8]) {
@@ -85,13 +88,14 @@ fn records(folder: &TempDir, with_snapshot: bool, rest: &[u8]) {
     assert!(log.storage(NEW) == Some(&storage), "a storage reads back differently");
 }
 
-/// Appends a group of records: each takes a byte that says whose it is and whether it is the last, and a length.
+/// Appends a group of records: each takes a byte that says whose it is and what follows it, and a length.
 fn record_group(bytes: &mut Vec<u8>, group: u64, rest: &mut &[u8]) {
     while let Some((&[whose, len], tail)) = rest.split_first_chunk() {
         let (content, tail) = tail.split_at(usize::from(len).min(tail.len()));
         *rest = tail;
         let last = whose & 0x40 == 0 || rest.len() < 2;
-        record(bytes, group, u64::from(whose) % NEW, last, content);
+        let then = if last { 1 } else { u32::from(whose >> 5 & 1) * 2 };
+        record(bytes, group, u64::from(whose) % NEW, then, content);
         if last {
             return;
         }
@@ -101,24 +105,30 @@ fn record_group(bytes: &mut Vec<u8>, group: u64, rest: &mut &[u8]) {
 
 fn file_header(magic: &[u8; 16], number: u64, first_group: u64) -> Vec<u8> {
     let mut bytes =
-        [&magic[..], &1_u32.to_le_bytes(), &CLUSTER.to_le_bytes(), &number.to_le_bytes()].concat();
+        [&magic[..], &2_u32.to_le_bytes(), &CLUSTER.to_le_bytes(), &number.to_le_bytes()].concat();
     bytes.extend_from_slice(&first_group.to_le_bytes());
+    bytes.extend_from_slice(&SALT);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
     bytes
 }
 
-fn record(bytes: &mut Vec<u8>, group: u64, actor: u64, last: bool, content: &[u8]) {
+fn record(bytes: &mut Vec<u8>, group: u64, actor: u64, then: u32, content: &[u8]) {
     let start = bytes.len();
     let len = u32::try_from(content.len()).expect("an input is short");
     bytes.extend_from_slice(b"PREC");
     bytes.extend_from_slice(&len.to_le_bytes());
     bytes.extend_from_slice(&group.to_le_bytes());
     bytes.extend_from_slice(&actor.to_le_bytes());
-    bytes.extend_from_slice(&u32::from(last).to_le_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(content).to_le_bytes());
-    let header = crc32fast::hash(&bytes[start..]);
+    bytes.extend_from_slice(&then.to_le_bytes());
+    bytes.extend_from_slice(&salted(content).to_le_bytes());
+    let header = salted(&bytes[start..]);
     bytes.extend_from_slice(&header.to_le_bytes());
     bytes.extend_from_slice(content);
+    bytes.push(RECORD_END);
+}
+
+fn salted(bytes: &[u8]) -> u32 {
+    crc32fast::hash(&[&SALT, bytes].concat())
 }
 
 /// Something that happens to a file.

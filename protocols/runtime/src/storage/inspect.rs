@@ -4,7 +4,7 @@
 //! directory the end of its log may be a write under way; and a snapshot may replace files while they are read.
 
 use super::directory::{LIFE, LOCK, MOUNTED, TEMPORARY, number_of};
-use super::record::{Kind, RecordHeader};
+use super::record::{Kind, RecordHeader, Then};
 use super::recovery::Scan;
 use crate::Error;
 use std::collections::BTreeMap;
@@ -101,7 +101,7 @@ pub struct Saved {
     pub records: u64,
     /// Bytes of their contents.
     pub bytes: u64,
-    /// Bytes of the largest.
+    /// Bytes of the largest; a long change is several records.
     pub largest: u64,
     /// The group of the last.
     pub last_group: u64,
@@ -261,7 +261,7 @@ impl Inspection {
                 break;
             }
             group.push(header);
-            if header.last {
+            if header.then == Then::Nothing {
                 report.groups += 1;
                 report.records += group.len() as u64;
                 for header in group.drain(..).filter(|_| !report.is_replaced) {

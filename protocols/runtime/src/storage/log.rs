@@ -5,7 +5,7 @@ use super::disk;
 use super::record::{FileHeader, GroupWriter, Kind, WriteError};
 use super::recovery::{Recovered, Recovery, recover};
 use super::snapshot::Background;
-use super::{Durability, Journal, Limits, MAX_DELTA_LEN};
+use super::{Durability, Journal, Limits};
 use crate::{Error, Histogram};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -56,6 +56,8 @@ pub struct Log<S: Send + 'static, J: Journal<S>> {
     snapshot_len: u64,
     /// Bytes logged since the last snapshot was begun.
     since_snapshot: u64,
+    /// Why snapshots failed that nobody has been told of yet.
+    complaints: Vec<Error>,
     failed: bool,
     counters: LogCounters,
     recovery: Recovery,
@@ -84,7 +86,7 @@ impl<S: Clone + Send + 'static, J: Journal<S>> Log<S, J> {
         let number = recovered.number;
         let path = file_name(directory.path(), Kind::Log, number);
         Ok(Self {
-            tail: Tail { file: recovered.file, path, offset: recovered.end },
+            tail: Tail { file: recovered.file, path, offset: recovered.end, salt: recovered.salt },
             directory,
             cluster,
             durability,
@@ -93,10 +95,11 @@ impl<S: Clone + Send + 'static, J: Journal<S>> Log<S, J> {
             next_group: recovered.next_group,
             durable: recovered.storages,
             pending: BTreeMap::new(),
-            group: GroupWriter::default(),
+            group: GroupWriter::new(limits.max_record_len),
             snapshot_len: recovered.snapshot_len,
             since_snapshot: recovered.log_len,
             snapshot: None,
+            complaints: Vec::new(),
             failed: false,
             counters: LogCounters::default(),
             recovery: recovered.report,
@@ -149,6 +152,11 @@ impl<S: Clone + Send + 'static, J: Journal<S>> Log<S, J> {
         LogCounters { log_len: self.since_snapshot, snapshot_len: self.snapshot_len, ..self.counters }
     }
 
+    /// Takes what went wrong and does not end the log: why snapshots failed, or there are none. Each such time is told once.
+    pub fn complaints(&mut self) -> impl Iterator<Item = Error> + '_ {
+        self.complaints.drain(..)
+    }
+
     /// Every later write goes to `file`.
     #[cfg(test)]
     pub(crate) fn replace_tail(&mut self, file: File) {
@@ -157,13 +165,13 @@ impl<S: Clone + Send + 'static, J: Journal<S>> Log<S, J> {
 
     fn append_group(&mut self) -> Result<(), Error> {
         let start = self.tail.offset;
-        self.group.begin(self.next_group);
+        self.group.begin(self.next_group, self.tail.salt);
         let result = self.write_group();
         let len = self.tail.offset - start;
         if let Err((actor, error)) = result {
             self.tail.give_up(start);
             return Err(match error {
-                WriteError::TooLong => Error::DeltaTooLarge { actor, limit: MAX_DELTA_LEN },
+                WriteError::NoForm => Error::NoBinaryForm { actor },
                 WriteError::Io(source) => Error::LogWrite { path: self.tail.path.clone(), source },
             });
         }
@@ -208,27 +216,39 @@ impl<S: Clone + Send + 'static, J: Journal<S>> Log<S, J> {
                 self.snapshot_len = len;
                 self.counters.snapshots += 1;
             }
-            Err(_) => self.counters.failed_snapshots += 1,
+            Err(error) => self.lack_snapshot(error),
         }
+    }
+
+    /// Notes that a snapshot has failed. Another one is due when as much is logged again.
+    fn lack_snapshot(&mut self, source: Error) {
+        self.counters.failed_snapshots += 1;
+        let directory = self.directory.path().into();
+        self.complaints.push(Error::Snapshot { directory, source: Box::new(source) });
     }
 
     /// Begins a new segment, and a snapshot of everything before it.
     fn begin_snapshot(&mut self) -> Result<(), Error> {
         let number = self.number + 1;
-        let header = |kind| FileHeader { kind, cluster: self.cluster, number, first_group: self.next_group };
-        let file = self.directory.create_log(header(Kind::Log))?;
+        let header = |kind| FileHeader::new(kind, self.cluster, number, self.next_group);
+        let of_log = header(Kind::Log)?;
+        let file = self.directory.create_log(of_log)?;
         let path = file_name(self.directory.path(), Kind::Log, number);
         let started = Background::start::<S, J>(
             self.directory.path().into(),
-            header(Kind::Snapshot),
+            header(Kind::Snapshot)?,
             self.durable.clone(),
+            self.limits.max_record_len,
         );
-        self.tail = Tail { file, path, offset: FIRST_RECORD };
+        self.tail = Tail { file, path, offset: FIRST_RECORD, salt: of_log.salt };
         self.number = number;
         self.since_snapshot = 0;
         match started {
             Ok(background) => self.snapshot = Some(background),
-            Err(_) => self.counters.failed_snapshots += 1,
+            Err(source) => {
+                let path = self.directory.path();
+                self.lack_snapshot(Error::file("start a thread for a snapshot of", path)(source));
+            }
         }
         Ok(())
     }
@@ -249,6 +269,7 @@ struct Tail {
     file: File,
     path: PathBuf,
     offset: u64,
+    salt: u64,
 }
 
 impl Tail {

@@ -8,7 +8,9 @@
 //!
 //! **Files** of a data directory, which one process at a time may use (a lock on `LOCK`):
 //!
-//! - `log-N`: a segment. A header, then records `{group, actor, delta}` with checksums of header and payload.
+//! - `log-N`: a segment. A header, then records `{group, actor, delta}` with checksums of header and payload. A delta that
+//!   exceeds [`Limits::max_record_len`] is written as several records of the same group, as it is encoded. The checksums are
+//!   salted by a random number of each file: what a client stores can never pass for a record.
 //! - `snapshot-N`: the same format with a single group that builds every storage from nothing, as of the start of
 //!   segment N. Once it is durable, what has a smaller number is deleted.
 //! - `life`: when the last life of the process began, if it was ever asked for ([`begin_life`]).
@@ -17,9 +19,10 @@
 //! **Recovery** reads the newest snapshot and the segments from its number on. Three cases at the end of the last one:
 //! it ends with a whole group; or an interrupted write explains what is there (the file ends too early, or a disk sector
 //! was never written and reads as zeros, and nothing later follows), which is cut off and said, since nothing after it
-//! was acknowledged; or nothing innocent explains it, and recovery refuses, as it does for damage anywhere else. What it
+//! was acknowledged; or nothing innocent explains it, and recovery refuses, as it does for damage anywhere else. A record
+//! neither begins nor ends with a zero, so that an unwritten sector is told however little of it belongs to the group. What it
 //! cannot tell from an interrupted write is a file that ends exactly between two groups, and damage to the very last
-//! group when that group holds 64 or more zeros within one sector.
+//! group when that group holds a whole sector of zeros.
 //!
 //! What recovery reads may be in memory only: a killed process may have written a group that it never synced, or whose
 //! sync failed. An actor that restarts from it answers without saving again, so recovery first makes it durable: it writes
@@ -52,7 +55,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// How a storage is written as a series of changes.
 pub trait Journal<S> {
-    /// A change. Small ones keep memory and recovery bounded; one may have at most [`MAX_DELTA_LEN`] bytes.
+    /// A change. It is written as one record, or as several if it is long; but it is held in memory as a whole.
     type Delta: Serialize + DeserializeOwned;
 
     /// The changes that lead from `old` to `new`, in order. Nothing when the two are equal; at least one when there is
@@ -89,20 +92,19 @@ pub enum Durability {
     NoSync,
 }
 
-/// When a log is replaced by a snapshot.
+/// When a log is replaced by a snapshot, and how long its records are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// A snapshot is due when the log since the last one exceeds this many times its size,
     pub log_per_snapshot: u64,
     /// and at least this many bytes.
     pub min_log_len: u64,
+    /// The most bytes of one record; a longer change is written as several.
+    pub max_record_len: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { log_per_snapshot: 4, min_log_len: 64 << 20 }
+        Self { log_per_snapshot: 4, min_log_len: 64 << 20, max_record_len: 1 << 20 }
     }
 }
-
-/// The most bytes of one encoded delta.
-pub const MAX_DELTA_LEN: usize = 1 << 30;

@@ -1,14 +1,23 @@
 //! Records and the headers of files.
 
-use super::MAX_DELTA_LEN;
-use crate::wire::encode;
+use crate::Error;
+use crate::wire::entropy;
+use crc32fast::Hasher;
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use std::io::{self, Read, Write};
 
-pub(super) const FILE_HEADER_LEN: usize = 48;
+pub(super) const FILE_HEADER_LEN: usize = 56;
 pub(super) const HEADER_LEN: usize = 36;
+/// A record begins with these bytes, none of which is zero,
 const MAGIC: [u8; 4] = *b"PREC";
-const VERSION: u32 = 1;
+/// and ends with this one. So zeros where it begins or ends were never written.
+const END: u8 = 0xE7;
+/// The most bytes of a record besides its payload.
+pub(super) const FRAME_LEN: u64 = HEADER_LEN as u64 + 1;
+const VERSION: u32 = 2;
+/// The length of the header of version 1.
+const FIRST_FILE_HEADER_LEN: usize = 48;
 /// A group that outgrows this many bytes is written in parts.
 const FLUSH_LEN: usize = 1 << 20;
 
@@ -28,6 +37,9 @@ pub(super) struct FileHeader {
     pub(super) number: u64,
     /// The group of the first record, whether or not it exists already.
     pub(super) first_group: u64,
+    /// Goes into the checksums of all records, so that what was written into another file, or by a client into a value,
+    /// is no record of this one.
+    pub(super) salt: u64,
 }
 
 /// Why bytes are no file header.
@@ -38,6 +50,11 @@ pub(super) enum BadHeader {
 }
 
 impl FileHeader {
+    /// The header of a new file.
+    pub(super) fn new(kind: Kind, cluster: u64, number: u64, first_group: u64) -> Result<Self, Error> {
+        Ok(Self { kind, cluster, number, first_group, salt: u64::from_le_bytes(entropy()?) })
+    }
+
     fn magic(kind: Kind) -> &'static [u8; 16] {
         match kind {
             Kind::Log => b"parthood log\0\0\0\0",
@@ -52,13 +69,23 @@ impl FileHeader {
         bytes[20..28].copy_from_slice(&self.cluster.to_le_bytes());
         bytes[28..36].copy_from_slice(&self.number.to_le_bytes());
         bytes[36..44].copy_from_slice(&self.first_group.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..44]);
-        bytes[44..].copy_from_slice(&crc.to_le_bytes());
+        bytes[44..52].copy_from_slice(&self.salt.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..52]);
+        bytes[52..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: &[u8; FILE_HEADER_LEN], kind: Kind) -> Result<Self, BadHeader> {
-        if bytes[..16] != *Self::magic(kind) || crc32fast::hash(&bytes[..44]) != u32_at(bytes, 44) {
+    /// Reads a header from the first bytes of a file, which may be fewer than a header has.
+    pub(super) fn from_bytes(bytes: &[u8], kind: Kind) -> Result<Self, BadHeader> {
+        let is_whole =
+            |len: usize| bytes.len() >= len && crc32fast::hash(&bytes[..len - 4]) == u32_at(bytes, len - 4);
+        if !bytes.starts_with(Self::magic(kind)) {
+            return Err(BadHeader::Damaged);
+        }
+        if is_whole(FIRST_FILE_HEADER_LEN) && u32_at(bytes, 16) == 1 {
+            return Err(BadHeader::Version(1));
+        }
+        if !is_whole(FILE_HEADER_LEN) {
             return Err(BadHeader::Damaged);
         }
         match u32_at(bytes, 16) {
@@ -67,6 +94,7 @@ impl FileHeader {
                 cluster: u64_at(bytes, 20),
                 number: u64_at(bytes, 28),
                 first_group: u64_at(bytes, 36),
+                salt: u64_at(bytes, 44),
             }),
             version => Err(BadHeader::Version(version)),
         }
@@ -79,32 +107,56 @@ pub(super) struct RecordHeader {
     pub(super) len: u32,
     pub(super) group: u64,
     pub(super) actor: u64,
-    /// Is it the last record of its group?
-    pub(super) last: bool,
+    /// What follows it.
+    pub(super) then: Then,
     crc: u32,
 }
 
+/// What follows a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Another change of the same group.
+    Change,
+    /// Nothing: it is the last record of its group.
+    Nothing,
+    /// More of the same change.
+    More,
+}
+
+impl Then {
+    const ALL: [Self; 3] = [Self::Change, Self::Nothing, Self::More];
+}
+
+/// The checksum of some bytes in a file with this salt.
+fn checksum(salt: u64, bytes: &[u8]) -> u32 {
+    let mut hasher = Hasher::new();
+    hasher.update(&salt.to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
 impl RecordHeader {
-    fn to_bytes(self) -> [u8; HEADER_LEN] {
+    fn to_bytes(self, salt: u64) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[4..8].copy_from_slice(&self.len.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.group.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.actor.to_le_bytes());
-        bytes[24..28].copy_from_slice(&u32::from(self.last).to_le_bytes());
+        bytes[24..28].copy_from_slice(&(self.then as u32).to_le_bytes());
         bytes[28..32].copy_from_slice(&self.crc.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..32]);
+        let crc = checksum(salt, &bytes[..32]);
         bytes[32..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
-        let good = bytes[..4] == MAGIC && crc32fast::hash(&bytes[..32]) == u32_at(bytes, 32);
-        good.then(|| Self {
+    pub(super) fn from_bytes(bytes: &[u8; HEADER_LEN], salt: u64) -> Option<Self> {
+        let good = bytes[..4] == MAGIC && checksum(salt, &bytes[..32]) == u32_at(bytes, 32);
+        let then = *Then::ALL.get(u32_at(bytes, 24) as usize).filter(|_| good)?;
+        Some(Self {
             len: u32_at(bytes, 4),
             group: u64_at(bytes, 8),
             actor: u64_at(bytes, 16),
-            last: u32_at(bytes, 24) != 0,
+            then,
             crc: u32_at(bytes, 28),
         })
     }
@@ -121,8 +173,8 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 /// Why a group cannot be written.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// A delta exceeds [`MAX_DELTA_LEN`].
-    TooLong,
+    /// A delta has no binary form.
+    NoForm,
     Io(io::Error),
 }
 
@@ -132,21 +184,31 @@ impl From<io::Error> for WriteError {
     }
 }
 
-/// Writes the records of one group. Large groups go out in parts; the last record waits for [`GroupWriter::finish`],
-/// since its header says that it is the last.
-#[derive(Debug, Default)]
+/// Writes the records of one group. Large groups go out in parts, and large deltas as several records; the last record
+/// waits for [`GroupWriter::finish`], since its header says that it is the last.
+#[derive(Debug)]
 pub(super) struct GroupWriter {
     buf: Vec<u8>,
     /// Where in `buf` the last record begins, and whose it is.
     open: Option<(usize, u64)>,
     group: u64,
+    salt: u64,
+    /// The most bytes of a record's payload; at least 1.
+    max_len: usize,
     /// Records of this group so far.
     pub(super) records: u64,
 }
 
 impl GroupWriter {
-    pub(super) fn begin(&mut self, group: u64) {
-        *self = Self { buf: std::mem::take(&mut self.buf), open: None, group, records: 0 };
+    /// Writes records of at most `max_len` bytes.
+    pub(super) fn new(max_len: u32) -> Self {
+        let max_len = (max_len as usize).max(1);
+        Self { buf: Vec::new(), open: None, group: 0, salt: 0, max_len, records: 0 }
+    }
+
+    /// Begins a group in a file with this salt.
+    pub(super) fn begin(&mut self, group: u64, salt: u64) {
+        (self.group, self.salt, self.records, self.open) = (group, salt, 0, None);
         self.buf.clear();
     }
 
@@ -156,31 +218,84 @@ impl GroupWriter {
         actor: u64,
         delta: &D,
     ) -> Result<(), WriteError> {
-        self.close(false);
-        if self.buf.len() >= FLUSH_LEN {
-            out.write_all(&self.buf)?;
-            self.buf.clear();
+        self.close(Then::Change);
+        self.open(out, actor)?;
+        let mut failed = None;
+        let written =
+            postcard::serialize_with_flavor(delta, Parts { group: self, out, actor, failed: &mut failed });
+        match failed {
+            Some(error) => Err(WriteError::Io(error)),
+            None => written.map_err(|_| WriteError::NoForm),
         }
-        let start = self.buf.len();
-        self.buf.extend_from_slice(&[0; HEADER_LEN]);
-        encode(delta, &mut self.buf, MAX_DELTA_LEN).map_err(|_| WriteError::TooLong)?;
-        self.open = Some((start, actor));
-        self.records += 1;
-        Ok(())
     }
 
     /// Writes the rest. A group without records leaves no trace.
     pub(super) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
-        self.close(true);
+        self.close(Then::Nothing);
         out.write_all(&self.buf)
     }
 
-    fn close(&mut self, last: bool) {
+    /// Begins a record.
+    fn open(&mut self, out: &mut impl Write, actor: u64) -> io::Result<()> {
+        if self.buf.len() >= FLUSH_LEN {
+            out.write_all(&self.buf)?;
+            self.buf.clear();
+        }
+        self.open = Some((self.buf.len(), actor));
+        self.buf.extend_from_slice(&[0; HEADER_LEN]);
+        self.records += 1;
+        Ok(())
+    }
+
+    /// How many bytes the open record still takes.
+    fn room(&self) -> usize {
+        let taken = self.open.map_or(0, |(start, _)| self.buf.len() - start - HEADER_LEN);
+        self.max_len - taken
+    }
+
+    fn close(&mut self, then: Then) {
         let Some((start, actor)) = self.open.take() else { return };
         let payload = &self.buf[start + HEADER_LEN..];
-        let len = u32::try_from(payload.len()).expect("a delta is shorter than 4 GiB");
-        let header = RecordHeader { len, group: self.group, actor, last, crc: crc32fast::hash(payload) };
-        self.buf[start..start + HEADER_LEN].copy_from_slice(&header.to_bytes());
+        let len = u32::try_from(payload.len()).expect("the length of a record is limited by an u32");
+        let crc = checksum(self.salt, payload);
+        let header = RecordHeader { len, group: self.group, actor, then, crc };
+        self.buf[start..start + HEADER_LEN].copy_from_slice(&header.to_bytes(self.salt));
+        self.buf.push(END);
+    }
+}
+
+/// Writes a delta into the open record, and what exceeds it into further ones.
+struct Parts<'a, W> {
+    group: &'a mut GroupWriter,
+    out: &'a mut W,
+    actor: u64,
+    failed: &'a mut Option<io::Error>,
+}
+
+impl<W: Write> Flavor for Parts<'_, W> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, mut bytes: &[u8]) -> postcard::Result<()> {
+        while bytes.len() > self.group.room() {
+            let (now, later) = bytes.split_at(self.group.room());
+            self.group.buf.extend_from_slice(now);
+            self.group.close(Then::More);
+            if let Err(error) = self.group.open(self.out, self.actor) {
+                *self.failed = Some(error);
+                return Err(postcard::Error::SerializeBufferFull);
+            }
+            bytes = later;
+        }
+        self.group.buf.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
@@ -204,13 +319,14 @@ pub(super) struct RecordReader<R> {
     /// Where the next record begins.
     pub(super) offset: u64,
     len: u64,
+    salt: u64,
     payload: Vec<u8>,
 }
 
 impl<R: Read> RecordReader<R> {
-    /// Reads from `input`, which stands at `offset` of a file of `len` bytes.
-    pub(super) fn new(input: R, offset: u64, len: u64) -> Self {
-        Self { input, offset, len, payload: Vec::new() }
+    /// Reads from `input`, which stands at `offset` of a file of `len` bytes with this salt.
+    pub(super) fn new(input: R, offset: u64, len: u64, salt: u64) -> Self {
+        Self { input, offset, len, salt, payload: Vec::new() }
     }
 
     /// The next record, or `None` at the end of the file.
@@ -224,14 +340,14 @@ impl<R: Read> RecordReader<R> {
         }
         let mut header = [0; HEADER_LEN];
         self.input.read_exact(&mut header)?;
-        let Some(header) = RecordHeader::from_bytes(&header) else { return Ok(Err(Flaw::Header)) };
-        let whole = HEADER_LEN as u64 + u64::from(header.len);
+        let Some(header) = RecordHeader::from_bytes(&header, self.salt) else { return Ok(Err(Flaw::Header)) };
+        let whole = FRAME_LEN + u64::from(header.len);
         if whole > left {
             return Ok(Err(Flaw::Short));
         }
-        self.payload.resize(header.len as usize, 0);
+        self.payload.resize(header.len as usize + 1, 0);
         self.input.read_exact(&mut self.payload)?;
-        if crc32fast::hash(&self.payload) != header.crc {
+        if self.payload.pop() != Some(END) || checksum(self.salt, &self.payload) != header.crc {
             return Ok(Err(Flaw::Payload(header.len)));
         }
         self.offset += whole;

@@ -4,7 +4,8 @@ use super::Journal;
 use super::directory::{Directory, FIRST_RECORD, delete_before, file_name, sync_directory};
 use super::disk;
 use super::record::{
-    BadHeader, FILE_HEADER_LEN, FileHeader, Flaw, HEADER_LEN, Kind, RecordHeader, RecordReader,
+    BadHeader, FILE_HEADER_LEN, FRAME_LEN, FileHeader, Flaw, HEADER_LEN, Kind, RecordHeader, RecordReader,
+    Then,
 };
 use crate::Error;
 use crate::wire::decode;
@@ -15,8 +16,6 @@ use std::path::{Path, PathBuf};
 
 /// A disk writes at least so many bytes or none of them.
 const SECTOR: usize = 512;
-/// So many zeros within one sector of a damaged record say that the sector was never written.
-const MIN_HOLE: usize = 64;
 
 /// What a start found in the data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +50,8 @@ pub(super) struct Recovered<S> {
     pub(super) number: u64,
     pub(super) file: File,
     pub(super) end: u64,
+    /// The salt of that segment.
+    pub(super) salt: u64,
     pub(super) next_group: u64,
     pub(super) snapshot_len: u64,
     /// Bytes of all segments.
@@ -69,7 +70,7 @@ pub(super) fn recover<S, J: Journal<S>>(directory: &Directory, cluster: u64) -> 
     contents.logs = contents.logs.split_off(&first);
     let fresh = base.is_none() && contents.logs.is_empty();
     if fresh {
-        directory.create_log(FileHeader { kind: Kind::Log, cluster, number: 0, first_group: 0 })?;
+        directory.create_log(FileHeader::new(Kind::Log, cluster, 0, 0)?)?;
         contents.logs.insert(0);
     }
     let mut reader = Reader::<S, J> {
@@ -91,7 +92,7 @@ pub(super) fn recover<S, J: Journal<S>>(directory: &Directory, cluster: u64) -> 
         delete_before(path, number)?;
     }
     let last = contents.logs.last().copied().unwrap_or(first);
-    let mut end = FIRST_RECORD;
+    let (mut end, mut salt) = (FIRST_RECORD, 0);
     for number in first..=last {
         if !contents.logs.contains(&number) {
             let what = "the segment is missing".into();
@@ -103,7 +104,7 @@ pub(super) fn recover<S, J: Journal<S>>(directory: &Directory, cluster: u64) -> 
         reader.report.groups += extent.groups;
         next_group += extent.groups;
         log_len += extent.end;
-        end = extent.end;
+        (end, salt) = (extent.end, scan.header.salt);
         if extent.end < scan.len {
             reader.report.cut = Some(scan.cut(extent.end)?);
         }
@@ -112,7 +113,7 @@ pub(super) fn recover<S, J: Journal<S>>(directory: &Directory, cluster: u64) -> 
     let name = file_name(path, Kind::Log, last);
     let file = File::options().write(true).open(&name).map_err(Error::file("open", &name))?;
     let Reader { storages, report, .. } = reader;
-    Ok(Recovered { storages, number: last, file, end, next_group, snapshot_len, log_len, report })
+    Ok(Recovered { storages, number: last, file, end, salt, next_group, snapshot_len, log_len, report })
 }
 
 /// One file being read.
@@ -154,12 +155,13 @@ impl Scan {
         let damaged = |what: &str| Error::Damaged { path: path.clone(), offset: 0, what: what.into() };
         let mut file = File::open(&path).map_err(Error::file("open", &path))?;
         let len = file.metadata().map_err(Error::file("inspect", &path))?.len();
-        if len < FIRST_RECORD {
-            return Err(damaged("the file is shorter than its header"));
-        }
-        let mut bytes = [0; FILE_HEADER_LEN];
-        file.read_exact(&mut bytes).map_err(Error::file("read", &path))?;
+        let mut bytes = Vec::new();
+        let read = Read::by_ref(&mut file).take(FIRST_RECORD).read_to_end(&mut bytes);
+        read.map_err(Error::file("read", &path))?;
         let header = FileHeader::from_bytes(&bytes, kind).map_err(|bad| match bad {
+            BadHeader::Damaged if bytes.len() < FILE_HEADER_LEN => {
+                damaged("the file is shorter than its header")
+            }
             BadHeader::Damaged => damaged("the header has a wrong checksum"),
             BadHeader::Version(version) => Error::ForeignDirectory {
                 path: path.clone(),
@@ -191,7 +193,7 @@ impl Scan {
 
     pub(super) fn records(&self, end: u64) -> Result<RecordReader<BufReader<File>>, Error> {
         let input = BufReader::with_capacity(1 << 16, self.file(FIRST_RECORD)?);
-        Ok(RecordReader::new(input, FIRST_RECORD, end))
+        Ok(RecordReader::new(input, FIRST_RECORD, end, self.header.salt))
     }
 
     fn damaged(&self, offset: u64, what: impl Into<String>) -> Error {
@@ -214,7 +216,7 @@ impl Scan {
                         self.damaged(offset, format!("a record of group {}, not {group}", header.group))
                     );
                 }
-                Ok(Some((header, _))) if header.last => {
+                Ok(Some((header, _))) if header.then == Then::Nothing => {
                     (extent.last, extent.end) = (extent.end, records.offset);
                     extent.groups += 1;
                 }
@@ -235,12 +237,16 @@ impl Scan {
         Ok(extent)
     }
 
-    /// Is it possible that the record at `offset` was never written in full?
+    /// Is it possible that the record at `offset` was never written in full? Then all is zero that it, or what follows, has of
+    /// some sector. Of a sector in which it begins or the file ends that may be little, but zeros are written in neither place.
     fn is_interrupted(&self, offset: u64, flaw: Flaw) -> Result<bool, Error> {
         let end = match flaw {
             Flaw::Short => return Ok(true),
             Flaw::Header => self.len,
-            Flaw::Payload(len) => offset + HEADER_LEN as u64 + u64::from(len),
+            Flaw::Payload(len) => {
+                let end = offset + FRAME_LEN + u64::from(len);
+                end.next_multiple_of(SECTOR as u64).min(self.len)
+            }
         };
         let mut input = BufReader::new(self.file(offset)?);
         let mut sector = [0; SECTOR];
@@ -249,7 +255,7 @@ impl Scan {
             let next = (at / SECTOR as u64 + 1) * SECTOR as u64;
             let part = usize::try_from(next.min(end) - at).expect("a part of a sector is small");
             input.read_exact(&mut sector[..part]).map_err(Error::file("read", &self.path))?;
-            if part >= MIN_HOLE && sector[..part].iter().all(|&byte| byte == 0) {
+            if sector[..part].iter().all(|&byte| byte == 0) {
                 return Ok(true);
             }
             at = next;
@@ -264,8 +270,9 @@ impl Scan {
         loop {
             let read = Read::by_ref(&mut input).take(1 << 16).read_to_end(&mut window);
             let read = read.map_err(Error::file("read", &self.path))?;
-            let headers =
-                window.windows(HEADER_LEN).filter_map(|w| RecordHeader::from_bytes(w.first_chunk()?));
+            let headers = window
+                .windows(HEADER_LEN)
+                .filter_map(|w| RecordHeader::from_bytes(w.first_chunk()?, self.header.salt));
             if headers.into_iter().any(|header| header.group > group) {
                 return Ok(true);
             }
@@ -305,16 +312,34 @@ struct Reader<S, J> {
 impl<S, J: Journal<S>> Reader<S, J> {
     fn apply(&mut self, scan: &Scan, end: u64) -> Result<(), Error> {
         let mut records = scan.records(end)?;
+        // The parts of a long change, and where it begins.
+        let (mut parts, mut whole) = (Vec::new(), None);
         loop {
             let offset = records.offset;
             let next = records.next().map_err(Error::file("read", &scan.path))?;
             let next = next.map_err(|_| scan.damaged(offset, "the file changes while it is read"))?;
             let Some((header, payload)) = next else { break };
-            let delta = decode(payload).map_err(|error| scan.damaged(offset, error.to_string()))?;
-            let storage = J::apply(self.storages.remove(&header.actor), delta)
-                .ok_or_else(|| scan.damaged(offset, "the change does not fit what precedes it"))?;
-            self.storages.insert(header.actor, storage);
             self.report.records += 1;
+            let (begun, actor) = *whole.get_or_insert((offset, header.actor));
+            if actor != header.actor {
+                return Err(scan.damaged(offset, "the change of another actor begins within a change"));
+            }
+            if header.then == Then::More {
+                parts.extend_from_slice(payload);
+                continue;
+            }
+            let payload = if parts.is_empty() {
+                payload
+            } else {
+                parts.extend_from_slice(payload);
+                &parts
+            };
+            let delta = decode(payload).map_err(|error| scan.damaged(begun, error.to_string()))?;
+            let storage = J::apply(self.storages.remove(&actor), delta)
+                .ok_or_else(|| scan.damaged(begun, "the change does not fit what precedes it"))?;
+            self.storages.insert(actor, storage);
+            // A long change is not kept in memory after it.
+            (parts, whole) = (Vec::new(), None);
         }
         self.report.bytes += end;
         Ok(())

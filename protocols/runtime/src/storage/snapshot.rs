@@ -1,9 +1,9 @@
 //! Snapshots, written by a thread of their own.
 
+use super::Journal;
 use super::directory::{Directory, FIRST_RECORD, delete_before};
 use super::disk::{self, Appender};
 use super::record::{FileHeader, GroupWriter, WriteError};
-use super::{Journal, MAX_DELTA_LEN};
 use crate::Error;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,11 +29,12 @@ impl Background {
         directory: PathBuf,
         header: FileHeader,
         storages: BTreeMap<u64, S>,
+        max_record_len: u32,
     ) -> io::Result<Self> {
         let cancel = Arc::new(AtomicBool::new(false));
         let cancelled = Arc::clone(&cancel);
         let write = move || {
-            let len = write::<S, J>(&directory, header, &storages, &cancelled)?;
+            let len = write::<S, J>(&directory, header, &storages, max_record_len, &cancelled)?;
             delete_before(&directory, header.number)?;
             Ok(len)
         };
@@ -63,13 +64,14 @@ fn write<S, J: Journal<S>>(
     directory: &Path,
     header: FileHeader,
     storages: &BTreeMap<u64, S>,
+    max_record_len: u32,
     cancel: &AtomicBool,
 ) -> Result<u64, Error> {
     let fill = |file: &mut File| -> Result<u64, Error> {
         let out = Appender { file, offset: FIRST_RECORD };
         let mut out = Paced { out, len: 0, unsynced: 0, cancel };
-        let mut group = GroupWriter::default();
-        group.begin(header.first_group);
+        let mut group = GroupWriter::new(max_record_len);
+        group.begin(header.first_group, header.salt);
         let mut all = || -> Result<(), (u64, WriteError)> {
             for (&actor, storage) in storages {
                 for delta in J::diff(None, storage) {
@@ -80,7 +82,7 @@ fn write<S, J: Journal<S>>(
         };
         match all() {
             Ok(()) => Ok(out.len),
-            Err((actor, WriteError::TooLong)) => Err(Error::DeltaTooLarge { actor, limit: MAX_DELTA_LEN }),
+            Err((actor, WriteError::NoForm)) => Err(Error::NoBinaryForm { actor }),
             Err((_, WriteError::Io(source))) => Err(Error::file("write a snapshot in", directory)(source)),
         }
     };

@@ -2,6 +2,7 @@
 
 mod inspect;
 mod power;
+mod records;
 
 use super::*;
 use crate::Error;
@@ -253,7 +254,7 @@ fn grow(log: &mut MapLog, snapshots: u64) -> Map {
     map
 }
 
-const SMALL: Limits = Limits { log_per_snapshot: 2, min_log_len: 10_000 };
+const SMALL: Limits = Limits { log_per_snapshot: 2, min_log_len: 10_000, max_record_len: 100 };
 
 #[test]
 fn a_snapshot_replaces_the_log_before_it() {
@@ -279,7 +280,8 @@ fn a_crash_while_a_snapshot_is_written_loses_nothing() {
     let last = before.iter().filter_map(|name| name.strip_prefix("log-")).max().unwrap();
     let next = u64::from_str_radix(last, 16).unwrap() + 1;
     let obstacle = dir.path().join(format!("snapshot-{next:016x}.tmp"));
-    let mut log = open_with(dir.path(), Limits { log_per_snapshot: 0, min_log_len: 0 }).unwrap();
+    let mut log =
+        open_with(dir.path(), Limits { log_per_snapshot: 0, min_log_len: 0, ..Limits::default() }).unwrap();
     fs::create_dir(&obstacle).unwrap();
     let map = map.update(99, "later".into());
     log.save(0, map.clone());
@@ -328,11 +330,14 @@ fn a_damaged_or_missing_snapshot_or_segment_is_refused() {
 #[test]
 fn what_a_damaged_snapshot_replaces_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let mut log = open_with(dir.path(), Limits { log_per_snapshot: 0, min_log_len: u64::MAX }).unwrap();
+    let mut log =
+        open_with(dir.path(), Limits { log_per_snapshot: 0, min_log_len: u64::MAX, ..Limits::default() })
+            .unwrap();
     let states = fill(&mut log);
     drop(log);
     let first = fs::read(segment(&dir, 0)).unwrap();
-    let mut log = open_with(dir.path(), Limits { log_per_snapshot: 0, min_log_len: 0 }).unwrap();
+    let mut log =
+        open_with(dir.path(), Limits { log_per_snapshot: 0, min_log_len: 0, ..Limits::default() }).unwrap();
     log.save(0, Map::new());
     log.commit().unwrap();
     while names(&dir).iter().any(|name| name == "log-0000000000000000") {
@@ -359,6 +364,9 @@ fn a_failed_snapshot_is_counted_and_tried_again() {
     fs::create_dir(&obstacle).unwrap();
     let map = grow(&mut log, 1);
     assert_eq!(log.counters().failed_snapshots, 1);
+    let told: Vec<_> = log.complaints().map(|error| error.to_string()).collect();
+    assert!(told.len() == 1 && told[0].contains("no snapshot in") && told[0].contains(".tmp"), "{told:?}");
+    assert_eq!(log.complaints().count(), 0, "it is told once");
     drop(log);
     fs::remove_dir(&obstacle).unwrap();
     assert_eq!(open(dir.path()).unwrap().storage(0), Some(&map));

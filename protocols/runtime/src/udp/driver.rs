@@ -9,16 +9,17 @@ use super::outgoing::{Outgoing, Undeliverable};
 use super::peers::{Peers, bits_of, is_local_application};
 use super::socket::Socket;
 use super::standing::{Control, DRIVER};
+use super::strangers::Strangers;
 use super::timers::Timers;
-use super::watch::Watch;
+use super::watch::{Inquiry, Watch};
 use crate::sim::{Purpose, Rng};
 use crate::storage::{Journal, Log, Recovery, WholeValue};
-use crate::wire::{Frame, Keys, MAX_MESSAGE_LEN, Refusal, Seal};
+use crate::wire::{Frame, Keys, MAX_MESSAGE_LEN, Seal};
 use crate::{
     Cause, CommandOf, Error, Event, Host, LOCAL_APPLICATION, Notice, Observer, Runnable, Step, Wants,
 };
 use stateright::actor::{Command, Id, Out};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -61,6 +62,7 @@ pub struct Driver<A: Runnable<State: 'static, Storage: Send + 'static>, J: Journ
     /// How many of `outbox` depend on nothing that is not durable.
     released: usize,
     complaints: Vec<Error>,
+    strangers: Strangers,
     observer: Option<(Wants, Box<dyn Observer<A> + Send>)>,
     handle: Handle,
     faults: Faults,
@@ -121,6 +123,7 @@ where
             outbox: VecDeque::new(),
             released: 0,
             complaints: Vec::new(),
+            strangers: Strangers::default(),
             observer: parts.observer.map(|o| (o.wants(), o)).filter(|(wants, _)| *wants > Wants::Nothing),
             handle: parts.handle,
             faults: Faults::default(),
@@ -183,6 +186,8 @@ where
         }
         if let Some(log) = &mut self.log {
             log.commit()?;
+            let room = MAX_COMPLAINTS.saturating_sub(self.complaints.len());
+            self.complaints.extend(log.complaints().take(room));
         }
         self.released = self.outbox.len();
         self.converse();
@@ -263,10 +268,9 @@ where
     }
 
     fn receive(&mut self, mut patience: Option<Duration>) -> Result<(), Error> {
-        let mut strangers = BTreeMap::new();
         for batch in 0..MAX_BATCHES {
-            let Self { socket, seal, cluster, peers, index, faults, inbox, counters, handle, watch, .. } =
-                self;
+            let Self { socket, seal, cluster, peers, index, faults, inbox, .. } = self;
+            let Self { counters, handle, watch, strangers, complaints, .. } = self;
             let mut door = Door { peers, index, faults, inbox, watch };
             let before = counters.datagrams_in;
             let more = socket.receive(patience, |from, datagram| {
@@ -276,13 +280,13 @@ where
                 counters.datagrams_in += 1;
                 counters.bytes_in += datagram.len() as u64;
                 match Frame::open(datagram, *cluster, seal) {
-                    Ok(frame) => door.accept(&frame, from, counters),
+                    Ok(frame) => {
+                        strangers.heard(from);
+                        door.accept(&frame, from, counters);
+                    }
                     Err(why) => {
-                        let is_new = counters.refused(why) == 0;
                         counters.refuse(why);
-                        if is_new && matches!(why, Refusal::Version | Refusal::Cluster | Refusal::Forged) {
-                            strangers.entry(why).or_insert(from);
-                        }
+                        complaints.extend(strangers.refused(from, why));
                     }
                 }
             })?;
@@ -301,7 +305,6 @@ where
             }
             patience = Some(Duration::ZERO);
         }
-        self.complaints.extend(strangers.into_iter().map(|(why, from)| Error::Stranger { from, why }));
         Ok(())
     }
 
@@ -486,6 +489,14 @@ where
                 let _ =
                     self.outgoing.push(to, host.id(), Id::from(DRIVER), &Control::Told { number, standing });
             }
+        }
+        for Inquiry { src, number, node, question } in self.watch.take_inquiries() {
+            let Some(to) = self.peers.locate(src).filter(|_| !self.faults.cuts(src)) else { continue };
+            let Some(host) = self.hosts.iter().find(|host| bits_of(host.id()) == node) else { continue };
+            self.counters.questions += 1;
+            let Some(answer) = self.watch.reply(host.id(), host.state(), &question) else { continue };
+            let answer = Control::Answer { number, answer };
+            let _ = self.outgoing.push(to, host.id(), Id::from(DRIVER), &answer);
         }
         let Some(question) = self.watch.question(self.now) else { return };
         let Some(asker) = self.hosts.first().map(Host::id) else { return };

@@ -16,18 +16,21 @@
 //! [`LOCAL_APPLICATION`](crate::LOCAL_APPLICATION).
 //!
 //! **How nodes stand** is asked by the same datagrams: of all nodes from outside ([`survey()`]), or by one process of the others
-//! ([`Builder::watch`]). Event loops answer for the actors they host, by what [`Builder::standing`] says of a state.
+//! ([`Builder::watch`]). Event loops answer for the actors they host, by what [`Builder::standing`] says of a state. Whatever else an
+//! application wants to be asked of a state goes the same way ([`Builder::inquiries`], [`Inquirer`]).
 
 mod arrivals;
 mod builder;
 mod counters;
 mod driver;
 mod handle;
+mod inquiry;
 mod kinds;
 mod outgoing;
 mod peers;
 mod socket;
 mod standing;
+mod strangers;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -38,6 +41,7 @@ pub use builder::Builder;
 pub use counters::Counters;
 pub use driver::Driver;
 pub use handle::{Faults, Handle, Queues, View};
+pub use inquiry::{Inquirer, MAX_INQUIRY_LEN};
 pub use kinds::{KindCounters, Kinds};
 pub use peers::{AddressBook, ClientProcess};
 pub use standing::{Choice, Quorum, Standing};

@@ -60,6 +60,9 @@ pub struct Choice {
 /// Tells how a hosted actor stands.
 pub(super) type Tell<A> = Box<dyn Fn(Id, &<A as Actor>::State) -> Standing + Send>;
 
+/// Answers a question to a hosted actor, by its state; none if it has no answer.
+pub(super) type Reply<A> = Box<dyn FnMut(Id, &<A as Actor>::State, &[u8]) -> Option<Vec<u8>> + Send>;
+
 /// What event loops say to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Control {
@@ -74,5 +77,21 @@ pub(super) enum Control {
         number: u64,
         /// How it stands.
         standing: Standing,
+    },
+    /// What does the application of this node say to this?
+    Inquire {
+        /// The number of the question.
+        number: u64,
+        /// The node.
+        node: u64,
+        /// What the application understands.
+        question: Vec<u8>,
+    },
+    /// The application of the sending node says this.
+    Answer {
+        /// The number of the question.
+        number: u64,
+        /// What it says.
+        answer: Vec<u8>,
     },
 }

@@ -54,7 +54,17 @@ pub fn survey(
     Ok(survey)
 }
 
-struct Asker {
+/// What an asker hears.
+pub(super) enum Heard {
+    /// How a node stands.
+    Told(Standing),
+    /// What the application of a node says.
+    Answered(Vec<u8>),
+}
+
+/// Asks event loops from outside of the cluster.
+#[derive(Debug)]
+pub(super) struct Asker {
     cluster: u64,
     seal: Seal,
     peers: Peers,
@@ -67,7 +77,7 @@ struct Asker {
 }
 
 impl Asker {
-    fn new(cluster: u64, seal: Seal, book: &AddressBook) -> Result<Self, Error> {
+    pub(super) fn new(cluster: u64, seal: Seal, book: &AddressBook) -> Result<Self, Error> {
         let is_v6 = book.addresses().iter().any(SocketAddr::is_ipv6);
         let any = if is_v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         let address = SocketAddr::new(any, 0);
@@ -97,45 +107,74 @@ impl Asker {
     /// Asks everybody of whom an answer is missing.
     fn ask(&mut self, survey: &Survey) -> Result<(), Error> {
         let question = Control::Ask { number: self.number };
-        for (address, nodes) in &self.places {
-            if nodes.iter().all(|node| survey.answers.contains_key(node)) {
-                continue;
-            }
-            let mut frame = FrameWriter::default();
-            frame.begin(self.cluster, self.id);
-            frame
-                .push(self.id, Id::from(DRIVER), &question, MAX_DATAGRAM_LEN)
-                .map_err(|error| Error::Setup(format!("a question cannot be encoded: {error}")))?;
-            self.stamp += 1;
-            frame.seal(&self.seal, self.stamp);
-            match self.socket.send_to(frame.bytes(), address) {
-                // Nobody listens there, or no way leads there; somebody may, later.
-                Err(error) if is_of_the_network(&error) => {}
-                sent => drop(sent.map_err(|error| self.failed("send", error))?),
-            }
+        let is_missing = |nodes: &Vec<u64>| nodes.iter().any(|node| !survey.answers.contains_key(node));
+        let places = self.places.iter().filter(|(_, nodes)| is_missing(nodes)).map(|(address, _)| *address);
+        for address in places.collect::<Vec<_>>() {
+            self.send(address, &question)?;
         }
         Ok(())
     }
 
+    /// Where a node is.
+    pub(super) fn address(&self, node: Id) -> Option<SocketAddr> {
+        let at = |nodes: &Vec<u64>| nodes.contains(&bits_of(node));
+        self.places.iter().find(|(_, nodes)| at(nodes)).map(|(address, _)| *address)
+    }
+
+    /// The number of a new question; answers to earlier ones are not heard any more.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.number = self.number.wrapping_add(1);
+        self.number
+    }
+
+    /// Sends a question to an event loop.
+    pub(super) fn send(&mut self, address: SocketAddr, question: &Control) -> Result<(), Error> {
+        let mut frame = FrameWriter::default();
+        frame.begin(self.cluster, self.id);
+        frame
+            .push(self.id, Id::from(DRIVER), question, MAX_DATAGRAM_LEN)
+            .map_err(|error| Error::Setup(format!("a question cannot be encoded: {error}")))?;
+        self.stamp += 1;
+        frame.seal(&self.seal, self.stamp);
+        match self.socket.send_to(frame.bytes(), address) {
+            // Nobody listens there, or no way leads there; somebody may, later.
+            Err(error) if is_of_the_network(&error) => Ok(()),
+            sent => sent.map(drop).map_err(|error| self.failed("send", error)),
+        }
+    }
+
     /// Takes one datagram, if one comes in time.
     fn listen(&self, patience: Duration, begun: Instant, survey: &mut Survey) -> Result<(), Error> {
+        let answers = &mut survey.answers;
+        let refused = self.receive(patience, |src, heard| {
+            if let Heard::Told(standing) = heard {
+                answers.entry(bits_of(src)).or_insert((standing, begun.elapsed()));
+            }
+        })?;
+        if let Some(why) = refused {
+            *survey.refused.entry(why).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes one datagram, if one comes in time; why it was refused, if it was.
+    pub(super) fn receive(
+        &self,
+        patience: Duration,
+        take: impl FnMut(Id, Heard),
+    ) -> Result<Option<Refusal>, Error> {
         let mut datagram = vec![0; MAX_DATAGRAM_LEN + 1];
         let patience = patience.max(Duration::from_millis(1));
         self.socket.set_read_timeout(Some(patience)).map_err(|error| self.failed("wait", error))?;
         match self.socket.recv(&mut datagram) {
-            Ok(length) => {
-                if let Err(why) = self.hear(&datagram[..length], begun.elapsed(), survey) {
-                    *survey.refused.entry(why).or_default() += 1;
-                }
-                Ok(())
-            }
-            Err(error) if is_of_the_network(&error) => Ok(()),
+            Ok(length) => Ok(self.hear(&datagram[..length], take).err()),
+            Err(error) if is_of_the_network(&error) => Ok(None),
             Err(error) => Err(self.failed("receive", error)),
         }
     }
 
     /// Takes the answers of a datagram.
-    fn hear(&self, datagram: &[u8], after: Duration, survey: &mut Survey) -> Result<(), Refusal> {
+    fn hear(&self, datagram: &[u8], mut take: impl FnMut(Id, Heard)) -> Result<(), Refusal> {
         let frame = Frame::open(datagram, self.cluster, &self.seal)?;
         for parcel in frame.parcels() {
             let parcel = parcel?;
@@ -147,9 +186,12 @@ impl Asker {
             }
             match parcel.message()? {
                 Control::Told { number, standing } if number == self.number => {
-                    survey.answers.entry(bits_of(parcel.src)).or_insert((standing, after));
+                    take(parcel.src, Heard::Told(standing));
                 }
-                Control::Told { .. } | Control::Ask { .. } => return Err(Refusal::Stale),
+                Control::Answer { number, answer } if number == self.number => {
+                    take(parcel.src, Heard::Answered(answer));
+                }
+                _ => return Err(Refusal::Stale),
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Drivers over real sockets on loopback.
 
 use super::*;
-use crate::storage::{Journal, WholeValue};
+use crate::storage::{Journal, Limits, WholeValue};
 use crate::toy::{Counts, Flaw, Msg, Toy};
 use crate::wire::{Frame, FrameWriter, Key, MAX_DATAGRAM_LEN, MAX_MESSAGE_LEN, Refusal};
 use crate::{Error, LOCAL_APPLICATION, Notice, Observer, Step, Wants};
@@ -155,6 +155,24 @@ fn nothing_leaves_when_a_save_fails() {
     assert!(counter.turn(Some(Duration::ZERO)).is_err(), "and it does not go on");
 }
 
+#[test]
+fn a_snapshot_that_fails_is_told_and_the_counter_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let [address] = free(Ipv4Addr::LOCALHOST);
+    let always = Limits { log_per_snapshot: 0, min_log_len: 0, ..Limits::default() };
+    let mut counter = counter(address).data(dir.path()).limits(always).build().unwrap();
+    // A file cannot be created where a directory is.
+    std::fs::create_dir(dir.path().join("snapshot-0000000000000001.tmp")).unwrap();
+    let (mut client, _) = client_of(&counter, u64::MAX);
+    let mut told = Vec::new();
+    turn_until([&mut client, &mut counter], |[_, counter]| {
+        told.extend(counter.complaints().map(|complaint| complaint.to_string()));
+        !told.is_empty() && counter.counters().log.snapshots > 0
+    });
+    assert!(told[0].starts_with("no snapshot in") && told[0].contains("nothing is lost"), "{told:?}");
+    assert!(counter.counters().log.failed_snapshots >= 1);
+}
+
 /// Sends datagrams to a counter until it has seen all; its counters.
 fn counters_after(counter: &mut Driver<Toy>, datagrams: &[Vec<u8>]) -> Counters {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -212,6 +230,15 @@ fn what_is_not_authentic_never_reaches_an_actor_and_is_counted_by_reason() {
     for (reason, datagram) in cases {
         let before = counter.counters().refused(reason);
         assert_eq!(counters_after(&mut counter, &[datagram]).refused(reason), before + 1, "{reason}");
+    }
+    assert_eq!(counter.complaints().count(), 0, "one datagram may have been damaged on its way");
+    let strangers = [
+        with(3, 200),
+        frame(CLUSTER + 1, &key(), me, me, here, &add),
+        frame(CLUSTER, &Key::new([8; 32]), me, me, here, &add),
+    ];
+    for stranger in strangers {
+        counters_after(&mut counter, &vec![stranger; 20]);
     }
     let told: Vec<String> = counter.complaints().map(|complaint| complaint.to_string()).collect();
     assert_eq!(told.len(), 3, "once for a version, a cluster and a key that are not ours: {told:?}");

@@ -1,7 +1,7 @@
 //! What an event loop asks other event loops, what it was told, and whom it owes an answer.
 
 use super::peers::bits_of;
-use super::standing::{Control, DRIVER, Standing, Tell};
+use super::standing::{Control, DRIVER, Reply, Standing, Tell};
 use crate::wire::{Parcel, Refusal};
 use stateright::actor::{Actor, Id};
 use std::collections::BTreeMap;
@@ -10,6 +10,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How many questions one turn answers; others have to be asked again.
 const MAX_QUESTIONS: usize = 16;
+
+/// A question to the application of a hosted node.
+pub(super) struct Inquiry {
+    pub(super) src: Id,
+    pub(super) number: u64,
+    pub(super) node: u64,
+    pub(super) question: Vec<u8>,
+}
 
 /// What somebody else's node has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +38,16 @@ pub(super) struct Watch<A: Actor> {
     number: u64,
     /// Who asked in this turn, and under which number.
     questions: Vec<(Id, u64)>,
+    reply: Option<Reply<A>>,
+    /// What the applications of hosted nodes were asked in this turn.
+    inquiries: Vec<Inquiry>,
     told: BTreeMap<u64, Told>,
 }
 
 impl<A: Actor> Watch<A> {
-    pub(super) fn new(tell: Option<Tell<A>>, every: Option<Duration>) -> Self {
-        let (questions, told) = (Vec::new(), BTreeMap::new());
-        Self { tell, every, asked: None, number: 0, questions, told }
+    pub(super) fn new(tell: Option<Tell<A>>, every: Option<Duration>, reply: Option<Reply<A>>) -> Self {
+        let (questions, inquiries, told) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { tell, every, asked: None, number: 0, questions, reply, inquiries, told }
     }
 
     /// Takes a message to the event loop, from a source that was checked. Too many questions at once are forgotten.
@@ -51,9 +62,24 @@ impl<A: Actor> Watch<A> {
             Control::Told { number, standing } if number == self.number && self.asked.is_some() => {
                 self.told.insert(bits_of(parcel.src), Told { at: now, standing });
             }
-            Control::Told { .. } => return Err(Refusal::Stale),
+            Control::Inquire { number, node, question } => {
+                if self.reply.is_some() && self.inquiries.len() < MAX_QUESTIONS {
+                    self.inquiries.push(Inquiry { src: parcel.src, number, node, question });
+                }
+            }
+            Control::Told { .. } | Control::Answer { .. } => return Err(Refusal::Stale),
         }
         Ok(())
+    }
+
+    /// What applications were asked in this turn.
+    pub(super) fn take_inquiries(&mut self) -> Vec<Inquiry> {
+        std::mem::take(&mut self.inquiries)
+    }
+
+    /// What the application of an actor of this process answers.
+    pub(super) fn reply(&mut self, id: Id, state: &A::State, question: &[u8]) -> Option<Vec<u8>> {
+        self.reply.as_mut().and_then(|reply| reply(id, state, question))
     }
 
     /// Those who asked in this turn.

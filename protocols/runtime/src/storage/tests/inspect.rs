@@ -84,7 +84,7 @@ fn what_a_start_refuses_is_damaged_and_the_rest_is_counted() {
 #[test]
 fn a_snapshot_stands_for_what_it_replaces_and_a_missing_segment_is_damage() {
     let dir = tempfile::tempdir().unwrap();
-    let small = Limits { log_per_snapshot: 1, min_log_len: 1 };
+    let small = Limits { log_per_snapshot: 1, min_log_len: 1, ..Limits::default() };
     let mut log = open_with(dir.path(), small).unwrap();
     let states = fill(&mut log);
     drop(log);

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 
 /// A disk writes so many bytes or none of them.
 const SECTOR: u64 = 512;
-/// Recovery tells a sector that was never written by so many zeros.
-const MIN_HOLE: usize = 64;
 
 /// How the disk is wrong.
 #[derive(Clone, Copy, PartialEq)]
@@ -60,9 +58,7 @@ impl Inode {
             let (mut at, mut rest) = (offset, &bytes[..]);
             while !rest.is_empty() {
                 let len = usize::try_from(SECTOR - at % SECTOR).unwrap().min(rest.len());
-                // A smaller hole is taken for damage, unless the file ends with it.
-                let may_go = len >= MIN_HOLE || len == bytes.len();
-                if all == 0 || (all == 1 && !(may_go && rng.chance(0.5))) {
+                if all == 0 || (all == 1 && rng.chance(0.5)) {
                     self.apply((at, Some(&rest[..len])));
                 }
                 (at, rest) = (at + len as u64, &rest[len..]);
@@ -171,7 +167,8 @@ fn history(rng: &mut Rng) -> (Vec<Op>, Vec<Saved>) {
 }
 
 fn open_synced(path: &Path) -> MapLog {
-    let limits = Limits { log_per_snapshot: 1, min_log_len: 8_000 };
+    // Many changes are longer than a record.
+    let limits = Limits { log_per_snapshot: 1, min_log_len: 8_000, max_record_len: 300 };
     MapLog::open(path, 7, &[0, 1], Durability::Sync, limits).unwrap()
 }
 

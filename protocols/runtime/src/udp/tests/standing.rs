@@ -4,7 +4,9 @@ use super::{CLUSTER, COUNTER, client, counter, counters_after, frame, free, key,
 use crate::storage::WholeValue;
 use crate::toy::{Flaw, Msg, State, Toy};
 use crate::udp::standing::{Control, DRIVER};
-use crate::udp::{AddressBook, Builder, ClientProcess, Driver, Faults, Standing, Survey, survey};
+use crate::udp::{
+    AddressBook, Builder, ClientProcess, Driver, Faults, Inquirer, MAX_INQUIRY_LEN, Standing, Survey, survey,
+};
 use crate::wire::{FrameWriter, Key, Keys, MAX_DATAGRAM_LEN, Refusal};
 use stateright::actor::Id;
 use std::collections::BTreeSet;
@@ -67,6 +69,55 @@ fn a_question_with_another_key_has_no_answer_and_is_counted() {
     let counters = counter.counters();
     assert!(counters.refused(Refusal::Forged) >= 1, "{counters:?}");
     assert_eq!((counters.questions, counters.datagrams_out), (0, 0));
+}
+
+/// Asks one node from another thread, while a driver turns.
+fn inquired(
+    driver: &mut Driver<Toy>,
+    book: &AddressBook,
+    node: usize,
+    question: &[u8],
+    key: Key,
+) -> Option<Vec<u8>> {
+    let (book, question) = (book.clone(), question.to_vec());
+    let asking = std::thread::spawn(move || {
+        let mut inquirer = Inquirer::new(CLUSTER, &Keys::from(key), &book).unwrap();
+        inquirer.ask(Id::from(node), &question, Duration::from_millis(400)).unwrap()
+    });
+    turn_until([driver], |_| asking.is_finished());
+    asking.join().unwrap()
+}
+
+#[test]
+fn an_application_answers_by_the_state_of_the_node_that_is_asked_and_only_with_the_key() {
+    let [address] = free(Ipv4Addr::LOCALHOST);
+    let book = AddressBook::from_iter([address, address]);
+    let reply = |id: Id, state: &State, question: &[u8]| {
+        let State::Counter(counts) = state else { return None };
+        let total = u8::try_from(counts.total).unwrap();
+        (question != b"silence")
+            .then(|| [&[u8::try_from(usize::from(id)).unwrap(), total], question].concat())
+    };
+    let mut counter = Driver::<Toy>::builder(CLUSTER, key(), book.clone())
+        .host(Id::from(0), Toy::Counter(Flaw::None))
+        .host(Id::from(1), Toy::Counter(Flaw::None))
+        .inquiries(reply)
+        .build()
+        .unwrap();
+    let (mut adding, id) = client(book.clone(), 3);
+    turn_until([&mut adding, &mut counter], |[adding, _]| adding.state(id).unwrap().done() == 3);
+    let mut ask = |node, question: &[u8], key| inquired(&mut counter, &book, node, question, key);
+    assert_eq!(ask(0, b"?", key()).as_deref(), Some(&[0, 3, b'?'][..]));
+    assert_eq!(ask(1, b"!", key()).as_deref(), Some(&[1, 0, b'!'][..]));
+    assert_eq!(ask(0, b"silence", key()), None);
+    assert_eq!(ask(0, b"?", Key::new([8; 32])), None);
+    let long = vec![7; 40_000];
+    assert_eq!(ask(0, &long, key()).map(|answer| answer.len()), Some(40_002));
+    let mut inquirer = Inquirer::new(CLUSTER, &Keys::from(key()), &book).unwrap();
+    let mut refusal =
+        |node, bytes: &[u8]| inquirer.ask(Id::from(node), bytes, Duration::ZERO).unwrap_err().to_string();
+    assert!(refusal(0, &vec![0; MAX_INQUIRY_LEN + 1]).contains("too long"));
+    assert!(refusal(2, b"").contains("not in the address book"));
 }
 
 /// A frame that holds something for the event loop.
