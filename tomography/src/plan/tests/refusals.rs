@@ -123,6 +123,15 @@ fn a_plan_that_was_edited_or_is_another_machines_does_not_run() {
         let error = edit(change).unwrap_err().to_string();
         assert!(error.contains("its Lipschitz constant is") && error.contains("plan again"), "{error}");
     }
+    let subsets = Solver::OrderedSubsets { subsets: 3, relaxation: 0.7, momentum_max: 0.9 };
+    let mut faster = Plan::new(spec(subsets, prior, Mode::Exact {})).unwrap();
+    faster.momentum += 0.01;
+    let error = faster.check_machine().unwrap_err().to_string();
+    assert!(error.contains("its momentum is") && error.contains("plan again"), "{error}");
+    faster.momentum = 1.5;
+    assert!(
+        Plan::from_json(&faster.to_json().unwrap()).unwrap_err().to_string().contains("its momentum is 1.5")
+    );
     let error = edit(|plan| plan.processor = "VAX".to_owned()).unwrap_err().to_string();
     assert!(error.contains("it was made for VAX, this machine has "), "{error}");
 }
