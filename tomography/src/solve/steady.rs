@@ -15,8 +15,10 @@
 use super::Progress;
 use crate::{Error, Result};
 
-/// How far below the border of rest steps stay: waves are not linear.
-const MARGIN: f64 = 1.25;
+/// How far below the border of rest steps stay: directions that subsets see are not apart from each other, and waves are not
+/// linear. Measured with 61 tilts of rays, steps of fifteen subsets come to rest at a momentum of 0.75 and not at 0.8, and of
+/// thirty at 0.7 and not at 0.75; a margin of 1.25 would allow for 0.79 and 0.73.
+const MARGIN: f64 = 2.0;
 /// By how much the pull grows from one that is tried to the next.
 const GROWTH: f64 = 1.04;
 /// Weaker pulls than this share of the largest are not tried: they move a direction through less than a turn.
@@ -194,7 +196,7 @@ mod tests {
         assert_eq!(stopped(&[100.0, f64::NAN]), Some(2));
         assert_eq!(stopped(&[100.0, 50.0, f64::INFINITY]), Some(3));
         let swings: Vec<f64> =
-            (0..200).map(|k| 100.0 * (0.95_f64.powi(k) * (0.3 * f64::from(k)).cos()).powi(2)).collect();
+            (0..200).map(|k| 100.0 * (0.8_f64.powi(k) * (0.3 * f64::from(k)).cos()).powi(2)).collect();
         assert_eq!(stopped(&swings), None);
         // It rises by much of what is left and little of what there was.
         assert_eq!(stopped(&[100.0, 1.0, 2.0, 4.0, 8.0, 4.0, 1.0]), None);
