@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// How far below the border of rest steps stay: directions that subsets see are not apart from each other, and waves are not
 /// linear. Measured with 61 tilts of rays, steps of fifteen subsets come to rest at a momentum of 0.75 and not at 0.8, and of
 /// thirty at 0.7 and not at 0.75; a margin of 1.25 would allow for 0.79 and 0.73.
-const MARGIN: f64 = 2.0;
+const MARGIN: f64 = 3.0;
 /// By how much the pull grows from one that is tried to the next.
 const GROWTH: f64 = 1.04;
 /// Weaker pulls than this share of the largest are not tried: they move a direction through less than a turn.
@@ -144,7 +144,7 @@ mod tests {
         // Twelve and four images of a subset, of which each alone has about that share of its curvature.
         assert_eq!(steady_momentum(5, 0.7, 1.0 / 11.0, 0.9), 0.9);
         let fifteen = steady_momentum(15, 0.7, 1.0 / 3.5, 0.9);
-        assert!((0.7..0.85).contains(&fifteen), "{fifteen}");
+        assert!((0.6..0.8).contains(&fifteen), "{fifteen}");
         assert!(steady_momentum(61, 0.7, 1.0, 0.9) < fifteen);
         assert_eq!(steady_momentum(61, 1.0, 1.0, 0.0), 0.0);
     }
