@@ -38,7 +38,7 @@ fn plans_that_make_no_sense_are_refused() {
     assert!(plan.images_of(7, &images(&plan.spec)).is_err());
     let text = plan.to_json().unwrap();
     for (from, to) in [
-        ("\"format\": 2", "\"format\": 1"),
+        ("\"format\": 3", "\"format\": 1"),
         ("\"rows\": {\n        \"start\": 0", "\"rows\": {\n        \"start\": 1"),
         ("\"lipschitz\": 1.0", "\"lipschitz\": -1.0"),
         ("\"seed\"", "\"sead\""),
