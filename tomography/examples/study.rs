@@ -294,7 +294,7 @@ impl Study {
         let Mode::Patch { core, halo, ramp, .. } = plan.spec.mode else { return Err("no patches".into()) };
         Ok(format!(
             "{columns} x {rows} x {planes} voxels (x, y, z) of {VOXEL_ANGSTROM} A, {} tilts from -{STEEPEST_DEG} to {STEEPEST_DEG} \
-             degrees, underfocus {} and {} A, slices of {BIN} planes (images: {}), {} with {} subsets and momentum up to {}; {} blocks of {} rows, halo {}, \
+             degrees, underfocus {} and {} A, slices of {BIN} planes (images: {}), {} with {} subsets and momentum up to {:.2}; {} blocks of {} rows, halo {}, \
              blended over {} rows on each side; {} threads. Correlation: of frequencies of {} to {} A.\n\n",
             self.tilts,
             UNDERFOCUS_ANGSTROM[0],
@@ -302,7 +302,7 @@ impl Study {
             BIN / 2,
             plan.spec.summary(),
             self.subsets,
-            self.momentum,
+            plan.momentum,
             plan.blocks.len(),
             core[0],
             halo[0],

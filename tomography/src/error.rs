@@ -119,6 +119,19 @@ pub enum Error {
         /// The task.
         task: u64,
     },
+    /// The steps of a reconstruction lead away from it.
+    #[error(
+        "the misfit rises for good: {loss:.3e} in iteration {iteration}, after {lowest:.3e}; the steps are too long for this \
+         sample: plan with a smaller relaxation, with fewer subsets, or with gradient steps without momentum"
+    )]
+    Diverging {
+        /// The iteration, from 1.
+        iteration: usize,
+        /// The lowest misfit before.
+        lowest: f64,
+        /// The misfit now.
+        loss: f64,
+    },
     /// A worker could not do its task.
     #[error("task {task} failed at worker {rank}: {why}")]
     Task {
@@ -140,7 +153,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether what was given is at fault: a parameter, a plan, the content of a file. Otherwise the machine is.
+    /// Whether what was given is at fault: a parameter, a plan, the content of a file, steps that do not suit
+    /// a sample. Otherwise the machine is.
     pub const fn is_input(&self) -> bool {
         matches!(
             self,
@@ -149,6 +163,7 @@ impl Error {
                 | Self::NotFinite { .. }
                 | Self::Plan { .. }
                 | Self::Content { .. }
+                | Self::Diverging { .. }
         )
     }
 

@@ -38,6 +38,8 @@
 )]
 
 pub mod align;
+#[cfg(test)]
+mod claims;
 pub mod comm;
 pub mod compare;
 pub mod decompose;

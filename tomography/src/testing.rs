@@ -4,6 +4,8 @@ use crate::comm::{Comm, Event};
 use crate::{Error, Result, Shape, Stack, Tilt};
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 /// Tilts of these angles.
 pub(crate) fn tilts(angles_deg: &[f64]) -> Vec<Tilt> {
@@ -29,6 +31,23 @@ pub(crate) fn difference(left: &Stack, right: &Stack) -> f64 {
     let mut gap = left.clone();
     gap.update([right], |left, [right]| left - right);
     norm(&gap) / norm(left)
+}
+
+/// Fails if something takes so many seconds, as it does when ranks wait for each other for ever. Whatever hangs is left behind.
+pub(crate) fn within(seconds: u64, run: impl FnOnce() + Send + 'static) {
+    let (end, ended) = channel();
+    let thread = std::thread::spawn(move || {
+        run();
+        let _ = end.send(());
+    });
+    match ended.recv_timeout(Duration::from_secs(seconds)) {
+        Err(RecvTimeoutError::Timeout) => panic!("it hangs: nothing after {seconds} s"),
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
 }
 
 /// A worker that is gone after so many messages: the one that it just read stays without an answer.

@@ -1,7 +1,7 @@
 //! Messages between the workers of one reconstruction.
 //!
-//! A back end moves bytes: from rank to rank, whole, once, and in the order sent between any two ranks. There is no
-//! reduction of floats here on purpose: a back end would add in an order of its own, and sums are ours ([`crate::sum`]).
+//! A back end moves bytes: from rank to rank, whole, once, and in the order sent between any two ranks. What was sent
+//! arrives, whatever its sender does next. There is no reduction of floats here on purpose: a back end would add in an order of its own, and sums are ours ([`crate::sum`]).
 //! Whoever waits for a worker that is gone is told so, instead of waiting for ever.
 //!
 //! [`threads`] runs all ranks in one process, `mpi` (a feature) one rank of those that MPI has started. [`storm`] makes any

@@ -27,6 +27,8 @@ mod lock;
 pub mod mdoc;
 pub mod mrc;
 pub mod npy;
+#[cfg(test)]
+mod others;
 mod partial;
 mod room;
 #[cfg(test)]

@@ -24,7 +24,9 @@ use crate::io::mrc::Order;
 use crate::io::{self, Lock, Source, Survey, refused};
 use crate::plan::{Model, Plan, Solver};
 use crate::project::Joseph;
-use crate::solve::{Data, Iterate, Momentum, Objective, Prior, Progress, Rows, State, Watch, Whole, step_of};
+use crate::solve::{
+    Data, Descent, Iterate, Momentum, Objective, Prior, Progress, Rows, State, Watch, Whole, step_of,
+};
 use crate::sum::tree_sum;
 use crate::wave::Misfit;
 use crate::{Error, LANES, Projections, Result, Shape, Stack, Tilt};
@@ -288,10 +290,11 @@ impl<'a, 'b> OnDisk<'a, 'b> {
         let images = if series.is_none() { self.spill_images(&subsets, is_new)? } else { Vec::new() };
         let (mut done, mut numbers) = match kept.map(|state| (state.iterations, state.scalars)) {
             Some((done, scalars)) => {
-                (done, <[f64; 3]>::try_from(scalars).unwrap_or([1.0, f64::INFINITY, 0.0]))
+                (done, <[f64; 4]>::try_from(scalars).unwrap_or([1.0, f64::INFINITY, 0.0, f64::INFINITY]))
             }
-            None => (0, [1.0, f64::INFINITY, 0.0]),
+            None => (0, [1.0, f64::INFINITY, 0.0, f64::INFINITY]),
         };
+        let mut descent = Descent::from(numbers[3]);
         if is_new {
             self.state.save(0, &numbers, &[])?;
         }
@@ -299,7 +302,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
         let mut outside = 0.0_f64;
         while done < spec.iterations * subsets.len() {
             let (from, to, subset) = (done % 2, (done + 1) % 2, done % subsets.len());
-            let [mut t, last, sum] = numbers;
+            let [mut t, last, sum, _] = numbers;
             let iteration = done / subsets.len();
             let misfit = match &series {
                 Some(series) => {
@@ -313,10 +316,9 @@ impl<'a, 'b> OnDisk<'a, 'b> {
             outside = if subset == 0 { misfit.energy_outside } else { outside.max(misfit.energy_outside) };
             let is_last = subset + 1 == subsets.len();
             if is_last {
-                told(BandProgress {
-                    band: None,
-                    progress: Progress { iteration, loss: total, energy_outside: outside },
-                });
+                let progress = Progress { iteration, loss: total, energy_outside: outside };
+                told(BandProgress { band: None, progress });
+                descent.take(progress)?;
             }
             if steps.restarts && loss > last {
                 t = 1.0;
@@ -335,7 +337,7 @@ impl<'a, 'b> OnDisk<'a, 'b> {
             volumes[to].sync()?;
             aheads[to].sync()?;
             done += 1;
-            numbers = [after, loss, total];
+            numbers = [after, loss, total, descent.first];
             self.state.save(done, &numbers, &[])?;
         }
         let [even, odd] = volumes;
@@ -427,7 +429,7 @@ impl<'a> Steps<'a> {
     fn momentum(&self, full: f64) -> f64 {
         match self.plan.spec.solver {
             Solver::Proximal { momentum: Momentum::None } => 0.0,
-            Solver::OrderedSubsets { momentum_max, .. } => full.min(momentum_max),
+            Solver::OrderedSubsets { .. } => full.min(self.plan.momentum),
             _ => full,
         }
     }

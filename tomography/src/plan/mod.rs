@@ -24,12 +24,12 @@ pub use refine::{Correction, Refined, Refinement};
 use crate::align::Alignment;
 use crate::io::Survey;
 use crate::project::Joseph;
-use crate::solve::{Filter, Momentum, Prior, interleaved, lipschitz};
+use crate::solve::{Filter, Momentum, Prior, interleaved, lipschitz, steady_momentum};
 use crate::{Error, Projections, Result, Shape, Tilt};
 use serde::{Deserialize, Serialize};
 
 /// The format of plans that this version reads and writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// Nobody waits for more iterations.
 const MAX_ITERATIONS: usize = 1_000_000;
 /// Power iterations for the Lipschitz constant.
@@ -63,7 +63,7 @@ pub enum Solver {
         subsets: usize,
         /// The step is this over the Lipschitz constant.
         relaxation: f64,
-        /// The largest momentum.
+        /// The largest momentum; less of it where so many subsets do not bear it ([`Plan::momentum`]).
         momentum_max: f64,
     },
 }
@@ -146,6 +146,9 @@ pub struct Plan {
     pub brightest: f64,
     /// L of all images, or the largest of the subsets; 1 for solvers without one.
     pub lipschitz: f64,
+    /// The largest momentum of ordered subsets: what was chosen, or less, so that steps come to rest
+    /// ([`crate::solve::steady_momentum`]). 0 for solvers without subsets.
+    pub momentum: f64,
     /// The blocks in the order in which they are stitched: rows of blocks, then columns. One block in exact mode.
     pub blocks: Vec<Block>,
 }
@@ -179,6 +182,7 @@ impl Plan {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             processor: processor_level().to_owned(),
             lipschitz: f64::NAN,
+            momentum: f64::NAN,
             blocks: block::blocks(&spec)?,
             series: None,
             brightest: 1.0,
@@ -187,7 +191,7 @@ impl Plan {
     }
 
     fn complete(mut self) -> Result<Self> {
-        self.lipschitz = self.spec.lipschitz(self.brightest)?;
+        Steps { lipschitz: self.lipschitz, momentum: self.momentum } = self.spec.steps(self.brightest)?;
         Ok(self)
     }
 
@@ -237,11 +241,14 @@ impl Plan {
         if !plan.lipschitz.is_finite() || plan.lipschitz <= 0.0 {
             return Err(Error::Plan { why: format!("its Lipschitz constant is {}", plan.lipschitz) });
         }
+        if !(0.0..=1.0).contains(&plan.momentum) {
+            return Err(Error::Plan { why: format!("its momentum is {}", plan.momentum) });
+        }
         Ok(plan)
     }
 
     /// Fails unless this machine computes the bits that the planning machine would: it has the same vector instructions, and
-    /// finds the same Lipschitz constant, so that a plan edited by hand does not run with the step of another.
+    /// finds the same Lipschitz constant and momentum, so that a plan edited by hand does not run with the step of another.
     ///
     /// # Errors
     /// [`Error::Plan`], and those of finding the constant.
@@ -254,13 +261,15 @@ impl Plan {
             );
             return Err(Error::Plan { why });
         }
-        let found = self.spec.lipschitz(self.brightest)?;
-        if found != self.lipschitz {
-            let why = format!(
-                "its Lipschitz constant is {}, and {found} follows from its spec; plan again",
-                self.lipschitz
-            );
-            return Err(Error::Plan { why });
+        let found = self.spec.steps(self.brightest)?;
+        for (what, own, found) in [
+            ("Lipschitz constant", self.lipschitz, found.lipschitz),
+            ("momentum", self.momentum, found.momentum),
+        ] {
+            if found != own {
+                let why = format!("its {what} is {own}, and {found} follows from its spec; plan again");
+                return Err(Error::Plan { why });
+            }
         }
         Ok(())
     }
@@ -372,22 +381,48 @@ impl Spec {
         }
     }
 
-    fn lipschitz(&self, brightest: f64) -> Result<f64> {
+    /// The length of steps, and the momentum that they bear.
+    fn steps(&self, brightest: f64) -> Result<Steps> {
         if !matches!(self.solver, Solver::Proximal { .. } | Solver::OrderedSubsets { .. }) {
-            return Ok(1.0);
+            return Ok(Steps { lipschitz: 1.0, momentum: 0.0 });
         }
-        if let Model::Multislice(model) = &self.model {
-            return model.lipschitz(self, brightest);
-        }
-        let Shape { planes, columns, .. } = self.volume;
-        let mut largest = 0.0_f64;
-        for subset in self.subsets() {
-            let tilts: Vec<Tilt> = subset.iter().map(|index| self.tilts[*index]).collect();
-            let joseph = Joseph::new(planes, columns, self.pixels, &tilts)?;
-            largest = largest.max(lipschitz(&joseph, self.seed, POWER_ITERATIONS)?);
-        }
-        Ok(largest)
+        let (lipschitz, alone) = match &self.model {
+            Model::Multislice(model) => model.curvatures(self, brightest)?,
+            Model::Linear => self.curvatures_of_rays()?,
+        };
+        let momentum = match self.solver {
+            Solver::OrderedSubsets { subsets, relaxation, momentum_max } => {
+                steady_momentum(subsets, relaxation, alone / lipschitz, momentum_max)
+            }
+            _ => 0.0,
+        };
+        Ok(Steps { lipschitz, momentum })
     }
+
+    /// The largest curvature of a subset, and of one of several images.
+    fn curvatures_of_rays(&self) -> Result<(f64, f64)> {
+        let Shape { planes, columns, .. } = self.volume;
+        let of = |indices: &[usize]| {
+            let tilts: Vec<Tilt> = indices.iter().map(|index| self.tilts[*index]).collect();
+            lipschitz(&Joseph::new(planes, columns, self.pixels, &tilts)?, self.seed, POWER_ITERATIONS)
+        };
+        let (mut largest, mut alone) = (0.0_f64, 0.0_f64);
+        for subset in self.subsets() {
+            largest = largest.max(of(&subset)?);
+        }
+        if matches!(self.solver, Solver::OrderedSubsets { subsets, .. } if subsets > 1) {
+            for tilt in 0..self.tilts.len() {
+                alone = alone.max(of(&[tilt])?);
+            }
+        }
+        Ok((largest, alone))
+    }
+}
+
+/// What all parts of a reconstruction must have in common.
+struct Steps {
+    lipschitz: f64,
+    momentum: f64,
 }
 
 /// The level of vector instructions on this machine.

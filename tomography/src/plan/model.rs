@@ -358,9 +358,9 @@ impl Multislice {
         Setup { vacuum_rows: 0, ..self.of(spec.voxel_angstrom, volume, spec.pixels, self.shots(&spec.tilts)) }
     }
 
-    /// The largest curvature of the subsets' misfits: estimated in vacuum on a needle, raised by a tenth, and never above its
+    /// The largest curvature of the subsets' misfits, and that of one tilt's, which is taken to be its bound. The former is estimated in vacuum on a needle, raised by a tenth, and never above its
     /// bound; for a loss whose curvature grows with the intensity, at the brightest recorded one.
-    pub(super) fn lipschitz(&self, spec: &Spec, brightest: f64) -> Result<f64> {
+    pub(super) fn curvatures(&self, spec: &Spec, brightest: f64) -> Result<(f64, f64)> {
         let setup = self.needle(spec);
         let vacuum = Volume::zeros(setup.volume);
         let series = Series::new(setup.clone(), &Projections::from_fn(setup.images(), |_, _, _| 1.0), None)?;
@@ -372,6 +372,8 @@ impl Multislice {
             let found = found * (steepness / in_vacuum);
             largest = largest.max(found.min(steepness * series.curvature_bound(&subset)));
         }
-        Ok(largest)
+        let of_tilt = |tilt| series.curvature_bound(&[tilt]);
+        let alone = steepness * (0..spec.tilts.len()).map(of_tilt).fold(0.0, f64::max);
+        Ok((largest, alone))
     }
 }

@@ -251,9 +251,9 @@ impl Plan {
 
     /// The solvers that need no more than gradients; of one subset, or of several.
     fn by_steps(&self, subsets: &[impl Objective], start: Volume, run: &mut Run<'_>) -> Result<Volume> {
-        let (lipschitz, prior) = (self.lipschitz, self.spec.prior);
+        let (lipschitz, prior, momentum_max) = (self.lipschitz, self.spec.prior, self.momentum);
         match (self.spec.solver, subsets) {
-            (Solver::OrderedSubsets { relaxation, momentum_max, .. }, _) => {
+            (Solver::OrderedSubsets { relaxation, .. }, _) => {
                 let options = OrderedSubsets { lipschitz, relaxation, momentum_max, prior };
                 ordered_subsets(subsets, start, options, run)
             }

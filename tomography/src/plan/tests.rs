@@ -1,6 +1,7 @@
 //! P15: plans cover the volume, survive writing and planning again, and cut windows that are where they should be.
 
 mod refusals;
+mod subsets;
 
 use super::*;
 use crate::align::Alignment;

@@ -18,6 +18,7 @@ mod cgls;
 mod power;
 mod proximal;
 mod sirt;
+mod steady;
 #[cfg(test)]
 mod tests;
 mod tv;
@@ -29,6 +30,8 @@ pub use power::lipschitz;
 pub(crate) use proximal::{Iterate, step_of};
 pub use proximal::{Momentum, OrderedSubsets, Proximal, interleaved, ordered_subsets, proximal};
 pub use sirt::{Sirt, sirt};
+pub(crate) use steady::Descent;
+pub use steady::steady_momentum;
 pub use tv::{Prior, Tv};
 pub use watch::{Progress, State, Watch};
 pub use wbp::{Filter, wbp};

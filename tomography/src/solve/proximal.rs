@@ -6,7 +6,7 @@
 //! subsets step for some images at a time, which gains most while far from the solution; their momentum is capped, as
 //! the steps disagree with each other (after Kim, Ramani, Fessler, IEEE Trans. Med. Imaging 34 (2015) 167).
 
-use super::{Objective, Prior, Progress, Run};
+use super::{Descent, Objective, Prior, Progress, Run};
 use crate::wave::Misfit;
 use crate::{Error, Result, Stack, Volume};
 
@@ -40,7 +40,7 @@ pub struct OrderedSubsets {
     pub lipschitz: f64,
     /// The step is `relaxation / L`; 0.7 was measured to be good.
     pub relaxation: f64,
-    /// The largest momentum, 0.9 for example.
+    /// The largest momentum: 0.9 for few subsets, what [`super::steady_momentum`] says for any number.
     pub momentum_max: f64,
     /// What is known beforehand. Positivity is imposed after each step, total variation once per pass.
     pub prior: Prior,
@@ -77,8 +77,9 @@ pub(crate) fn step_of(relaxation: f64, lipschitz: f64) -> Result<f32> {
 /// Reconstructs by gradient steps of fixed size, with or without momentum.
 ///
 /// # Errors
-/// [`Error::Shape`] if objective and start do not fit, [`Error::Parameter`] for a constant that makes no sense, and the
-/// errors of the objective and of the rows.
+/// [`Error::Shape`] if objective and start do not fit, [`Error::Parameter`] for a constant that makes no sense,
+/// [`Error::Diverging`] if the misfit rises for good: three times in a row, by a fourth of that at the start, which should be
+/// farther off than what is sought. And the errors of the objective and of the rows.
 pub fn proximal(
     objective: &impl Objective,
     start: Volume,
@@ -90,13 +91,16 @@ pub fn proximal(
     let step = step_of(1.0, options.lipschitz)?;
     let mut gradient = Stack::zeros(start.shape());
     let fresh = [start.clone(), start];
-    let (first, [t, mut last], [volume, ahead]) = run.begin([1.0, f64::INFINITY], fresh)?;
-    let mut iterate = Iterate { volume, ahead, t };
+    let (first, [t, mut last, begun], [volume, ahead]) =
+        run.begin([1.0, f64::INFINITY, f64::INFINITY], fresh)?;
+    let (mut iterate, mut descent) = (Iterate { volume, ahead, t }, Descent::from(begun));
     for iteration in first..run.iterations {
         let misfit = objective.gradient(&iterate.ahead, run.rows, &mut gradient)?;
-        if run.watch.progress(Progress::new(iteration, misfit)).is_break() {
+        let progress = Progress::new(iteration, misfit);
+        if run.watch.progress(progress).is_break() {
             break;
         }
+        descent.take(progress)?;
         let loss = misfit.loss;
         if options.momentum == Momentum::Restarted && loss > last {
             iterate.t = 1.0;
@@ -107,7 +111,11 @@ pub fn proximal(
         let new = options.prior.apply(new, run.rows)?;
         let momentum = |full| if options.momentum == Momentum::None { 0.0 } else { full };
         iterate.advance(new, momentum);
-        run.watch.keep(iteration + 1, &[iterate.t, last], &[&iterate.volume, &iterate.ahead])?;
+        run.watch.keep(
+            iteration + 1,
+            &[iterate.t, last, descent.first],
+            &[&iterate.volume, &iterate.ahead],
+        )?;
     }
     Ok(iterate.volume)
 }
@@ -136,8 +144,8 @@ pub fn ordered_subsets(
     options.prior.check()?;
     let step = step_of(options.relaxation, options.lipschitz)?;
     let mut gradient = Stack::zeros(start.shape());
-    let (first, [t], [volume, ahead]) = run.begin([1.0], [start.clone(), start])?;
-    let mut iterate = Iterate { volume, ahead, t };
+    let (first, [t, begun], [volume, ahead]) = run.begin([1.0, f64::INFINITY], [start.clone(), start])?;
+    let (mut iterate, mut descent) = (Iterate { volume, ahead, t }, Descent::from(begun));
     for iteration in first..run.iterations {
         let mut all = Misfit::of_rays(0.0);
         for (index, objective) in subsets.iter().enumerate() {
@@ -150,8 +158,15 @@ pub fn ordered_subsets(
             let prior = if is_last { options.prior } else { Prior { tv: None, ..options.prior } };
             iterate.advance(prior.apply(new, run.rows)?, |full| full.min(options.momentum_max));
         }
-        run.watch.keep(iteration + 1, &[iterate.t], &[&iterate.volume, &iterate.ahead])?;
-        if run.watch.progress(Progress::new(iteration, all)).is_break() {
+        let progress = Progress::new(iteration, all);
+        let descends = descent.take(progress);
+        if descends.is_ok() {
+            let scalars = [iterate.t, descent.first];
+            run.watch.keep(iteration + 1, &scalars, &[&iterate.volume, &iterate.ahead])?;
+        }
+        let goes_on = run.watch.progress(progress);
+        descends?;
+        if goes_on.is_break() {
             break;
         }
     }

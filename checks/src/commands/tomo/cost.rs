@@ -78,6 +78,14 @@ impl Cost {
             plan.spec.images()
         ))?;
         console.line(format_args!("solver       {}", plan.spec.summary()))?;
+        if let Solver::OrderedSubsets { subsets, momentum_max, .. } = plan.spec.solver
+            && plan.momentum < momentum_max
+        {
+            console.line(format_args!(
+                "momentum     at most {:.2}: with {momentum_max} the steps of {subsets} subsets would not come to rest",
+                plan.momentum
+            ))?;
+        }
         if let (
             Some([rows, columns]),
             Mode::Patch { core: [core_rows, core_columns], ramp: [ramp_rows, ramp_columns], .. },

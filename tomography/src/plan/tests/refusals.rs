@@ -38,7 +38,7 @@ fn plans_that_make_no_sense_are_refused() {
     assert!(plan.images_of(7, &images(&plan.spec)).is_err());
     let text = plan.to_json().unwrap();
     for (from, to) in [
-        ("\"format\": 2", "\"format\": 1"),
+        ("\"format\": 3", "\"format\": 1"),
         ("\"rows\": {\n        \"start\": 0", "\"rows\": {\n        \"start\": 1"),
         ("\"lipschitz\": 1.0", "\"lipschitz\": -1.0"),
         ("\"seed\"", "\"sead\""),
@@ -123,6 +123,15 @@ fn a_plan_that_was_edited_or_is_another_machines_does_not_run() {
         let error = edit(change).unwrap_err().to_string();
         assert!(error.contains("its Lipschitz constant is") && error.contains("plan again"), "{error}");
     }
+    let subsets = Solver::OrderedSubsets { subsets: 3, relaxation: 0.7, momentum_max: 0.9 };
+    let mut faster = Plan::new(spec(subsets, prior, Mode::Exact {})).unwrap();
+    faster.momentum += 0.01;
+    let error = faster.check_machine().unwrap_err().to_string();
+    assert!(error.contains("its momentum is") && error.contains("plan again"), "{error}");
+    faster.momentum = 1.5;
+    assert!(
+        Plan::from_json(&faster.to_json().unwrap()).unwrap_err().to_string().contains("its momentum is 1.5")
+    );
     let error = edit(|plan| plan.processor = "VAX".to_owned()).unwrap_err().to_string();
     assert!(error.contains("it was made for VAX, this machine has "), "{error}");
 }
