@@ -122,8 +122,8 @@ enum Found {
     Nothing,
     /// Nothing was or will be chosen there.
     Free,
-    /// A vote in this round, which stands for all.
-    Vote(u8),
+    /// A vote, whose value is proposed.
+    Vote,
     /// A value is chosen, and replicas have it.
     Persisted,
 }
@@ -146,6 +146,8 @@ struct Facts {
     excused: Bits,
     is_known_chosen: bool,
     persists: bool,
+    /// The acceptors that have told this round's owner that they know it.
+    noted: Bits,
     collects: bool,
     confirmed: Bits,
 }
@@ -161,7 +163,6 @@ struct Acceptor {
     /// Promised, and voted in: rounds counted from one.
     round: u8,
     vote: u8,
-    persisted: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -191,7 +192,7 @@ enum Step {
     Learn(usize),
     Store(usize),
     Persist(usize),
-    Note(usize),
+    Note(usize, usize),
     Collect(usize),
     Retire(usize, usize),
 }
@@ -254,7 +255,7 @@ impl Model {
 
     /// May phase 1 of this round be left out because of that one?
     fn frees(&self, facts: &Facts) -> bool {
-        let after_votes = matches!(facts.found, Found::Vote(_)) && self.is(Mutant::BypassAfterVotes);
+        let after_votes = facts.found == Found::Vote && self.is(Mutant::BypassAfterVotes);
         let is_unused = facts.value == 0 || self.is(Mutant::BypassAfterProposing);
         self.bypass && (after_votes || facts.found == Found::Free && is_unused)
     }
@@ -281,7 +282,7 @@ impl Model {
                 known.unlawful |= !is_lawful || facts.value != 0 || facts.found != Found::Free;
             } else if self.own_bypass && facts.value != 0 {
                 known.rounds[round].value = self.after(round, facts.value);
-                known.rounds[round].found = Found::Vote(u8::try_from(before).unwrap_or_default());
+                known.rounds[round].found = Found::Vote;
                 known.unlawful |= !is_lawful;
             }
         }
@@ -297,12 +298,13 @@ impl Model {
         let best = if self.is(Mutant::LowestVote) { votes.min() } else { votes.max() };
         let found = match best {
             _ if persisted && !self.is(Mutant::IgnorePersisted) => Found::Persisted,
-            Some(vote) => Found::Vote(vote - 1),
+            Some(vote) => {
+                let value = known.rounds[usize::from(vote) - 1].value;
+                known.rounds[round].value = self.after(round, value);
+                Found::Vote
+            }
             None => Found::Free,
         };
-        if let Found::Vote(vote) = found {
-            known.rounds[round].value = self.after(round, known.rounds[usize::from(vote)].value);
-        }
         known.rounds[round].found = found;
     }
 
@@ -316,9 +318,9 @@ impl Model {
         (0..self.rounds.len()).any(|round| self.chooses(known, round))
     }
 
+    /// The acceptors that know of a persisted value.
     fn persisted(known: &Known) -> Bits {
-        let flags = known.acceptors.iter().enumerate().filter(|(_, acceptor)| acceptor.persisted);
-        flags.fold(0, |all, (number, _)| all | 1 << number)
+        known.rounds.iter().fold(0, |all, facts| all | facts.noted)
     }
 
     /// Why a round may collect: by Scenario 1, 2 or 3.
@@ -343,7 +345,7 @@ impl Model {
             Some(Mutant::PersistedIsChosenHere) => facts.excused != 0,
             _ => false,
         };
-        let noted = self.rounds[round].writes(Self::persisted(known));
+        let noted = self.rounds[round].writes(facts.noted);
         let by_persistence = facts.persists && (noted || self.is(Mutant::CollectBeforePersisted));
         by_rule || by_mutant || by_persistence
     }
@@ -411,9 +413,9 @@ impl Model {
     fn steps_of_phase2(&self, known: &Known, round: usize, steps: &mut Vec<Step>) {
         let facts = &known.rounds[round];
         for acceptor in members(self.rounds[round].acceptors) {
-            let Acceptor { round: promised, persisted, .. } = known.acceptors[acceptor];
-            let able = usize::from(promised) <= round + 1 || self.is(Mutant::AcceptLowerRound);
-            let excuses = persisted && self.is(Mutant::PersistedIsChosenHere);
+            let able = usize::from(known.acceptors[acceptor].round) <= round + 1
+                || self.is(Mutant::AcceptLowerRound);
+            let excuses = self.is(Mutant::PersistedIsChosenHere) && has(Self::persisted(known), acceptor);
             if able && !excuses && !has(facts.votes, acceptor) {
                 steps.push(Step::Vote(round, acceptor));
             }
@@ -445,7 +447,8 @@ impl Model {
             }
             Step::Match(round, by) => self.matches(known, round, by),
             Step::Promise(round, acceptor) => {
-                let Acceptor { vote, persisted, .. } = known.acceptors[acceptor];
+                let vote = known.acceptors[acceptor].vote;
+                let persisted = has(Self::persisted(known), acceptor);
                 known.rounds[round].promises[acceptor] = Promise { said: true, vote, persisted };
                 if !self.is(Mutant::NoPromise) {
                     known.acceptors[acceptor].round = counted(round);
@@ -463,7 +466,7 @@ impl Model {
             Step::Learn(round) => known.rounds[round].is_known_chosen = true,
             Step::Store(replica) => known.stored |= 1 << replica,
             Step::Persist(round) => known.rounds[round].persists = true,
-            Step::Note(acceptor) => known.acceptors[acceptor].persisted = true,
+            Step::Note(round, acceptor) => known.rounds[round].noted |= 1 << acceptor,
             Step::Collect(round) => {
                 known.unjustified |= !self.justified(known, round);
                 known.rounds[round].collects = true;
@@ -503,9 +506,10 @@ impl Space for Model {
         if self.persist != 0 && (0..self.rounds.len()).any(is_known) {
             moves.extend((0..REPLICAS).filter(|replica| !has(known.stored, *replica)).map(Step::Store));
         }
-        let persisting = (0..self.rounds.len()).filter(|round| known.rounds[*round].persists);
-        let told = persisting.fold(0, |all, round| all | self.rounds[round].acceptors);
-        moves.extend(members(told).filter(|acceptor| !known.acceptors[*acceptor].persisted).map(Step::Note));
+        for (round, facts) in known.rounds.iter().enumerate().filter(|(_, facts)| facts.persists) {
+            let told = members(self.rounds[round].acceptors & !facts.noted);
+            moves.extend(told.map(|acceptor| Step::Note(round, acceptor)));
+        }
     }
 
     fn apply(&self, known: &Known, step: Step, next: &mut Known) -> bool {
