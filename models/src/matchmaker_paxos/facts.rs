@@ -398,7 +398,7 @@ impl Model {
             self.steps_of_phase2(known, round, steps);
         }
         let stored = if self.is(Mutant::PersistTooEarly) { F_PLUS_1 - 1 } else { F_PLUS_1 };
-        if has(self.persist, round) && !facts.persists && size(known.stored) >= stored {
+        if has(self.persist, round) && !facts.persists && current && size(known.stored) >= stored {
             steps.push(Step::Persist(round));
         }
         if has(self.collect, round) {
