@@ -130,6 +130,7 @@ enum Found {
 
 /// What is known of a round.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Facts {
     announced: bool,
     /// Below which round everything was retired when this one was announced.

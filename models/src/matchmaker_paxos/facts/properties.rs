@@ -115,10 +115,10 @@ fn in_order(model: &Model, known: &Known) -> bool {
         let answer = |round: usize| known.rounds[round].answers[matchmaker];
         let said = (0..model.rounds.len()).filter(|round| answer(*round).said);
         said.clone().all(|above| {
-            let knows = |below: usize| {
+            let lists = |below: usize| {
                 has(answer(above).earlier, below) || usize::from(answer(above).watermark) > below
             };
-            said.clone().take_while(|below| *below < above).all(knows)
+            said.clone().take_while(|below| *below < above).all(lists)
         })
     })
 }

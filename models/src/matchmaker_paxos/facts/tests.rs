@@ -205,7 +205,7 @@ fn broken_rules_of_collection_lose_agreement_after_the_steps_of_the_notes() {
     breaks(Mutant::PersistedIsChosenHere, &k9b(), &[(AGREEMENT, 28)]);
 }
 
-/// Where the notes say that a mutant passes, it does: acceptors that stand alone do not show DPaxos's mistake, and without
+/// Where the notes say that a mutant passes, it does: acceptors that stand alone do not show the mistake of `DPaxos`, and without
 /// leaving phase 1 out the watermark is no condition of agreement.
 #[test]
 #[ignore = "takes minutes"]
