@@ -1,5 +1,7 @@
 //! Matchmaker Paxos: sentences of the paper and known failures, told step by step; storms; and a cluster of processes.
 
+mod dpaxos;
+
 use crate::decree;
 use parthood::protocols::faults::{Correct, Faults, Mutated};
 use parthood::protocols::matchmaker_paxos::{

@@ -13,6 +13,8 @@
 //!
 //! Trusted: this file and its parts. Whoever doubts a verdict should read them first.
 
+#[cfg(test)]
+mod facts;
 mod ghost;
 mod params;
 mod properties;

@@ -127,8 +127,9 @@ pub(crate) const COLLECTED: &str = "a collected message would have been ignored"
 impl<P: Protocol> System<P> {
     /// How many actors a system may have.
     pub const ACTORS_MAX: usize = 128;
-    /// How many properties a system may have, the one that guards collection included.
-    pub const PROPERTIES_MAX: usize = 40;
+    /// How many properties a system may have, the one that guards collection included: the library's properties are plain
+    /// functions, and the table of them has a length.
+    pub const PROPERTIES_MAX: usize = 48;
 
     /// The system of a protocol in a world.
     ///

@@ -11,7 +11,7 @@ use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Slot;
 use parthood_protocols::log::AcceptorState;
 use parthood_protocols::matchmaker_multipaxos::{
-    AcceptorNode, Announced, MatchmakerNode, Msg, Mutant, Node, Role, ServerState, Stage, State,
+    AcceptorNode, Announced, Leading, MatchmakerNode, Msg, Mutant, Node, Role, ServerState, Stage, State,
 };
 use parthood_protocols::matchmaking::{Ask, Configuration, Epoch, Round, Said};
 use parthood_protocols::operator::{OperatorMsg, Progress, Wanted};
@@ -64,6 +64,7 @@ pub(super) mod moment {
     pub(crate) const TOLD_HANDED_OVER: &str = "old matchmakers are not needed when an operator is told so";
     pub(crate) const FROZEN: &str = "a stopped matchmaker changes nothing";
     pub(crate) const NEWEST: &str = "a leader uses the newest configuration that was matched";
+    pub(crate) const BYPASS: &str = "phase 1 is left out only by right";
 
     pub(crate) const CARRIED: &str = "a pending slot is carried to the next round";
     pub(crate) const OUTDATED: &str = "a new leader finds a newer configuration than it knew";
@@ -302,6 +303,11 @@ fn observe_server<M: StateMachine, F: Faults<Mutant>>(
         }
         Stage::Steady => {
             observe_newest(ghost, was.map(|was| (was.is_steady(), was.round)), leading.round);
+            let by_right =
+                |was: &Leading<M::Command>| was.is_steady() && leading.round == was.round.successor();
+            if was.is_some_and(|was| was.round != leading.round && !by_right(was)) {
+                note(ghost, moment::BYPASS);
+            }
             let activated = was.is_some_and(|was| was.is_steady() && was.round < leading.round);
             if activated && !leading.outstanding.is_empty() {
                 note(ghost, moment::CARRIED);

@@ -51,6 +51,7 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
         }),
         Property::always(moment::FROZEN, |view| !view.ghost.moments.contains(moment::FROZEN)),
         Property::always(moment::NEWEST, |view| !view.ghost.moments.contains(moment::NEWEST)),
+        Property::always(moment::BYPASS, |view| !view.ghost.moments.contains(moment::BYPASS)),
     ]
 }
 
