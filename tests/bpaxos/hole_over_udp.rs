@@ -38,10 +38,12 @@ fn client_of(cluster: &Cluster, leader: &str) -> KvClient {
     KvClient::connect(&cluster, options).unwrap()
 }
 
-/// Stops a process where it is, or has it go on.
-fn signal(server: &Server, signal: &str) {
-    let status = Command::new("kill").args([signal, &server.id().to_string()]).status().unwrap();
-    assert!(status.success());
+/// Stops processes where they are, or has them go on.
+fn signal(servers: &[Server], signal: &str) {
+    for server in servers {
+        let status = Command::new("kill").args([signal, &server.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
 }
 
 /// How often a leader has asked dependency nodes, by its trace.
@@ -96,7 +98,7 @@ fn over_udp_a_killed_leader_with_a_hole_in_its_column_delays_only_what_depends_o
         cold.join().unwrap()
     });
     // Dependency nodes are stopped, and get the question when its leader is dead already.
-    dependency_nodes.iter().for_each(|node| signal(node, "-STOP"));
+    signal(&dependency_nodes, "-STOP");
     let asked_before = asked(&trace);
     let lost = of_doomed.submit(KeyValueCommand::Increment(Bytes::from("hot"), 1));
     // When it asks them for the second time, the first questions have left.
@@ -106,7 +108,7 @@ fn over_udp_a_killed_leader_with_a_hole_in_its_column_delays_only_what_depends_o
         pause(5);
     }
     doomed.kill();
-    dependency_nodes.iter().for_each(|node| signal(node, "-CONT"));
+    signal(&dependency_nodes, "-CONT");
 
     is_over.store(false, Ordering::Relaxed);
     let (waited, meanwhile) = std::thread::scope(|scope| {
