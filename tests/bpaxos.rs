@@ -1,6 +1,7 @@
 //! Simple `BPaxos` beyond the exhaustive rows: storms in the simulator in several layouts, orders of execution, a million
 //! commands, and loads over UDP at several rates of conflict.
 
+mod hole_over_udp;
 mod holes;
 mod room;
 pub(crate) mod storm;

@@ -186,6 +186,12 @@ pub(crate) fn page(address: &str, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+/// For how long a test goes on hurting a cluster: so many seconds, or as many as `PARTHOOD_FAULT_SECONDS` says.
+pub(crate) fn fault_time(usual_seconds: u64) -> Duration {
+    let said = std::env::var("PARTHOOD_FAULT_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(said.unwrap_or(usual_seconds))
+}
+
 /// Lets other processes and threads go on for so long.
 pub(crate) fn pause(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));

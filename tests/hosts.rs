@@ -4,7 +4,7 @@
 //! It needs root, `ip`, `nft` and `unshare`; without them it says so and tests nothing. It takes two minutes, or as many seconds as
 //! `PARTHOOD_FAULT_SECONDS` says. Where the kernel has netem, links delay and reorder as well.
 
-use crate::harness::{Server, command, pause};
+use crate::harness::{Server, command, fault_time, pause};
 use crate::scenario::with_last_reads;
 use parthood::bench::{self, HistoryVerdict, Load};
 use parthood::deploy::{ClientOptions, Cluster, KvClient};
@@ -16,7 +16,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const INSIDE: &str = "PARTHOOD_TEST_NAMESPACE";
-const SECONDS: &str = "PARTHOOD_FAULT_SECONDS";
 const HOSTS: usize = 3;
 
 /// Runs a tool; whether it could and did.
@@ -260,8 +259,7 @@ fn inside() {
     eprintln!("three hosts {netem} delays and reordering");
     (0..HOSTS).for_each(|host| hosts.start(host));
     until_answered(&hosts.cluster);
-    let seconds = std::env::var(SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(120);
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let end = Instant::now() + fault_time(120);
     for number in 0.. {
         let load = Load {
             outstanding: 4,

@@ -1,6 +1,8 @@
 //! Matchmaker `MultiPaxos`: storms in which the acceptors are exchanged all the time, and a cluster of processes whose
 //! acceptors come and go under load.
 
+mod gone;
+
 use crate::harness::{Server, cluster_of, free_ports, hosts, parthood};
 use crate::scenario::{ask_for, reconfigure, spares, with_last_reads};
 use parthood::bench::{self, HistoryVerdict, Load};
@@ -301,84 +303,4 @@ fn a_cluster_file_under_which_somebody_would_be_somebody_else_is_refused() {
         ["--node", "server-a", "--node", "matchmaker-a", "--node", "acceptor-a", "--node", "acceptor-d"];
     let ended = parthood(folder, &[&["run", "--config", "cluster.toml"][..], &nodes].concat());
     assert!(ended.status == 2 && ended.err.contains("need an address of their own"), "{ended:?}");
-}
-
-/// So many reconfigurations under load, one of eight of the matchmakers, with a host killed every so often and started again
-/// from its disk some reconfigurations later; whatever was said to be retired is not needed, since the next one may be killed.
-fn many_reconfigurations(reconfigurations: usize) {
-    const HOSTS: usize = 5;
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let cluster = with_spares(folder);
-    let start = |host: usize| start(folder, &cluster, host);
-    let mut running: Vec<Option<Server>> = (0..HOSTS).map(|host| Some(start(host))).collect();
-    let load = Load {
-        outstanding: 4,
-        duration: Duration::from_millis(100) * u32::try_from(reconfigurations).unwrap(),
-        patience: Duration::from_secs(60),
-        keys: 50,
-        check: true,
-        seed: 5,
-        ..Load::default()
-    };
-    let loaded = cluster.clone();
-    let loading = std::thread::spawn(move || bench::run(&loaded, &load));
-    let (mut acceptors, mut matchmakers) = ("abc".to_owned(), "abc".to_owned());
-    let mut under_load = 0;
-    for turn in 0..reconfigurations {
-        // Ten reconfigurations with everybody, two without one host: in turn the leader's, one that votes, one that matches.
-        let down = (turn % 12 >= 10).then_some(turn / 12 % HOSTS);
-        for (host, server) in running.iter_mut().enumerate() {
-            let is_down = down == Some(host);
-            if !is_down && server.is_none() {
-                *server = Some(start(host));
-            }
-            if let Some(server) = server.take_if(|_| is_down) {
-                server.kill();
-            }
-        }
-        let up: Vec<char> = ('a'..='e')
-            .enumerate()
-            .filter(|(host, _)| down != Some(*host))
-            .map(|(_, letter)| letter)
-            .collect();
-        let some = |count: usize| -> String {
-            (0..count).map(|at| up[(turn * 7 + at * (1 + turn / 5 % 2 * 2)) % up.len()]).collect()
-        };
-        if turn % 8 == 7 {
-            matchmakers = some(3);
-            replace_matchmakers(&cluster, &matchmakers);
-        } else {
-            acceptors = some(2 + turn % 2);
-            reconfigure(&cluster, &acceptors);
-        }
-        under_load += usize::from(!loading.is_finished());
-    }
-    let measured = loading.join().unwrap().unwrap();
-    assert_eq!(measured.unknown, 0, "every command is answered in the end");
-    assert!(
-        under_load > reconfigurations / 2,
-        "{under_load} of {reconfigurations} reconfigurations were under load"
-    );
-    // Whoever neither votes nor matches, and is no server, is gone for good.
-    for (host, letter) in ('a'..='e').enumerate().skip(3) {
-        if !acceptors.contains(letter) && !matchmakers.contains(letter) {
-            running[host].take().unwrap().kill();
-        }
-    }
-    let history = with_last_reads(&cluster, measured);
-    assert_eq!(bench::judge(&history), HistoryVerdict::Right);
-    eprintln!("{reconfigurations} reconfigurations, {under_load} under load, {} commands", history.len());
-}
-
-#[test]
-fn a_hundred_reconfigurations_under_load_with_kills_in_between_lose_nothing() {
-    many_reconfigurations(100);
-}
-
-/// As above, for minutes: `cargo test -p parthood-tests a_thousand -- --ignored --nocapture`.
-#[test]
-#[ignore = "takes minutes"]
-fn a_thousand_reconfigurations_under_load_with_kills_in_between_lose_nothing() {
-    many_reconfigurations(1_000);
 }

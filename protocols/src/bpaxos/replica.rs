@@ -451,4 +451,32 @@ mod tests {
         let other = |index| LAYOUT.id(Role::Replica, index);
         assert_eq!(asked, [leader(0), leader(1), other(2), leader(2), leader(0), other(0)]);
     }
+
+    #[test]
+    fn a_page_is_in_the_order_in_which_it_ran() {
+        let mut replica = replica();
+        let me = LAYOUT.id(Role::Replica, 1);
+        let mut hear = |src: Id, msg: Msg<Counter>| {
+            let (mut out, mut state) = (Out::new(), Cow::Borrowed(&replica.1));
+            replica.0.on_msg(me, &mut state, src, msg, &mut out);
+            replica.1 = state.into_owned();
+            out.into_iter().collect::<Vec<_>>()
+        };
+        // Of three leaders' vertices each depends on the one before it.
+        let ran: Vec<VertexId> = [2, 0, 1, 2, 0].into_iter().zip([0, 0, 0, 1, 1]).map(vertex).collect();
+        for (at, vertex) in ran.iter().enumerate() {
+            let deps = ran[..at].iter().copied().collect();
+            let proposal = Proposal { action: Action::Noop, deps };
+            hear(LAYOUT.id(Role::Leader, 0), Msg::Commit(vec![Committed { vertex: *vertex, proposal }]));
+        }
+        let known = [ran[0], ran[2]].into_iter().collect();
+        let sent = hear(LAYOUT.id(Role::Replica, 0), Msg::CatchUp { known });
+        let [Effect::Send(_, Msg::Commit(page))] = sent.as_slice() else { panic!("{sent:?}") };
+        let page: Vec<VertexId> = page.iter().map(|committed| committed.vertex).collect();
+        assert_eq!(page, [ran[1], ran[3], ran[4]]);
+    }
+
+    fn vertex((leader, id): (u32, u64)) -> VertexId {
+        VertexId { leader, id }
+    }
 }

@@ -49,6 +49,19 @@ impl<M: StateMachine> ReplicaState<M> {
         lent.part(wanted.filter(|(wanted, _)| *wanted == number).map(|(_, cursor)| cursor), max_bytes)
     }
 
+    /// What has run and is kept, and is not among these, in the order in which it ran. Most often that is the last of it.
+    fn unknown(&self, known: &VertexSet) -> impl Iterator<Item = VertexId> {
+        let is_unknown = |vertex: &&VertexId| !known.contains(**vertex);
+        let unknown = self.executed().outside(known).count();
+        let mut first = self.history.len();
+        let mut found = 0;
+        while found < unknown && first > 0 {
+            first -= 1;
+            found += usize::from(self.history.get(first).is_some_and(|vertex| is_unknown(&vertex)));
+        }
+        (first..self.history.len()).filter_map(|at| self.history.get(at)).filter(is_unknown).copied()
+    }
+
     /// Counts these as executed and kept elsewhere.
     fn install(&mut self, executed: &VertexSet) -> Outcome<VertexId> {
         let outcome = self.executor.install(executed);
@@ -93,13 +106,14 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
     }
 
     /// Sends what has run here and the other does not know, as far as it fits a page; or a snapshot, if some of that is gone.
+    /// A page is in the order in which it ran: so the other can run it as it comes, and waits for nothing that is in a later one.
     pub(super) fn on_catch_up(&mut self, replica: Id, known: &VertexSet) {
         if !self.state.dropped.is_subset(known) {
             return self.send_snapshot(replica, None);
         }
         let limits = self.config.limits;
         let (mut page, mut bytes) = (vec![], 0);
-        for vertex in self.state.executed().outside(known) {
+        for vertex in self.state.unknown(known) {
             let Some(proposal) = self.state.log.get(&vertex).cloned() else { continue };
             bytes += proposal_bytes::<M>(&proposal);
             if page.len() == limits.page_vertices || bytes > limits.page_bytes && !page.is_empty() {

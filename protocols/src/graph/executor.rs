@@ -7,6 +7,10 @@
 //! each blocker that it meets, whatever else is committed meanwhile. Algorithms that search again at every commit, or that
 //! stop at the first blocker, either repeat their work for as long as a vertex is missing or let others wait for it.
 //!
+//! Where several dependencies of a vertex are missing it waits for the largest, or for what that one waits for. Missing vertices
+//! tend to arrive in ascending order, as when a replica catches up: whoever waited for the smallest would be looked at again
+//! for each of them.
+//!
 //! (A vertex waits for one blocker and not for the vertices in between: two that waited for each other would wait for ever. So
 //! a chain whose vertices arrive in the order opposite to their dependencies takes time of its length squared.)
 //!
@@ -176,9 +180,10 @@ impl<S: Vertices> Executor<S> {
                         continue;
                     }
                     match self.pending.get(&dep) {
-                        None => return self.block(&search.stack, dep, outcome),
+                        None => return self.block(&search.stack, self.last_blocker(vertex, dep), outcome),
                         Some(Pending { blocker: Some(blocker), .. }) => {
-                            return self.block(&search.stack, *blocker, outcome);
+                            let blocker = self.last_blocker(vertex, *blocker);
+                            return self.block(&search.stack, blocker, outcome);
                         }
                         Some(_) => search.enter(dep),
                     }
@@ -193,6 +198,17 @@ impl<S: Vertices> Executor<S> {
                     }
                 }
             }
+        }
+    }
+
+    /// What a vertex waits for that was found to reach `first`, which is missing: its largest dependency if that is missing, or
+    /// what that one waits for.
+    fn last_blocker(&self, vertex: S::Vertex, first: S::Vertex) -> S::Vertex {
+        let deps = self.pending.get(&vertex).map(|pending| &pending.deps);
+        let Some(last) = deps.and_then(|deps| deps.last_outside(&self.executed)) else { return first };
+        match self.pending.get(&last) {
+            None => last,
+            Some(Pending { blocker, .. }) => blocker.unwrap_or(first),
         }
     }
 

@@ -37,6 +37,9 @@ pub trait Vertices: Clone + Default {
     /// The smallest member above `after` that is no member of `other`.
     fn next_outside(&self, other: &Self, after: Option<Self::Vertex>) -> Option<Self::Vertex>;
 
+    /// The largest member that is no member of `other`.
+    fn last_outside(&self, other: &Self) -> Option<Self::Vertex>;
+
     /// Makes all members of `other` members.
     fn add_all(&mut self, other: &Self);
 }
@@ -55,6 +58,10 @@ impl<V: Copy + Ord + Debug> Vertices for BTreeSet<V> {
     fn next_outside(&self, other: &Self, after: Option<V>) -> Option<V> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.range((from, Bound::Unbounded)).find(|vertex| !other.contains(vertex)).copied()
+    }
+
+    fn last_outside(&self, other: &Self) -> Option<V> {
+        self.iter().rev().find(|vertex| !other.contains(vertex)).copied()
     }
 
     fn add_all(&mut self, other: &Self) {

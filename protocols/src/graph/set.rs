@@ -102,6 +102,20 @@ impl Ids {
         None
     }
 
+    /// The largest member that is no member of `other`.
+    fn last_outside(&self, other: &Self) -> Option<u64> {
+        self.0.iter().rev().find_map(|(from, end)| {
+            let mut id = end - 1;
+            while let Some((covered, _)) = other.range(id) {
+                if covered <= *from {
+                    return None;
+                }
+                id = covered - 1;
+            }
+            Some(id)
+        })
+    }
+
     /// Adds everything below its `count`-th largest member.
     fn fill_below_top(&mut self, count: u64) {
         let mut left = count.max(1);
@@ -262,6 +276,15 @@ impl Vertices for VertexSet {
         None
     }
 
+    fn last_outside(&self, other: &Self) -> Option<VertexId> {
+        let none = Ids::default();
+        let columns = (0..self.leaders()).rev().filter_map(|leader| Some((leader, self.column(leader)?)));
+        columns.into_iter().find_map(|(leader, column)| {
+            let id = column.last_outside(other.column(leader).unwrap_or(&none))?;
+            Some(VertexId { leader, id })
+        })
+    }
+
     fn add_all(&mut self, other: &Self) {
         for (leader, column) in (0_u32..).zip(&other.columns) {
             for (from, end) in &column.0 {
@@ -369,6 +392,7 @@ mod tests {
             for after in [None, Some(vertex)] {
                 prop_assert_eq!(ranges.next_outside(&set(&b), after), Vertices::next_outside(&a, &b, after));
             }
+            prop_assert_eq!(ranges.last_outside(&set(&b)), Vertices::last_outside(&a, &b));
             prop_assert_eq!(ranges.outside(&set(&b)).collect::<Plain>(), a.difference(&b).copied().collect::<Plain>());
             let mut union = ranges.clone();
             union.add_all(&set(&b));

@@ -219,16 +219,44 @@ fn chains_of_a_hundred_thousand_vertices_do_not_overflow_the_stack() {
     }
 }
 
+/// Two leaders number commands in turn, each of which depends on all before. Somebody who lacks all of them gets those of one
+/// leader and then those of the other, or hears of the last ones first.
+#[test]
+fn whoever_catches_up_looks_at_each_vertex_a_few_times() {
+    const EACH: u32 = 150;
+    let number = |at: u32| at % 2 * EACH + at / 2;
+    let deps = |at: u32| (0..at).map(number).collect::<Set>();
+    let in_turn = 0..2 * EACH;
+    let column_by_column = in_turn.clone().step_by(2).chain(in_turn.clone().skip(1).step_by(2));
+    let last_ones_first = (EACH..2 * EACH).chain(0..EACH);
+    for order in [column_by_column.collect_vec(), last_ones_first.collect_vec()] {
+        let mut executor = Executor::<Set>::default();
+        let mut put_down = 0;
+        for at in order {
+            let before = executor.pending.clone();
+            executor.commit(number(at), deps(at));
+            let waits = |(vertex, now): &(&u32, &Pending<Set>)| {
+                before.get(*vertex).is_none_or(|before| before.blocker != now.blocker)
+            };
+            put_down += executor.pending.iter().filter(waits).count();
+        }
+        assert_eq!(executor.executed().len(), 2 * EACH as usize);
+        assert!(put_down <= 6 * EACH as usize, "{put_down} times for {} vertices", 2 * EACH);
+    }
+}
+
 #[test]
 fn blockers_are_told_once_and_no_vertex_is_one_that_nobody_waits_for() {
     let mut executor = Executor::<Set>::default();
     assert_eq!(executor.commit(1, Set::from([0])).blockers, [0]);
     assert!(executor.commit(2, Set::from([1])).blockers.is_empty());
-    assert!(executor.commit(4, Set::from([2, 3])).blockers.is_empty());
-    assert_eq!(executor.blockers().collect_vec(), [0]);
-    let outcome = executor.commit(0, Set::new());
-    assert_eq!(outcome.components, [[0], [1], [2]]);
-    assert_eq!(outcome.blockers, [3], "what waited for 0 now waits for 3");
+    assert_eq!(executor.commit(4, Set::from([2, 3])).blockers, [3], "the largest that is missing");
+    assert!(executor.commit(5, Set::from([1, 2])).blockers.is_empty());
+    assert!(executor.commit(6, Set::from([0, 3])).blockers.is_empty());
+    assert_eq!(executor.blockers().collect_vec(), [0, 3]);
+    assert_eq!(executor.commit(3, Set::new()), Outcome { components: vec![vec![3]], blockers: vec![] });
+    assert_eq!(executor.blockers().collect_vec(), [0], "what waited for 3 now waits for 0");
+    assert_eq!(executor.commit(0, Set::new()).components, [[0], [1], [2], [4], [5], [6]]);
     assert_eq!(executor.commit(1, Set::from([9])), Outcome::default(), "an edge never changes");
 }
 
