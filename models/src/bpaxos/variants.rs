@@ -420,7 +420,7 @@ impl Told for Protocol {
         };
         let chosen = |at: usize| {
             let news = after[at].chosen.difference(&before[at].chosen);
-            news.map(|value| format!("; {} {value} is chosen", NAMES[at])).collect::<String>()
+            news.map(|value| format!("; {} {value} is chosen", NAMES[at])).join("")
         };
         match step {
             Step::Ask(at, server) => {

@@ -265,7 +265,7 @@ impl Told for Protocol {
                 let votes = if seen.voted { "votes" } else { "no vote, but" };
                 let knew = if known { ", which it knows to be chosen" } else { "" };
                 let news = after.fast[at].difference(&before.fast[at]);
-                let chosen: String = news.map(|value| format!("; {} {value} is chosen", NAMES[at])).collect();
+                let chosen = news.map(|value| format!("; {} {value} is chosen", NAMES[at])).join("");
                 vec![to_server(at, server, NAMES[at].into(), format!("{votes} {value}{knew}{chosen}"))]
             }
             Step::Promise { at, quorum } => {
