@@ -1,12 +1,13 @@
 //! Known failures of `BPaxos` and of its reference code, told step by step on the actors of the models: with the rule broken
 //! the run ends wrong, and the protocol itself refuses the step that matters. Each is drawn in `specs/bpaxos`.
 //!
-//! (R3 and R4, which are failures of `EPaxos`, as far as the same rule is one of `BPaxos`; R6, R7, R8, R12 and R13. Those of
-//! the variants are in `models/src/bpaxos/variants.rs` and `deadlock.rs`.)
+//! (R3 and R4, which are failures of `EPaxos`, as far as the same rule is one of `BPaxos`; R6, R7, R8, R12 and R13. R1, R2, R5, R9
+//! and R10 are runs of models without actors, `models/src/bpaxos/variants/known.rs`; they are drawn here. R11 is in
+//! `tests/epaxos/runs.rs`.)
 
 use parthood::draw;
-use parthood_models::bpaxos::{Bpaxos, Params};
-use parthood_models::{Input, Kind, Move, Network, Path, Setup, State, System};
+use parthood_models::bpaxos::{Bpaxos, Params, known_runs};
+use parthood_models::{Input, Kind, Move, Network, Path, Setup, State, System, Trace};
 use parthood_protocols::bpaxos::{Mutant, ReplicaState, Rules, State as Node};
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::graph::VertexSet;
@@ -109,9 +110,10 @@ impl<F: Rules> Run<F> {
         always.filter(|property| !self.system.holds(property, &self.state)).map(|p| p.name).collect()
     }
 
-    fn replica(&self, index: usize) -> &ReplicaState<KeyValue> {
+    pub(crate) fn replica(&self, index: usize) -> &ReplicaState<KeyValue> {
         let mut replicas = self.state.actors().iter().filter_map(|state| match state {
             Node::Replica(replica) => Some(&**replica),
+            Node::Server(server) => server.replica.as_ref(),
             _ => None,
         });
         replicas.nth(index).unwrap()
@@ -126,15 +128,32 @@ impl<F: Rules> Run<F> {
     pub(crate) fn is_drawn_in(&self, protocol: &str, name: &str, title: &str, verdict: &str, bad: bool) {
         let mut trace = self.system.trace(&Path::new(self.actions.clone())).unwrap();
         title.clone_into(&mut trace.title);
-        let diagram = draw::from_trace(&trace, "", Some((verdict.to_owned(), bad)));
-        let file =
-            File::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(protocol).join(format!("{name}.svg"));
-        let drawn = diagram.without_idle_lanes().to_svg();
-        if std::fs::read_to_string(&file).ok().as_ref() != Some(&drawn) {
-            let anew = std::env::temp_dir().join(format!("{name}.svg"));
-            std::fs::write(&anew, drawn).unwrap();
-            panic!("{} is another picture than {}", file.display(), anew.display());
-        }
+        compare(protocol, name, &trace, verdict, bad);
+    }
+}
+
+/// Compares a run's picture with the stored one.
+fn compare(protocol: &str, name: &str, trace: &Trace, verdict: &str, bad: bool) {
+    let diagram = draw::from_trace(trace, "", Some((verdict.to_owned(), bad)));
+    let file =
+        File::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(protocol).join(format!("{name}.svg"));
+    let drawn = diagram.without_idle_lanes().to_svg();
+    if std::fs::read_to_string(&file).ok().as_ref() != Some(&drawn) {
+        let anew = std::env::temp_dir().join(format!("{name}.svg"));
+        std::fs::write(&anew, drawn).unwrap();
+        panic!("{} is another picture than {}", file.display(), anew.display());
+    }
+}
+
+/// Fast `BPaxos` and others, whose runs say themselves whether they end wrong.
+#[test]
+fn known_runs_of_the_variants_are_drawn() {
+    for run in known_runs().unwrap() {
+        let verdict = match &run.violated[..] {
+            [] => "in order".to_owned(),
+            violated => format!("violated: {}", violated.join(", ")),
+        };
+        compare("bpaxos", run.name, &run.trace, &verdict, !run.violated.is_empty());
     }
 }
 

@@ -11,8 +11,6 @@
 
 #[cfg(test)]
 mod consensus;
-#[cfg(test)]
-mod deadlock;
 mod ghost;
 #[cfg(test)]
 mod modules;
@@ -21,11 +19,12 @@ mod properties;
 mod refinement;
 #[cfg(test)]
 mod specification;
-#[cfg(test)]
+#[cfg_attr(not(test), allow(dead_code, reason = "tests explore more than the known runs need"))]
 mod variants;
 
 pub use ghost::Ghost;
 pub(crate) use properties::of_a_fast_model;
+pub use variants::{KnownRun, known_runs};
 
 use crate::quorum_params::{self, QuorumParams};
 use crate::{Budget, Property, Protocol, Step};

@@ -49,6 +49,7 @@ mod quorum_params;
 mod replay;
 mod replicas;
 mod report;
+mod script;
 pub mod sequential;
 mod space;
 pub mod spaxos;

@@ -4,8 +4,8 @@ use super::{Bpaxos, Ghost};
 use crate::{Property, View};
 use itertools::Itertools as _;
 use parthood_protocols::bpaxos::{
-    AcceptorState, Action, DependencyState, Footprint, LeaderState, Proposal, ProposerState, ReplicaState,
-    Rules, State, is_pre_acceptance,
+    AcceptorState, Action, Attempt, DependencyState, Footprint, LeaderState, Proposal, ProposerState,
+    ReplicaState, Rules, Stage, State, Vote, Waiting, is_pre_acceptance,
 };
 use parthood_protocols::command::{CommandId, Operation};
 use parthood_protocols::graph::{VertexId, VertexSet, Vertices as _};
@@ -405,11 +405,11 @@ pub(super) fn describe<M: StateMachine>(state: &State<M>) -> String {
         State::Acceptor(acceptor) => describe_acceptor(acceptor),
         State::Replica(replica) => describe_replica(replica),
         State::Server(server) => {
+            // What it names as a dependency node it also votes for as an acceptor.
             let leader = server.leader.as_ref().map(describe_leader);
-            let node = describe_dependency_node(&server.dependencies);
             let acceptor = describe_acceptor(&server.acceptor);
             let replica = server.replica.as_ref().map(describe_replica);
-            let parts: Vec<_> = [leader, Some(node), Some(acceptor), replica].into_iter().flatten().collect();
+            let parts: Vec<_> = [leader, Some(acceptor), replica].into_iter().flatten().collect();
             parts.join("\n")
         }
         State::Client(client) => format!("{client:?}"),
@@ -421,23 +421,44 @@ pub(super) fn describe<M: StateMachine>(state: &State<M>) -> String {
 fn describe_leader<C: Clone + Debug>(leader: &LeaderState<C>) -> String {
     let mut text = format!("next number {}", leader.next);
     for (id, waiting) in &leader.waiting {
-        let _ = write!(
-            text,
-            "\n{id} waits: {:?}, {:?} named {:?}",
-            waiting.action, waiting.answered, waiting.deps
-        );
+        let Waiting { action, answered, deps } = waiting;
+        let _ = write!(text, "\n{id} waits: {action:?}, {answered:?} named {deps:?}");
     }
     if let Some(proposer) = &leader.proposer {
-        let _ = write!(text, "\n{proposer:?}");
+        for (vertex, attempt) in &proposer.active {
+            let _ = write!(text, "\n{}", describe_attempt(*vertex, attempt));
+        }
+        if !proposer.chosen.is_empty() {
+            let _ = write!(text, "\nknows {:?}", proposer.chosen);
+        }
     }
     text
+}
+
+fn describe_attempt<C: Clone + Debug>(vertex: VertexId, attempt: &Attempt<C>) -> String {
+    let Attempt { round, proposal, stage } = attempt;
+    let set = |nodes: &mut dyn Iterator<Item = &usize>| nodes.copied().collect::<NodeSet>();
+    match stage {
+        Stage::Backoff => format!("{vertex:?} was overtaken by {round:?}: {proposal:?}"),
+        Stage::Phase1(promises) => {
+            format!("{vertex:?} in {round:?}: {proposal:?}, promised by {:?}", set(&mut promises.keys()))
+        }
+        Stage::PreAccept(answers, late) => {
+            let late = if *late { ", others are late" } else { "" };
+            format!(
+                "{vertex:?} in {round:?}: {proposal:?}, pre-accepted by {:?}{late}",
+                set(&mut answers.keys())
+            )
+        }
+        Stage::Record => format!("{vertex:?} in {round:?}: {proposal:?}, to be recorded"),
+        Stage::Phase2(voted) => format!("{vertex:?} in {round:?}: {proposal:?}, votes of {voted:?}"),
+    }
 }
 
 fn describe_proposer<C: Clone + Debug>(proposer: &ProposerState<C>) -> String {
     let mut text = String::new();
     for (vertex, attempt) in &proposer.active {
-        let _ =
-            writeln!(text, "{vertex:?} in {:?}: {:?}, {:?}", attempt.round, attempt.proposal, attempt.stage);
+        let _ = writeln!(text, "{}", describe_attempt(*vertex, attempt));
     }
     let _ = write!(text, "knows {:?}", proposer.chosen);
     text
@@ -455,7 +476,17 @@ fn describe_dependency_node<K: Ord + Clone + Debug>(node: &DependencyState<K>) -
 fn describe_acceptor<C: Clone + Debug>(acceptor: &AcceptorState<C>) -> String {
     let mut text = String::new();
     for (vertex, ballot) in &acceptor.ballots {
-        let _ = writeln!(text, "{vertex:?}: promised {:?}, voted {:?}", ballot.round, ballot.vote);
+        let _ = match &ballot.vote {
+            Some(Vote { vote_round, vote_value }) => {
+                let promised = if ballot.round == *vote_round {
+                    String::new()
+                } else {
+                    format!("promised {:?}, ", ballot.round)
+                };
+                writeln!(text, "{vertex:?}: {promised}voted {vote_value:?} in {vote_round:?}")
+            }
+            None => writeln!(text, "{vertex:?}: promised {:?}", ballot.round),
+        };
     }
     let _ = write!(text, "collected {:?}", acceptor.collection.vertices);
     text

@@ -1,6 +1,6 @@
 //! The variants that choose a vertex in one round trip, as models of facts: Fast `BPaxos`, which is wrong, Unanimous `BPaxos`,
-//! the optimizations of Basic `EPaxos` and of Atlas; Majority Commit `BPaxos` has a file of its own. (Journal version,
-//! sections 4 to 6.)
+//! the optimizations of Basic `EPaxos` and of Atlas; Deadlock and Majority Commit `BPaxos` have files of their own. (Journal
+//! version, sections 4 to 6.) Known failures are runs of these models, which can be drawn ([`known_runs`]).
 //!
 //! Each server is dependency node and acceptor. There are two vertices with conflicting commands, so dependencies are one
 //! bit: the other vertex or not. A message is a fact that whoever likes may act on, late, twice or never. Recovery is one
@@ -9,12 +9,20 @@
 //! whose dependencies too few nodes have named. Votes of round zero are remembered for ever, since "chosen" means that they
 //! were cast.
 
+mod deadlock;
+mod known;
 mod majority_commit;
+#[cfg(test)]
+mod tests;
 
-use crate::{Kind, Space, Verdict, exhaust};
+pub use known::{KnownRun, known_runs};
+
+use crate::script::{Telling, Told};
+use crate::{Kind, Lane, Space};
 use itertools::Itertools as _;
 use parthood_quorums::NodeSet;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How many servers a model can have.
@@ -51,6 +59,17 @@ enum Broken {
     OwnerLikeOthers,
     /// The others do not add the owner's dependencies (M22).
     ForgetOwners,
+}
+
+/// As labels of a drawing say it, of the vertex x.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Noop => "noop",
+            Self::Command(false) => "after nothing",
+            Self::Command(true) => "after the other",
+        })
+    }
 }
 
 /// A protocol with so many servers of which `f` may fail, and so many recoveries of each vertex.
@@ -275,18 +294,6 @@ impl Protocol {
         vertex.chosen.insert(value);
         true
     }
-
-    /// What steps lead to; none as soon as one cannot happen.
-    fn after(&self, steps: &[Step]) -> Option<Vertices> {
-        let mut vertices = self.initial();
-        for step in steps {
-            let before = vertices.clone();
-            if !self.apply(&before, *step, &mut vertices) {
-                return None;
-            }
-        }
-        Some(vertices)
-    }
 }
 
 impl Space for Protocol {
@@ -354,102 +361,97 @@ impl Space for Protocol {
 const AGREEMENT: &str = "agreement";
 const DEPENDENCIES: &str = "the dependency invariant";
 
-/// How many states there are, or what does not hold and after how many steps.
-fn explore<S: Space + Copy>(protocol: S) -> Result<usize, (&'static str, usize)> {
-    let report = exhaust(&protocol);
-    match report.verdict {
-        Verdict::Holds => {
-            let missed = report.reached.iter().find(|reached| reached.path.is_none());
-            assert!(missed.is_none(), "vacuous: {missed:?}");
-            Ok(report.unique)
+/// Those who propose, recover and hear of the first vertex, the servers, and those of the second vertex.
+fn lanes(servers: usize) -> Vec<Lane> {
+    let lane = |name: String, role| Lane { name, role };
+    let proposers = |vertex: usize| lane(format!("proposers of {}", NAMES[vertex]), "proposer");
+    let servers = (0..servers).map(|server| lane(format!("server {server}"), "server"));
+    [proposers(0)].into_iter().chain(servers).chain([proposers(1)]).collect()
+}
+
+/// What the vertices are called in a drawing.
+const NAMES: [&str; 2] = ["x", "y"];
+
+/// The lane of those who propose a vertex.
+fn proposers(servers: usize, at: usize) -> usize {
+    if at == 0 { 0 } else { servers + 1 }
+}
+
+fn server_lane(server: usize) -> usize {
+    server + 1
+}
+
+/// The last of what is told of one move says what it amounts to.
+fn ending(mut told: Vec<Telling>, note: String) -> Vec<Telling> {
+    if let Some(last) = told.last_mut() {
+        last.note = note;
+    }
+    told
+}
+
+impl Protocol {
+    /// What a member of a recovery quorum reports.
+    fn report(&self, vertex: &Vertex, at: usize, server: usize) -> String {
+        match (
+            vertex.later[server],
+            vertex.recorded.filter(|_| server == self.owner(at)),
+            vertex.fast[server],
+        ) {
+            (Some((round, value)), ..) => format!("voted {value} in round {round}"),
+            (_, Some(recorded), _) => format!("recorded {}", Value::Command(recorded)),
+            (.., Some(fast)) => format!("voted {}", Value::Command(fast)),
+            _ => "no vote".into(),
         }
-        Verdict::Violated { property, .. } => Err((property, report.depth)),
-        Verdict::Inconclusive(why) => panic!("not finished: {why:?}"),
     }
 }
 
-fn quorum<const N: usize>(servers: [usize; N]) -> NodeSet {
-    servers.into_iter().collect()
-}
+impl Told for Protocol {
+    fn lanes(&self) -> Vec<Lane> {
+        lanes(self.servers)
+    }
 
-fn noop(at: usize, servers: NodeSet) -> Step {
-    Step::Recover(at, servers, Becomes::This(Value::Noop))
-}
-
-fn command(at: usize, servers: NodeSet, deps: bool) -> Step {
-    Step::Recover(at, servers, Becomes::This(Value::Command(deps)))
-}
-
-#[test]
-fn variants_that_choose_in_one_round_trip_keep_both_invariants() {
-    // For one failure, and only then, Fast BPaxos is Unanimous BPaxos, and safe.
-    let fast =
-        Protocol { variant: Variant::Fast { chooses: 3, popular: 2 }, ..Protocol::unanimous(1, false, 1) };
-    assert_eq!(explore(fast), Ok(9_542));
-    assert_eq!(explore(Protocol::unanimous(1, false, 1)), Ok(23_804));
-    assert_eq!(explore(Protocol::basic(1, true, None)), Ok(1_700));
-    assert_eq!(explore(Protocol::basic(1, false, None)), Ok(2_020));
-    assert_eq!(explore(Protocol::basic(2, true, None)), Ok(1_017_951));
-    assert_eq!(explore(Protocol::atlas(2)), Ok(278_972));
-}
-
-#[test]
-fn every_broken_rule_of_the_variants_is_noticed() {
-    // Fast BPaxos itself, with four servers and quorums of three (M17).
-    let fast = Variant::Fast { chooses: 3, popular: 2 };
-    let fast = Protocol { variant: fast, servers: 4, classic: 3, f: 1, recoveries: 1 };
-    assert_eq!(explore(fast), Err((DEPENDENCIES, 6)));
-    assert_eq!(explore(Protocol::unanimous(1, true, 1)), Err((DEPENDENCIES, 3)));
-    assert_eq!(explore(Protocol::atlas(1)), Err((AGREEMENT, 5)));
-    let broken = |f, broken| explore(Protocol::basic(f, true, Some(broken)));
-    assert_eq!(broken(1, Broken::AskEverybody), Err((AGREEMENT, 6)));
-    assert_eq!(broken(2, Broken::OwnerLikeOthers), Err((DEPENDENCIES, 6)));
-    assert_eq!(broken(1, Broken::ForgetOwners), Err((DEPENDENCIES, 6)));
-}
-
-/// R1: each command is known to two servers of five, too few for a quorum of the dependency service, and consensus forces
-/// recovery to choose it all the same.
-#[test]
-fn fast_bpaxos_chooses_conflicting_commands_that_do_not_depend_on_each_other() {
-    let asked = [Step::Ask(0, 0), Step::Ask(0, 1), Step::Ask(1, 3), Step::Ask(1, 4)];
-    let (left, right) = (quorum([0, 1, 2]), quorum([2, 3, 4]));
-    let run = |becomes: fn(usize, NodeSet) -> Step| {
-        [asked.to_vec(), vec![becomes(0, left), becomes(1, right)]].concat()
-    };
-    let forced = run(|at, servers| command(at, servers, false));
-    let fast = Variant::Fast { chooses: 4, popular: 2 };
-    let fast = Protocol { variant: fast, ..Protocol::unanimous(2, false, 1) };
-    let end = fast.after(&forced).unwrap();
-    assert!(!fast.holds(1, &end), "no edge: {end:?}");
-    assert_eq!(fast.after(&run(noop)), None, "nothing else is allowed");
-    // To Unanimous BPaxos the silent third server says that nobody can have been chosen.
-    let unanimous = Protocol::unanimous(2, false, 1);
-    assert_eq!(unanimous.after(&forced), None);
-    assert!(unanimous.holds(1, &unanimous.after(&run(noop)).unwrap()));
-}
-
-/// R2, which the reference code has: recovery that looks at voters only.
-#[test]
-fn unanimous_bpaxos_counts_a_server_that_did_not_vote() {
-    let both = quorum([0, 1]);
-    let run = [Step::Ask(0, 0), command(0, both, false), Step::Ask(1, 1), command(1, both, false)];
-    let wrong = Protocol::unanimous(1, true, 1);
-    assert!(!wrong.holds(1, &wrong.after(&run).unwrap()));
-    let right = Protocol::unanimous(1, false, 1);
-    assert_eq!(right.after(&run), None);
-    let run = [Step::Ask(0, 0), noop(0, both), Step::Ask(1, 1), noop(1, both)];
-    assert!(right.holds(1, &right.after(&run).unwrap()));
-}
-
-/// R5: with one failure and everybody asked, two values have one vote each besides the owner's.
-#[test]
-fn basic_epaxos_asks_two_servers_of_three_and_no_more() {
-    let asked = [Step::Ask(1, 2), Step::Ask(0, 0), Step::Ask(0, 2), Step::Ask(0, 1)];
-    let run = [&asked[..], &[Step::Record(0, true), command(0, quorum([1, 2]), false)]].concat();
-    let wrong = Protocol::basic(1, false, Some(Broken::AskEverybody));
-    assert!(!wrong.holds(0, &wrong.after(&run).unwrap()), "two values are chosen");
-    let right = Protocol::basic(1, false, None);
-    assert_eq!(right.after(&asked), None, "the third server is not asked");
-    let run = [&asked[..3], &[Step::Record(0, true), command(0, quorum([1, 2]), true)]].concat();
-    assert!(right.holds(0, &right.after(&run).unwrap()));
+    fn tell(&self, before: &Vertices, step: Step, after: &Vertices) -> Vec<Telling> {
+        let proposers = |at| proposers(self.servers, at);
+        let to_server = |at: usize, server: usize, label: String, note: String| Telling {
+            from: proposers(at),
+            to: server_lane(server),
+            label,
+            note,
+        };
+        let chosen = |at: usize| {
+            let news = after[at].chosen.difference(&before[at].chosen);
+            news.map(|value| format!("; {} {value} is chosen", NAMES[at])).join("")
+        };
+        match step {
+            Step::Ask(at, server) => {
+                let note = match after[at].fast[server] {
+                    Some(value) => format!("votes {}", Value::Command(value)),
+                    None => "votes no more".into(),
+                };
+                vec![to_server(at, server, NAMES[at].into(), note + &chosen(at))]
+            }
+            Step::Record(at, value) => {
+                let label = format!("record {} {}", NAMES[at], Value::Command(value));
+                vec![to_server(at, self.owner(at), label, format!("records{}", chosen(at)))]
+            }
+            Step::Coordinate(at, quorum) => {
+                let label = format!("round 1: {} {}", NAMES[at], Value::Command(true));
+                let asked = quorum.iter().map(|server| to_server(at, server, label.clone(), "votes".into()));
+                ending(asked.collect(), format!("votes{}", chosen(at)))
+            }
+            Step::Recover(at, quorum, becomes) => {
+                let reports = quorum.iter().map(|server| Telling {
+                    from: server_lane(server),
+                    to: proposers(at),
+                    label: self.report(&before[at], at, server),
+                    note: String::new(),
+                });
+                let value = match becomes {
+                    Becomes::This(value) => value.to_string(),
+                    Becomes::Union => "what they name now".into(),
+                };
+                ending(reports.collect(), format!("recovers {}: {value}{}", NAMES[at], chosen(at)))
+            }
+        }
+    }
 }

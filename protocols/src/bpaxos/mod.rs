@@ -72,7 +72,7 @@ pub use dependencies::{DependencyState, Entry, Generation};
 pub use fast::{Answers, Fast, FastRule, Outcome, Promises, is_pre_acceptance};
 pub use index::{Footprint, Index};
 pub use leader::{LeaderState, Waiting};
-pub(crate) use mutant::Broken;
+pub(crate) use mutant::mutants;
 pub use mutant::{Mutant, Rules};
 pub use node::{Node, Part, State};
 pub use proposer::{Attempt, ProposerState, Stage};

@@ -9,15 +9,6 @@ pub trait Rules: Faults<Mutant> + Faults<FastRule> {}
 
 impl<F: Faults<Mutant> + Faults<FastRule>> Rules for F {}
 
-/// A broken rule, as the protocols with a fast path name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
-    /// One that they share with the protocol without.
-    Shared(Mutant),
-    /// One of the fast path.
-    Fast(FastRule),
-}
-
 impl Faults<FastRule> for Mutated<Mutant> {
     fn breaks(self, _: FastRule) -> bool {
         false
@@ -91,3 +82,37 @@ pub enum Mutant {
     /// A replica replies when a command is committed, before it has run.
     ReplyAtCommit,
 }
+
+/// The `Mutant` of a protocol with a fast path: which rules of the fast path it can break, and which it shares with [`Mutant`].
+macro_rules! mutants {
+    (
+        $(#[$of:meta])*
+        pub enum Mutant {
+            fast { $($fast:ident,)+ }
+            shared { $($shared:ident,)+ }
+        }
+    ) => {
+        $(#[$of])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Mutant {
+            $(#[doc = concat!("[`crate::bpaxos::FastRule::", stringify!($fast), "`].")] $fast,)+
+            $(#[doc = concat!("[`crate::bpaxos::Mutant::", stringify!($shared), "`].")] $shared,)+
+        }
+
+        impl $crate::faults::Faults<$crate::bpaxos::FastRule> for $crate::faults::Mutated<Mutant> {
+            fn breaks(self, rule: $crate::bpaxos::FastRule) -> bool {
+                use $crate::bpaxos::FastRule;
+                matches!((self.0, rule), $((Some(Mutant::$fast), FastRule::$fast))|+)
+            }
+        }
+
+        impl $crate::faults::Faults<$crate::bpaxos::Mutant> for $crate::faults::Mutated<Mutant> {
+            fn breaks(self, rule: $crate::bpaxos::Mutant) -> bool {
+                use $crate::bpaxos::Mutant as Shared;
+                matches!((self.0, rule), $((Some(Mutant::$shared), Shared::$shared))|+)
+            }
+        }
+    };
+}
+pub(crate) use mutants;

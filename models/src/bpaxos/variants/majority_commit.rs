@@ -15,8 +15,9 @@
 //! Deadlock `BPaxos` has neither of the last two rules: equal votes choose, a popular value with the dependency is proposed
 //! whoever knew what, and recoveries that wait for each other do so for ever. Both invariants hold in it.
 
-use super::{AGREEMENT, DEPENDENCIES, Value, explore};
-use crate::{Kind, Space};
+use super::{AGREEMENT, DEPENDENCIES, NAMES, Value, ending, lanes, proposers, server_lane};
+use crate::script::{Telling, Told};
+use crate::{Kind, Lane, Space};
 use itertools::Itertools as _;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -53,9 +54,8 @@ struct Seen {
     promised: bool,
 }
 
-/// Servers are alike, so they are kept in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct State {
+pub(super) struct State {
     servers: [[Seen; 2]; SERVERS],
     /// What recovery made of each vertex.
     recovered: [Option<Value>; 2],
@@ -64,7 +64,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// A vertex reaches a server, before or after it hears what the other was chosen to be.
     Ask { at: usize, server: usize, known: bool },
     /// These servers promise a recovery's round, and their dependency nodes answer.
@@ -74,7 +74,7 @@ enum Step {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Protocol {
+pub(super) struct Protocol {
     broken: Option<Broken>,
     /// Is it Deadlock `BPaxos`?
     deadlock: bool,
@@ -82,7 +82,9 @@ struct Protocol {
     ends: bool,
 }
 
-const MAJORITY_COMMIT: Protocol = Protocol { broken: None, deadlock: false, ends: true };
+pub(super) const MAJORITY_COMMIT: Protocol = Protocol { broken: None, deadlock: false, ends: true };
+
+const END: &str = "no recovery waits for ever";
 
 impl State {
     fn seen(&self, at: usize) -> impl Iterator<Item = Seen> + '_ {
@@ -200,13 +202,15 @@ impl Space for Protocol {
             }
             Step::Finish { at, value } => next.recovered[at] = Some(value),
         }
-        next.servers.sort_unstable();
         true
     }
 
+    /// Servers are alike.
     fn fingerprint(&self, state: &State) -> u64 {
         let mut hasher = DefaultHasher::new();
-        state.hash(&mut hasher);
+        let mut servers = state.servers;
+        servers.sort_unstable();
+        (servers, state.recovered, &state.fast).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -234,46 +238,87 @@ impl Space for Protocol {
     }
 }
 
-const END: &str = "no recovery waits for ever";
-
-#[test]
-fn majority_commit_bpaxos_keeps_both_invariants_and_does_not_deadlock() {
-    assert_eq!(explore(MAJORITY_COMMIT), Ok(279_026));
+impl State {
+    /// What was chosen for each vertex in round zero.
+    #[cfg(test)]
+    pub(super) fn chosen_fast(&self) -> [Vec<Value>; 2] {
+        [0, 1].map(|at: usize| self.fast[at].iter().copied().collect())
+    }
 }
 
-/// R10, which its author had taken for a bug: x is answered by four servers and chosen; then y, which comes after it, by all.
-#[test]
-fn a_run_that_was_taken_for_a_bug_is_none() {
-    let mut state = State::default();
-    let mut ask = |at, known, servers| {
-        for _ in 0..servers {
-            let mut next = State::default();
-            let asked = |server| MAJORITY_COMMIT.apply(&state, Step::Ask { at, server, known }, &mut next);
-            assert!((0..SERVERS).any(asked), "somebody has not answered");
-            state = next;
+impl Told for Protocol {
+    fn lanes(&self) -> Vec<Lane> {
+        lanes(SERVERS)
+    }
+
+    fn tell(&self, before: &State, step: Step, after: &State) -> Vec<Telling> {
+        let to_server = |at: usize, server: usize, label: String, note: String| Telling {
+            from: proposers(SERVERS, at),
+            to: server_lane(server),
+            label,
+            note,
+        };
+        match step {
+            Step::Ask { at, server, known } => {
+                let seen = after.servers[server][at];
+                let value = Value::Command(seen.answer == Some(true));
+                let votes = if seen.voted { "votes" } else { "no vote, but" };
+                let knew = if known { ", which it knows to be chosen" } else { "" };
+                let news = after.fast[at].difference(&before.fast[at]);
+                let chosen = news.map(|value| format!("; {} {value} is chosen", NAMES[at])).join("");
+                vec![to_server(at, server, NAMES[at].into(), format!("{votes} {value}{knew}{chosen}"))]
+            }
+            Step::Promise { at, quorum } => {
+                let label = |server: usize| match before.servers[server][at] {
+                    Seen { answer: Some(deps), voted: true, .. } => format!("voted {}", Value::Command(deps)),
+                    _ => format!(
+                        "no vote, but {}",
+                        Value::Command(after.servers[server][at].answer == Some(true))
+                    ),
+                };
+                let reports = quorum.into_iter().map(|server| Telling {
+                    from: server_lane(server),
+                    to: proposers(SERVERS, at),
+                    label: label(server),
+                    note: String::new(),
+                });
+                ending(reports.collect(), format!("recovers {}", NAMES[at]))
+            }
+            Step::Finish { at, value } => {
+                let quorum = (0..SERVERS).filter(|server| after.servers[*server][at].promised);
+                let label = format!("round 1: {} {value}", NAMES[at]);
+                let asked = quorum.map(|server| to_server(at, server, label.clone(), "votes".into()));
+                ending(asked.collect(), format!("votes; {} {value} is chosen", NAMES[at]))
+            }
         }
-    };
-    ask(0, false, FAST);
-    ask(1, true, FAST);
-    ask(1, false, SERVERS - FAST);
-    let chosen = [false, true].map(|deps| BTreeSet::from([Value::Command(deps)]));
-    assert_eq!(state.fast, chosen);
-    assert!((0..2).all(|invariant| MAJORITY_COMMIT.holds(invariant, &state)));
+    }
 }
 
-#[test]
-fn deadlock_bpaxos_keeps_both_invariants_and_two_recoveries_may_wait_for_each_other() {
-    let deadlock = Protocol { deadlock: true, ..MAJORITY_COMMIT };
-    assert_eq!(explore(Protocol { ends: false, ..deadlock }), Ok(261_115));
-    assert_eq!(explore(deadlock), Err((END, 10)));
-}
+#[cfg(test)]
+mod tests {
+    use super::super::tests::explore;
+    use super::*;
 
-/// For the circle two vertices are enough if their recoveries ask different quorums; see `deadlock.rs` for one quorum.
-#[test]
-fn every_broken_rule_of_majority_commit_is_noticed() {
-    let broken =
-        |rule| explore(Protocol { broken: Some(rule), ..MAJORITY_COMMIT }).map_err(|(property, _)| property);
-    assert_eq!(broken(Broken::DependenciesUnknown), Err(AGREEMENT));
-    assert_eq!(broken(Broken::OthersIgnored), Err(DEPENDENCIES));
-    assert_eq!(broken(Broken::WaitForEver), Err(END));
+    #[test]
+    fn majority_commit_bpaxos_keeps_both_invariants_and_does_not_deadlock() {
+        assert_eq!(explore(MAJORITY_COMMIT), Ok(279_026));
+    }
+
+    #[test]
+    fn deadlock_bpaxos_keeps_both_invariants_and_two_recoveries_may_wait_for_each_other() {
+        let deadlock = Protocol { deadlock: true, ..MAJORITY_COMMIT };
+        assert_eq!(explore(Protocol { ends: false, ..deadlock }), Ok(261_115));
+        assert_eq!(explore(deadlock), Err((END, 10)));
+    }
+
+    /// For the circle two vertices are enough if their recoveries ask different quorums; see `deadlock.rs` for one quorum.
+    #[test]
+    fn every_broken_rule_of_majority_commit_is_noticed() {
+        let broken = |rule| {
+            explore(Protocol { broken: Some(rule), ..MAJORITY_COMMIT }).map_err(|(property, _)| property)
+        };
+        assert_eq!(broken(Broken::DependenciesUnknown), Err(AGREEMENT));
+        assert_eq!(broken(Broken::OthersIgnored), Err(DEPENDENCIES));
+        assert_eq!(broken(Broken::WaitForEver), Err(END));
+    }
 }
