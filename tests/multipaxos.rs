@@ -322,6 +322,7 @@ fn watched(seed: u64, mutant: Option<Mutant>) -> Option<&'static str> {
         round_max: u64::MAX,
         nack: true,
         window_slots: 3,
+        gather: true,
         batch_commands: 2,
         page_slots: 2,
         snapshot_slots: 9,

@@ -97,8 +97,9 @@ fn cluster(protocol: &str, hosts: u16, outstanding: u32, no_sync: bool) -> Resul
     let spent = processor_us()? - before;
     serving.stop()?;
     let ms = |share| measured.latencies.percentile(share).as_secs_f64() * 1e3;
-    let cost_us = spent / measured.answered as f64;
-    Ok(Figures { rate: measured.per_second(), cost_us, times: Some((ms(0.5), ms(0.99))) })
+    let rate = measured.per_second();
+    let cost_us = spent / (rate * measured.took.as_secs_f64());
+    Ok(Figures { rate, cost_us, times: Some((ms(0.5), ms(0.99))) })
 }
 
 /// The processor time of all threads of this process so far, in microseconds.

@@ -25,6 +25,7 @@ use serde::Deserialize;
 use stateright::actor::Id;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A configuration: what the bounds of a row are about.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -162,18 +163,13 @@ impl Multipaxos {
             retained_slots: params.retained_slots,
             ..Limits::default()
         };
-        let bounds = Bounds {
-            round_max: Round(params.round_max),
-            nack: params.nack,
-            gather: params.gather,
-            ..Bounds::default()
-        };
+        let bounds = Bounds { round_max: Round(params.round_max), nack: params.nack, ..Bounds::default() };
         let config = Config {
             servers,
             groups: groups(servers, &params.groups)?,
             known_clients: client_params::known(&params.clients, servers),
             limits,
-            timing: Timing::default(),
+            timing: Timing { gather: params.gather.then_some(Duration::ZERO), ..Timing::default() },
             bounds,
             faults: Mutated(mutant),
         };

@@ -110,7 +110,8 @@ impl Port {
         let waiting = MsgFlags::MSG_WAITFORONE;
         match recvmmsg(self.socket.as_raw_fd(), &mut self.receive, &mut slots, waiting, None) {
             Ok(datagrams) => {
-                for bytes in datagrams.flat_map(|datagram| datagram.iovs().next().map(<[u8]>::to_vec)) {
+                for datagram in datagrams {
+                    let bytes = datagram.iovs().next().unwrap_or_default();
                     records.extend(bytes.chunks_exact(RECORD).map(Record::read));
                 }
             }

@@ -48,7 +48,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
         acceptor_failures: f,
         orders_max: ORDERS_MAX,
         retire: true,
-        bounds: Bounds { gather: false, ..Bounds::default() },
+        bounds: Bounds::default(),
         faults: Correct,
     })
 }

@@ -264,8 +264,13 @@ fn coupled(
     workload: &Workload,
     costs: Costs,
 ) -> Deployment<multipaxos::Node<KeyValue>> {
-    let timing =
-        multipaxos::Timing { election: NEVER..2 * NEVER, ping: NEVER, resend: NEVER, catch_up: NEVER };
+    let timing = multipaxos::Timing {
+        election: NEVER..2 * NEVER,
+        ping: NEVER,
+        resend: NEVER,
+        catch_up: NEVER,
+        gather: None,
+    };
     let config = Arc::new(multipaxos::Config {
         servers,
         groups: vec![Arc::new(Majority::new(servers))],
@@ -276,7 +281,7 @@ fn coupled(
             ..multipaxos::Limits::default()
         },
         timing,
-        bounds: multipaxos::Bounds { gather: false, ..multipaxos::Bounds::default() },
+        bounds: multipaxos::Bounds::default(),
         faults: Correct,
     });
     let server =

@@ -127,7 +127,6 @@ impl Horizontal {
                 round_max: Round(params.round_max),
                 resend: params.resend,
                 ping: false,
-                gather: false,
                 nack: params.nack,
             },
             faults: Mutated(mutant),

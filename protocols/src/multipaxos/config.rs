@@ -97,6 +97,9 @@ pub struct Timing {
     pub resend: Duration,
     /// What is missing is asked for after this.
     pub catch_up: Duration,
+    /// A leader proposes what arrives within this together; each command at once if there is none. Where it is zero, nothing
+    /// waits for what is not here yet.
+    pub gather: Option<Duration>,
 }
 
 impl Default for Timing {
@@ -106,6 +109,7 @@ impl Default for Timing {
             ping: Duration::from_millis(50),
             resend: Duration::from_millis(50),
             catch_up: Duration::from_millis(20),
+            gather: Some(Duration::ZERO),
         }
     }
 }
@@ -119,15 +123,13 @@ pub struct Bounds {
     pub resend: bool,
     /// Whether leaders say so when idle.
     pub ping: bool,
-    /// Whether what arrives at a leader together shares a slot; else each command is proposed when it arrives.
-    pub gather: bool,
     /// Whether acceptors say that a round is too small.
     pub nack: bool,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { round_max: Round(u64::MAX), resend: true, ping: true, gather: true, nack: true }
+        Self { round_max: Round(u64::MAX), resend: true, ping: true, nack: true }
     }
 }
 

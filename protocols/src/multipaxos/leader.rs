@@ -185,11 +185,11 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
     }
 
-    /// Gives waiting commands slots when what has arrived with them is here, too. They wait for no time at all: a timer of no
-    /// length fires as soon as what has arrived is handled.
+    /// Gives waiting commands slots when what has arrived with them is here, too: a timer of no length fires when all that has
+    /// arrived is handled.
     fn propose_soon(&mut self) {
-        let Config { bounds, limits, .. } = &*self.server.config;
-        if !bounds.gather {
+        let Config { timing, limits, .. } = &*self.server.config;
+        if timing.gather.is_none() {
             self.propose_queue();
         } else if let Some(leader) = self.state.leadership.leader_mut()
             && !leader.gathering

@@ -199,7 +199,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             Timer::Election => timing.election.clone(),
             Timer::Ping if bounds.ping => timing.ping..timing.ping,
             Timer::Resend if bounds.resend => timing.resend..timing.resend,
-            Timer::Propose => Duration::ZERO..Duration::ZERO,
+            Timer::Propose => timing.gather.map_or(Duration::ZERO..Duration::ZERO, |after| after..after),
             Timer::CatchUp => timing.catch_up..timing.catch_up,
             Timer::Ping | Timer::Resend | Timer::Retry(_) => return,
         };

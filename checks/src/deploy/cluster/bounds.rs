@@ -55,7 +55,7 @@ impl Default for Sizes {
 impl Times {
     pub(in crate::deploy) fn timing(self) -> multipaxos::Timing {
         let compartmentalized::Timing { election, ping, resend, catch_up, .. } = self.timing_in_parts();
-        multipaxos::Timing { election, ping, resend, catch_up }
+        multipaxos::Timing { election, ping, resend, catch_up, ..multipaxos::Timing::default() }
     }
 
     pub(in crate::deploy) fn timing_in_parts(self) -> compartmentalized::Timing {
