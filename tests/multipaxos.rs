@@ -322,7 +322,8 @@ fn watched(seed: u64, mutant: Option<Mutant>) -> Option<&'static str> {
         round_max: u64::MAX,
         nack: true,
         window_slots: 3,
-        gather: true,
+        // The seeds that find mutants are those of a leader that proposes each command by itself.
+        gather: mutant.is_none(),
         batch_commands: 2,
         page_slots: 2,
         snapshot_slots: 9,

@@ -295,8 +295,9 @@ fn rows_that_specifications_name_are_there() {
 
 /// The sources of protocols, models and what spans packages, tests included.
 fn tested_sources() -> String {
-    let sources = ["models", "protocols", "tests"].map(|folder| files(&root().join(folder), "rs"));
-    sources.concat().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    let sources = ["models", "protocols", "checks", "tests"].map(|folder| files(&root().join(folder), "rs"));
+    let text: String = sources.concat().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    text.lines().map(|line| line.trim_start().to_owned() + "\n").collect()
 }
 
 /// What is said of attackers is shown: each line of a table ends with a test.

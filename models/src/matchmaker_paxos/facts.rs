@@ -11,11 +11,13 @@
 //! chosen. Each round brings one value of its own. A proposer leaves a round for good when it announces its next one, but collects
 //! for it whenever it may. Phase 1 ends with the promises at hand, which is general enough: others may have come later.
 
+mod bits;
 mod properties;
 mod tests;
 
 use crate::fingerprint::hash_of;
 use crate::{Kind, Space};
+use bits::{Bits, from, has, members, size};
 use parthood_protocols::matchmaker_paxos::Mutant;
 
 /// How many rounds a model can have.
@@ -26,26 +28,6 @@ const F_PLUS_1: usize = 2;
 const ACCEPTORS_MAX: usize = 4;
 /// How many replicas keep a chosen value, where any do.
 const REPLICAS: usize = 2;
-
-/// A set of rounds, matchmakers, acceptors or replicas: a bit for each.
-type Bits = u8;
-
-fn has(bits: Bits, number: usize) -> bool {
-    bits >> number & 1 == 1
-}
-
-fn members(bits: Bits) -> impl Iterator<Item = usize> {
-    (0..8).filter(move |number| has(bits, *number))
-}
-
-fn size(bits: Bits) -> usize {
-    bits.count_ones() as usize
-}
-
-/// Those at or above a number.
-fn from(bits: Bits, first: usize) -> Bits {
-    bits >> first << first
-}
 
 /// Which sets of its acceptors read and write a configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -358,22 +358,28 @@ impl Multislice {
         Setup { vacuum_rows: 0, ..self.of(spec.voxel_angstrom, volume, spec.pixels, self.shots(&spec.tilts)) }
     }
 
-    /// The largest curvature of the subsets' misfits, and that of one tilt's, which is taken to be its bound. The former is estimated in vacuum on a needle, raised by a tenth, and never above its
-    /// bound; for a loss whose curvature grows with the intensity, at the brightest recorded one.
+    /// The largest curvature of the subsets' misfits, and of one tilt's. They are estimated in vacuum on a needle, raised by a
+    /// tenth, and never above their bound; for a loss whose curvature grows with the intensity, at the brightest recorded one.
     pub(super) fn curvatures(&self, spec: &Spec, brightest: f64) -> Result<(f64, f64)> {
         let setup = self.needle(spec);
         let vacuum = Volume::zeros(setup.volume);
         let series = Series::new(setup.clone(), &Projections::from_fn(setup.images(), |_, _, _| 1.0), None)?;
         // What is estimated has the factor that a loss has in vacuum, and the bound has none.
         let [in_vacuum, steepness] = [1.0, brightest].map(|intensity| self.loss.steepness(intensity));
-        let mut largest = 0.0_f64;
-        for subset in spec.subsets() {
-            let found = MARGIN * series.curvature(&vacuum, &subset, POWER_ITERATIONS)?;
-            let found = found * (steepness / in_vacuum);
-            largest = largest.max(found.min(steepness * series.curvature_bound(&subset)));
-        }
-        let of_tilt = |tilt| series.curvature_bound(&[tilt]);
-        let alone = steepness * (0..spec.tilts.len()).map(of_tilt).fold(0.0, f64::max);
-        Ok((largest, alone))
+        let largest = |subsets: Vec<Vec<usize>>| -> Result<f64> {
+            let mut largest = 0.0_f64;
+            for subset in subsets {
+                let found = MARGIN * series.curvature(&vacuum, &subset, POWER_ITERATIONS)?;
+                let found = found * (steepness / in_vacuum);
+                largest = largest.max(found.min(steepness * series.curvature_bound(&subset)));
+            }
+            Ok(largest)
+        };
+        let single = if spec.subsets().len() > 1 {
+            (0..spec.tilts.len()).map(|tilt| vec![tilt]).collect()
+        } else {
+            vec![]
+        };
+        Ok((largest(spec.subsets())?, largest(single)?))
     }
 }

@@ -1,17 +1,18 @@
 //! The event loop.
 
+mod telling;
+
 use super::Builder;
 use super::arrivals::{Delivery, Door};
 use super::counters::Counters;
-use super::handle::{Faults, Handle, Queues, View};
+use super::handle::{Faults, Handle};
 use super::kinds::Way;
 use super::outgoing::{Outgoing, Undeliverable};
 use super::peers::{Peers, bits_of, is_local_application};
 use super::socket::Socket;
-use super::standing::{Control, DRIVER};
 use super::strangers::Strangers;
 use super::timers::Timers;
-use super::watch::{Inquiry, Watch};
+use super::watch::Watch;
 use crate::sim::{Purpose, Rng};
 use crate::storage::{Journal, Log, Recovery, WholeValue};
 use crate::wire::{Frame, Keys, MAX_MESSAGE_LEN, Seal};
@@ -476,55 +477,5 @@ where
         };
         tell(&mut self.faults.cut.difference(&before.cut), Notice::Cut);
         tell(&mut before.cut.difference(&self.faults.cut), Notice::Heal);
-    }
-
-    /// Answers who asked how the hosted nodes stand, now that all of it is durable, and asks the others if it is time to.
-    fn converse(&mut self) {
-        for (src, number) in self.watch.take_questions() {
-            let Some(to) = self.peers.locate(src).filter(|_| !self.faults.cuts(src)) else { continue };
-            self.counters.questions += 1;
-            for host in &self.hosts {
-                let Some(standing) = self.watch.standing(host.id(), host.state()) else { continue };
-                // Who gets no answer asks again.
-                let _ =
-                    self.outgoing.push(to, host.id(), Id::from(DRIVER), &Control::Told { number, standing });
-            }
-        }
-        for Inquiry { src, number, node, question } in self.watch.take_inquiries() {
-            let Some(to) = self.peers.locate(src).filter(|_| !self.faults.cuts(src)) else { continue };
-            let Some(host) = self.hosts.iter().find(|host| bits_of(host.id()) == node) else { continue };
-            self.counters.questions += 1;
-            let Some(answer) = self.watch.reply(host.id(), host.state(), &question) else { continue };
-            let answer = Control::Answer { number, answer };
-            let _ = self.outgoing.push(to, host.id(), Id::from(DRIVER), &answer);
-        }
-        let Some(question) = self.watch.question(self.now) else { return };
-        let Some(asker) = self.hosts.first().map(Host::id) else { return };
-        for place in self.peers.places() {
-            let elsewhere = !self.index.contains_key(&place) && !self.faults.cuts(place);
-            let Some(to) = self.peers.locate(place).filter(|_| elsewhere) else { continue };
-            let _ = self.outgoing.push(to, asker, Id::from(DRIVER), &question);
-        }
-    }
-
-    fn publish(&mut self, has_stepped: bool) {
-        let now = Instant::now();
-        if has_stepped {
-            self.counters.turn_times.observe(now.saturating_duration_since(self.woken));
-        }
-        if now.duration_since(self.published) < PUBLISH_EVERY && self.counters.turns > 1 {
-            return;
-        }
-        self.published = now;
-        let standing =
-            |host: &Host<A>| Some((bits_of(host.id()), self.watch.standing(host.id(), host.state())?));
-        let queues = Queues { local: self.local.len(), outbox: self.outbox.len(), timers: self.timers.len() };
-        self.handle.publish(View {
-            at: Some(now),
-            counters: self.counters(),
-            queues,
-            standings: self.hosts.iter().filter_map(standing).collect(),
-            told: self.watch.told().clone(),
-        });
     }
 }
