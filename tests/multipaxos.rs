@@ -32,7 +32,9 @@ fn millis(millis: u64) -> Duration {
 }
 
 fn servers(limits: Limits, mutant: Option<Mutant>) -> Vec<Actor> {
-    servers_in_time(limits, Timing::default(), mutant)
+    // The seeds that find mutants are those of a leader that proposes each command by itself.
+    let gather = Timing::default().gather.filter(|_| mutant.is_none());
+    servers_in_time(limits, Timing { gather, ..Timing::default() }, mutant)
 }
 
 fn servers_in_time(limits: Limits, timing: Timing, mutant: Option<Mutant>) -> Vec<Actor> {
@@ -322,7 +324,6 @@ fn watched(seed: u64, mutant: Option<Mutant>) -> Option<&'static str> {
         round_max: u64::MAX,
         nack: true,
         window_slots: 3,
-        // The seeds that find mutants are those of a leader that proposes each command by itself.
         gather: mutant.is_none(),
         batch_commands: 2,
         page_slots: 2,

@@ -126,8 +126,8 @@ fn waves_are_reconstructed_from_intensities() {
     let optics = ["--kv", "300", "--underfocus", "1000,2000"];
     done(folder, &["phantom", "clay.mrc", "--size", "24,32,16"]);
     done(folder, &[&["project", "clay.mrc", "tilts.mrc", "--tilts=-60:60:12"], &optics[..]].concat());
-    let solve = [&["--solver", "subsets", "--subsets", "4"], &optics[..]].concat();
-    let ended = tomo(folder, &[&RECONSTRUCT[..], &solve].concat());
+    let solve = [&["--iterations=16", "--solver", "subsets", "--subsets", "3"], &optics[..]].concat();
+    let ended = tomo(folder, &[&RECONSTRUCT[..6], &solve].concat());
     assert_eq!(ended.err.matches(TOO_COARSE).count(), 1, "said once: {ended:?}");
     let said = ended.out;
     assert!(
@@ -142,8 +142,8 @@ fn waves_are_reconstructed_from_intensities() {
         &["--kv", "300", "--underfocus=-1000,-2000"][..],
         &[&optics[..], &["--tilt-sign", "negative"]].concat(),
     ] {
-        let solve = [&["--solver", "subsets", "--subsets", "4"], wrong].concat();
-        done(folder, &[&RECONSTRUCT[..], &solve].concat());
+        let solve = [&["--iterations=16", "--solver", "subsets", "--subsets", "3"], wrong].concat();
+        done(folder, &[&RECONSTRUCT[..6], &solve].concat());
         let found = json(folder, &["compare", "clay.mrc", "rec.mrc", "--no-fsc"]);
         assert!(found["relative_l2"].as_f64().unwrap() > 1.1 * waves, "{wrong:?}: {found} beside {waves}");
     }
