@@ -52,10 +52,11 @@ impl Waker {
         self.wake();
     }
 
-    /// Makes room for the next wake-up.
+    /// Makes room for the next wake-up. What was to be told by those that came before is in the channel already. The event is taken
+    /// first: were it last, it could be that of a wake-up which came in between, and every later one would think it pending.
     fn clear(&self) {
-        self.woken.store(false, Ordering::Release);
         let _ = self.event.read();
+        self.woken.swap(false, Ordering::AcqRel);
     }
 }
 
