@@ -31,6 +31,13 @@ pub struct Lane<O> {
     pub output: Option<O>,
 }
 
+impl<O> Lane<O> {
+    /// A lane whose last command was this one.
+    fn after(id: CommandId, slot: Slot, output: O) -> Self {
+        Self { session: id.session, seq: id.seq, slot, output: Some(output) }
+    }
+}
+
 /// The most bytes that a lane takes in a message, its output apart.
 const LANE_BYTES: usize = 48;
 
@@ -68,6 +75,21 @@ pub enum Standing<O> {
     Old,
 }
 
+/// What a lane says of a command, if the table has it.
+fn standing<O: Clone>(lane: Option<&Lane<O>>, id: &CommandId) -> Standing<O> {
+    match lane {
+        None if id.seq == 0 => Standing::New,
+        None => Standing::Settled(Answer::Expired),
+        Some(Lane { session, .. }) if id.seq == 0 => Standing::Settled(Answer::Opened { session: *session }),
+        Some(lane) if lane.session != id.session => Standing::Settled(Answer::Expired),
+        Some(lane) if id.seq > lane.seq => Standing::New,
+        Some(Lane { seq, output: Some(output), .. }) if id.seq == *seq => {
+            Standing::Settled(Answer::Output(output.clone()))
+        }
+        Some(_) => Standing::Old,
+    }
+}
+
 /// The client table of a replica. (The order means nothing; it lets messages that carry tables be sorted.)
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sessions<O: Clone> {
@@ -92,20 +114,7 @@ impl<O: Clone + PartialEq> Sessions<O> {
 
     /// Whether a command is new to this table, settled, or of no interest any more.
     pub fn standing(&self, id: &CommandId) -> Standing<O> {
-        let lane = self.lanes.get(&(id.client, id.pseudonym));
-        if id.seq == 0 {
-            let opened = lane.map(|lane| Answer::Opened { session: lane.session });
-            return opened.map_or(Standing::New, Standing::Settled);
-        }
-        match lane {
-            Some(lane) if lane.session != id.session => Standing::Settled(Answer::Expired),
-            None => Standing::Settled(Answer::Expired),
-            Some(lane) if id.seq > lane.seq => Standing::New,
-            Some(Lane { seq, output: Some(output), .. }) if id.seq == *seq => {
-                Standing::Settled(Answer::Output(output.clone()))
-            }
-            Some(_) => Standing::Old,
-        }
+        standing(self.lanes.get(&(id.client, id.pseudonym)), id)
     }
 
     /// The answer to a command that was executed before, as far as this table knows. A replica that lags behind knows
@@ -128,16 +137,21 @@ impl<O: Clone + PartialEq> Sessions<O> {
         if !command.is_named_right() {
             return Some(Answer::Expired);
         }
-        match self.standing(&command.id) {
+        let id = command.id;
+        let mut lane = self.lanes.get_mut(&(id.client, id.pseudonym));
+        match standing(lane.as_deref(), &id) {
             Standing::New => {}
             Standing::Settled(answer) => return Some(answer),
             Standing::Old => return None,
         }
-        match &command.op {
-            Operation::Open { lanes } => Some(self.open(command.id.client, *lanes, slot, lanes_max)),
-            Operation::Apply(operation) => {
-                Some(Answer::Output(self.apply(machine, slot, command.id, operation)))
+        match (&command.op, &mut lane) {
+            (Operation::Open { lanes }, _) => Some(self.open(id.client, *lanes, slot, lanes_max)),
+            (Operation::Apply(operation), Some(lane)) => {
+                let output = machine.apply(operation);
+                **lane = Lane::after(id, slot, output.clone());
+                Some(Answer::Output(output))
             }
+            (Operation::Apply(_), None) => Some(Answer::Expired),
         }
     }
 
@@ -150,8 +164,7 @@ impl<O: Clone + PartialEq> Sessions<O> {
         operation: &M::Command,
     ) -> O {
         let output = machine.apply(operation);
-        let lane = Lane { session: id.session, seq: id.seq, slot, output: Some(output.clone()) };
-        self.lanes.insert((id.client, id.pseudonym), lane);
+        self.lanes.insert((id.client, id.pseudonym), Lane::after(id, slot, output.clone()));
         output
     }
 

@@ -227,6 +227,8 @@ pub struct Limits {
     pub snapshot_slots: u64,
     /// How many chosen slots before its snapshot a replica keeps for others.
     pub retained_slots: u64,
+    /// About the most bytes of values between two snapshots, and of those kept before one.
+    pub log_bytes: usize,
     /// Leaders are told how far everything is chosen after this many slots.
     pub watermark_slots: u64,
     /// A leader tells other leader groups how far it is after this many slots of its own.
@@ -255,6 +257,7 @@ impl Default for Limits {
             lanes: 65_536,
             snapshot_slots: 65_536,
             retained_slots: 65_536,
+            log_bytes: 32 << 20,
             watermark_slots: 256,
             high_watermark_slots: 1,
             lag_slots: 1,
@@ -277,6 +280,7 @@ impl Limits {
             lanes: self.lanes,
             snapshot_slots: self.snapshot_slots,
             retained_slots: self.retained_slots,
+            log_bytes: self.log_bytes,
         }
     }
 }

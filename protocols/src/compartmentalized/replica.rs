@@ -140,11 +140,11 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaNode<M>, M, F> {
                     for command in value.commands() {
                         self.execute_command(slot, command, replies);
                     }
+                    self.state.replica.advance(&value);
                 }
-                None if past_holes && self.state.has_hole() => {}
+                None if past_holes && self.state.has_hole() => self.state.replica.executed = slot.next(),
                 None => break,
             }
-            self.state.replica.executed = slot.next();
             self.answer_deferred(replies);
             self.take_snapshot_if_due();
         }
@@ -361,10 +361,10 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaNode<M>, M, F> {
 
     /// Adds a part; asks for the next one, or goes on from the whole.
     fn on_snapshot_part(&mut self, source: Id, part: SnapshotPart<M>) {
-        let retained = self.config.limits.retained_slots;
+        let limits = self.config.limits.replica();
         let (_, index) = self.layout().role(source);
         let before = self.state.replica.executed;
-        if self.state.replica.add_part(index, part, retained) {
+        if self.state.replica.add_part(index, part, limits) {
             let mut replies = vec![];
             self.save();
             self.answer_deferred(&mut replies);

@@ -53,7 +53,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
                 let answer = self.execute_command(slot, command);
                 self.answer(command, answer);
             }
-            self.state.replica.executed = slot.next();
+            self.state.replica.advance(&value);
             self.take_snapshot(limits);
         }
         self.state.replica.settle();
@@ -171,8 +171,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
 
     /// Adds a part; asks for the next one, or goes on from the whole.
     pub(super) fn on_snapshot_part(&mut self, source: Id, part: SnapshotPart<Configured<M>>) {
-        let retained = self.server.config.limits.retained_slots;
-        if self.state.replica.add_part(usize::from(source), part, retained) {
+        let limits = self.server.config.limits.replica();
+        if self.state.replica.add_part(usize::from(source), part, limits) {
             self.save();
             self.report_stored();
             self.execute();

@@ -38,4 +38,6 @@ pub struct ReplicaLimits {
     pub snapshot_slots: u64,
     /// How many chosen slots before its snapshot a replica keeps for others.
     pub retained_slots: u64,
+    /// About how many bytes both may take: a snapshot is taken earlier, and less is kept before it, where values are large.
+    pub log_bytes: usize,
 }

@@ -29,6 +29,8 @@ pub struct ReplicaState<M: StateMachine> {
     pub sessions: Sessions<M::Output>,
     /// The last snapshot taken or received.
     pub snapshot: Snapshot<M>,
+    /// About how many bytes the values take that were executed since.
+    pub executed_bytes: usize,
     /// The snapshot that others are fetching: kept while newer ones are taken.
     pub lent: Option<Snapshot<M>>,
     /// The snapshot that is being fetched.
@@ -75,6 +77,7 @@ impl<M: StateMachine> ReplicaState<M> {
             machine: snapshot.machine.clone(),
             sessions: snapshot.sessions.clone(),
             snapshot,
+            executed_bytes: 0,
             lent: None,
             transfer: None,
         }
@@ -108,6 +111,12 @@ impl<M: StateMachine> ReplicaState<M> {
         }
     }
 
+    /// Notes that the value of the next slot is executed.
+    pub(crate) fn advance(&mut self, value: &ValueOf<M>) {
+        self.executed = self.executed.next();
+        self.executed_bytes += value_bytes::<M>(value);
+    }
+
     /// Ends a run of executions: what lies below is known to be chosen, and an older snapshot is of no use any more.
     pub(crate) fn settle(&mut self) {
         self.chosen_below = self.chosen_below.max(self.executed);
@@ -118,21 +127,31 @@ impl<M: StateMachine> ReplicaState<M> {
 
     /// Every so often remembers the state, so that older votes and log entries can go; true if it did.
     pub(crate) fn take_snapshot_if_due(&mut self, limits: ReplicaLimits, forget_clients: bool) -> bool {
-        if self.executed.0 - self.snapshot.slot.0 < limits.snapshot_slots {
+        let slots = self.executed.0 - self.snapshot.slot.0;
+        if slots < limits.snapshot_slots && self.executed_bytes < limits.log_bytes {
             return false;
         }
+        self.executed_bytes = 0;
         self.snapshot = Snapshot {
             slot: self.executed,
             machine: self.machine.clone(),
             sessions: if forget_clients { Sessions::default() } else { self.sessions.clone() },
         };
-        self.drop_covered(limits.retained_slots);
+        self.drop_covered(limits);
         true
     }
 
     /// Drops log entries well below the snapshot.
-    pub(crate) fn drop_covered(&mut self, retained_slots: u64) {
-        self.log_start = self.log_start.max(self.snapshot.slot.minus(retained_slots));
+    pub(crate) fn drop_covered(&mut self, limits: ReplicaLimits) {
+        let end = self.snapshot.slot;
+        let mut bytes = 0;
+        let fits = |(_, value): &(&Slot, &ValueOf<M>)| {
+            bytes += value_bytes::<M>(value);
+            bytes <= limits.log_bytes
+        };
+        let covered = self.log.range(end.minus(limits.retained_slots)..end);
+        let start = covered.rev().take_while(fits).last().map_or(end, |(slot, _)| *slot);
+        self.log_start = self.log_start.max(start);
         while self.log.get_min().is_some_and(|(slot, _)| *slot < self.log_start) {
             self.log = self.log.without_min().1;
         }
@@ -244,7 +263,7 @@ impl<M: StateMachine> ReplicaState<M> {
     }
 
     /// Adds a part of a snapshot; when it was the last, takes the whole over and says so.
-    pub(crate) fn add_part(&mut self, source: usize, part: SnapshotPart<M>, retained_slots: u64) -> bool {
+    pub(crate) fn add_part(&mut self, source: usize, part: SnapshotPart<M>, limits: ReplicaLimits) -> bool {
         if part.at.is_none() {
             self.transfer = Some(Transfer::new(part.slot));
         }
@@ -257,7 +276,7 @@ impl<M: StateMachine> ReplicaState<M> {
         let (log, lent) = (std::mem::take(&mut self.log), self.lent.take());
         let (chosen_below, source) = (self.chosen_below, self.source);
         *self = Self { log, chosen_below, source, lent, ..Self::at(transfer.into()) };
-        self.drop_covered(retained_slots);
+        self.drop_covered(limits);
         true
     }
 }
@@ -268,7 +287,7 @@ mod tests {
     use crate::command::{Command, CommandId, Value};
     use crate::state_machine::{Bytes, KeyValue, KeyValueCommand};
 
-    const LIMITS: ReplicaLimits = ReplicaLimits { lanes: 8, snapshot_slots: 6, retained_slots: 0 };
+    const LIMITS: ReplicaLimits = ReplicaLimits { lanes: 8, snapshot_slots: 6, retained_slots: 0, log_bytes: usize::MAX };
     /// One key for each part.
     const PAGE: PageLimits = PageLimits { slots: 100, bytes: 1 };
 
@@ -280,8 +299,9 @@ mod tests {
             let put = KeyValueCommand::Put(Bytes::from(&slot.0.to_be_bytes()), Bytes::from("value"));
             let command = Command { id, op: Operation::Apply(put) };
             replica.execute_command(slot, &command, limits.lanes, false);
-            replica.insert(slot, vec![Value::Batch([command].into())]);
-            replica.executed = slot.next();
+            let value = Value::Batch([command].into());
+            replica.insert(slot, vec![value.clone()]);
+            replica.advance(&value);
             replica.take_snapshot_if_due(limits, false);
         }
         replica.settle();
@@ -300,7 +320,7 @@ mod tests {
             };
             let part = first.lend_part(wanted.as_ref().map(|(slot, cursor)| (*slot, cursor)), PAGE.bytes);
             assert!(replica.awaits_part(&part, true));
-            replica.add_part(1, part, LIMITS.retained_slots);
+            replica.add_part(1, part, LIMITS);
         }
         replica
     }
@@ -327,7 +347,7 @@ mod tests {
             match lent {
                 Lent::Part(part) if replica.awaits_part(&part, true) => {
                     answers += 1;
-                    replica.add_part(source, part, LIMITS.retained_slots);
+                    replica.add_part(source, part, LIMITS);
                 }
                 Lent::Part(_) => {}
                 Lent::Values(values) => {
@@ -337,7 +357,7 @@ mod tests {
                         for command in value.commands() {
                             replica.execute_command(replica.executed, command, LIMITS.lanes, false);
                         }
-                        replica.executed = replica.executed.next();
+                        replica.advance(&value);
                     }
                     replica.settle();
                 }
@@ -348,6 +368,18 @@ mod tests {
             }
         }
         None
+    }
+
+    #[test]
+    fn snapshots_are_taken_earlier_and_less_is_kept_where_values_are_large() {
+        let wide = ReplicaLimits { snapshot_slots: 1_000, retained_slots: 1_000, ..LIMITS };
+        let bytes = executed(1, wide).executed_bytes;
+        for (slots_of_bytes, snapshot, start) in [(4, 8, 4), (3, 9, 6), (10, 10, 0), (11, 0, 0)] {
+            let replica = executed(10, ReplicaLimits { log_bytes: slots_of_bytes * bytes, ..wide });
+            assert_eq!((replica.snapshot.slot, replica.log_start), (Slot(snapshot), Slot(start)));
+            assert_eq!(replica.executed_bytes, (10 - usize::try_from(snapshot).unwrap()) * bytes);
+            assert_eq!(replica.log.get_min().map(|(slot, _)| *slot), Some(Slot(start)));
+        }
     }
 
     #[test]

@@ -79,8 +79,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
 
     /// Adds a part; asks for the next one, or goes on from the whole.
     pub(super) fn on_snapshot_part(&mut self, source: Id, part: SnapshotPart<M>) {
-        let retained = self.server.config.limits.retained_slots;
-        if self.state.replica.add_part(usize::from(source), part, retained) {
+        let limits = self.server.config.limits.replica();
+        if self.state.replica.add_part(usize::from(source), part, limits) {
             self.truncate_votes();
             self.execute();
             self.forget_decided_proposals();

@@ -51,6 +51,8 @@ pub struct Limits {
     pub snapshot_slots: u64,
     /// How many chosen slots before its snapshot a replica keeps for others.
     pub retained_slots: u64,
+    /// About the most bytes of values between two snapshots, and of those kept before one.
+    pub log_bytes: usize,
 }
 
 impl Default for Limits {
@@ -66,6 +68,7 @@ impl Default for Limits {
             lanes: 65_536,
             snapshot_slots: 65_536,
             retained_slots: 65_536,
+            log_bytes: 32 << 20,
         }
     }
 }
@@ -82,6 +85,7 @@ impl Limits {
             lanes: self.lanes,
             snapshot_slots: self.snapshot_slots,
             retained_slots: self.retained_slots,
+            log_bytes: self.log_bytes,
         }
     }
 }

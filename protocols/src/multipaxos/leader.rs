@@ -278,11 +278,14 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let id = command.id;
         let lane = (id.client, id.pseudonym);
         let Some(leader) = self.state.leadership.leader_mut() else { return };
-        if leader.waiting.get(&lane).is_some_and(|seq| *seq <= id.seq) {
-            leader.waiting.remove(&lane);
-            if let Some(answer) = answer {
-                self.reply(id.client_id(), ClientMsg::Reply { id, answer });
+        match leader.waiting.remove(&lane) {
+            Some(later) if later > id.seq => drop(leader.waiting.insert(lane, later)),
+            Some(_) => {
+                if let Some(answer) = answer {
+                    self.reply(id.client_id(), ClientMsg::Reply { id, answer });
+                }
             }
+            None => {}
         }
     }
 

@@ -72,7 +72,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
                 let answer = self.execute_command(slot, command);
                 self.answer(command, answer);
             }
-            self.state.replica.executed = slot.next();
+            self.state.replica.advance(&value);
             let forget_clients = self.breaks(Mutant::SnapshotWithoutSessions);
             let limits = self.server.config.limits.replica();
             if self.state.replica.take_snapshot_if_due(limits, forget_clients) {

@@ -6,8 +6,8 @@ use super::peers::Peers;
 use super::watch::{Watch, is_driver};
 use crate::Runnable;
 use crate::wire::{Frame, Parcel, Refusal};
+use foldhash::HashMap;
 use stateright::actor::Id;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 

@@ -19,8 +19,9 @@ use crate::wire::{Frame, Keys, MAX_MESSAGE_LEN, Seal};
 use crate::{
     Cause, CommandOf, Error, Event, Host, LOCAL_APPLICATION, Notice, Observer, Runnable, Step, Wants,
 };
+use foldhash::HashMap;
 use stateright::actor::{Command, Id, Out};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};

@@ -7,9 +7,9 @@ use super::socket::Socket;
 use crate::Error;
 use crate::sim::Rng;
 use crate::wire::{FrameWriter, MAX_DATAGRAM_LEN, Seal};
+use foldhash::HashMap;
 use serde::Serialize;
 use stateright::actor::Id;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
 /// Datagrams that one turn sends at most.
@@ -44,7 +44,7 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(cluster: u64, sender: Id, seal: Seal, stamp: u64, flush_len: usize) -> Self {
-        Self { cluster, sender, seal, stamp, flush_len, open: HashMap::new(), frames: Vec::new(), used: 0 }
+        Self { cluster, sender, seal, stamp, flush_len, open: HashMap::default(), frames: Vec::new(), used: 0 }
     }
 
     /// Adds a message to what leaves for `endpoint` when the turn ends.

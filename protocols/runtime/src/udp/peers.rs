@@ -2,8 +2,8 @@
 
 use crate::wire::entropy;
 use crate::{Error, LOCAL_APPLICATION};
+use foldhash::HashMap;
 use stateright::actor::Id;
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 /// A process remembers the addresses of at least so many clients, and of at most twice as many.

@@ -1,7 +1,8 @@
 //! Timers of all actors of a process.
 
+use foldhash::HashMap;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::hash::Hash;
 use std::time::Instant;
 
@@ -54,7 +55,7 @@ impl<T> Ord for Entry<T> {
 
 impl<T: Clone + Eq + Hash> Timers<T> {
     pub(super) fn new() -> Self {
-        Self { set: HashMap::new(), queue: BinaryHeap::new(), generation: 0 }
+        Self { set: HashMap::default(), queue: BinaryHeap::new(), generation: 0 }
     }
 
     pub(super) fn set(&mut self, host: usize, timer: T, deadline: Instant) {
@@ -130,7 +131,7 @@ mod tests {
             let start = Instant::now();
             let mut now = start;
             let mut timers = Timers::new();
-            let mut model = HashMap::new();
+            let mut model = HashMap::default();
             for op in ops {
                 match op {
                     Op::Set(host, timer, delay) => {

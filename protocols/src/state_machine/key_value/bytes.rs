@@ -1,12 +1,12 @@
 //! Byte strings, readable where a format is.
 
+use byteview::ByteView;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 
-/// A byte string that is shared rather than copied.
+/// A byte string. One of a few bytes lies in place; a longer one is shared rather than copied.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bytes(Arc<[u8]>);
+pub struct Bytes(ByteView);
 
 impl Bytes {
     /// The bytes.
@@ -22,7 +22,7 @@ impl Bytes {
 
 impl<T: AsRef<[u8]> + ?Sized> From<&T> for Bytes {
     fn from(bytes: &T) -> Self {
-        Self(Arc::from(bytes.as_ref()))
+        Self(ByteView::from(bytes.as_ref()))
     }
 }
 
