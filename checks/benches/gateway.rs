@@ -1,6 +1,6 @@
 //! Sets and gets through the gateway for Redis clients, beside Redis itself with two replicas, in one run. Redis acknowledges
 //! a set when one server has it, unless the client asks for `WAIT 1` after it; the cluster when two of three have it, and when
-//! it is on their disks unless told not to sync. `cargo bench -p parthood --bench gateway`; Redis where it is installed.
+//! it is on their disks unless they have none. `cargo bench -p parthood --bench gateway`; Redis where it is installed.
 //!
 //! Every system is loaded by the same loop: so many connections, each with one pipeline under way.
 
@@ -47,8 +47,8 @@ fn main() -> Outcome<()> {
             }
             None => println!("{connections:11}  {pipeline:8}  Redis: not installed"),
         }
-        for (name, no_sync) in [("Parthood, in memory", true), ("Parthood, fdatasync", false)] {
-            let running = Running::start(no_sync)?;
+        for (name, in_memory) in [("Parthood, in memory", true), ("Parthood, fdatasync", false)] {
+            let running = Running::start(in_memory)?;
             let load = Load { address: running.gateway.address(), connections, pipeline, waits: false };
             show(name, load.sets()?, load.gets()?, beside);
             running.stop()?;
@@ -128,13 +128,14 @@ struct Running {
 }
 
 impl Running {
-    fn start(no_sync: bool) -> Outcome<Self> {
+    fn start(in_memory: bool) -> Outcome<Self> {
         let folder = tempfile::tempdir_in(".")?;
         let file = folder.path().join("cluster.toml");
         std::fs::write(&file, Cluster::example("multipaxos", 3, ports::free(3)?.start)?)?;
         Key::generate()?.save(&folder.path().join("cluster.key"))?;
-        let cluster = Cluster::load(&file)?;
-        let serving = serve(&cluster, &[0, 1, 2], &ServeOptions { no_sync, ..ServeOptions::default() })?;
+        let mut cluster = Cluster::load(&file)?;
+        cluster.data = cluster.data.filter(|_| !in_memory);
+        let serving = serve(&cluster, &[0, 1, 2], &ServeOptions::default())?;
         let gateway = Gateway::start(&cluster, GatewayOptions::new("127.0.0.1:0".parse()?))?;
         Ok(Self { serving, gateway, _folder: folder })
     }

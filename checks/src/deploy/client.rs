@@ -13,12 +13,16 @@
 //! thread wakes it.
 
 mod answering;
+mod attended;
 mod batched;
 mod lanes;
 mod outputs;
 mod watching;
 
 pub use answering::{Answering, Asynchronous};
+pub use attended::Ticket;
+pub(super) use attended::{Attend, attend};
+use attended::{Attended, Call};
 pub use batched::Batched;
 pub use lanes::Lanes;
 pub(super) use lanes::turn;
@@ -26,18 +30,15 @@ pub use watching::Polled;
 
 use super::{Cluster, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
-use parthood_protocols::client::Returned;
 use parthood_protocols::state_machine::{
     BatchedOutput, Bytes, KeyValue, KeyValueCommand, KeyValueOutput, StateMachine as _,
 };
 use parthood_runtime::SharedHistogram;
 use parthood_runtime::udp::Handle;
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Why a command has no output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,64 +138,6 @@ pub struct KvClient {
 
 type Answer = Result<KeyValueOutput, ClientError>;
 
-/// How far a call is: it waits to be sent, or is sent, or its caller has given up.
-type Stage = Arc<AtomicU8>;
-const WAITS: u8 = 0;
-const SENT: u8 = 1;
-const GIVEN_UP: u8 = 2;
-
-/// From waiting to another stage; false if it waits no more.
-fn leaves(stage: &Stage, to: u8) -> bool {
-    stage.compare_exchange(WAITS, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-}
-
-struct Call {
-    command: KeyValueCommand,
-    caller: Caller,
-    stage: Stage,
-    /// When its caller is told that there is no answer, if it does not look at the clock itself, and after how long that is.
-    deadline: Deadline,
-}
-
-type Deadline = Option<(Instant, Duration)>;
-
-/// Who is told the answer; that there is none if it is dropped.
-struct Caller(Option<Box<dyn FnOnce(Answer) + Send>>);
-
-impl Caller {
-    fn tell(mut self, answer: Answer) {
-        self.tell_now(answer);
-    }
-
-    fn tell_now(&mut self, answer: Answer) {
-        if let Some(told) = self.0.take() {
-            told(answer);
-        }
-    }
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        if let Some(told) = self.0.take() {
-            told(Err(stopped()));
-        }
-    }
-}
-
-/// A command whose answer somebody is told.
-#[derive(Debug)]
-pub struct Ticket(Stage);
-
-impl Ticket {
-    /// Why there is no answer after so long. A command that has not been sent by then is not sent any more.
-    pub fn give_up(self, waited: Duration) -> ClientError {
-        if leaves(&self.0, GIVEN_UP) { ClientError::NotSent(waited) } else { ClientError::Timeout(waited) }
-    }
-}
-
-/// Who waits for the answer of a lane, since when it is asked for, and until when.
-type Callers = HashMap<u32, (Caller, Instant, Deadline)>;
-
 /// A command that is under way.
 #[derive(Debug)]
 pub struct Pending {
@@ -227,36 +170,20 @@ impl KvClient {
     /// # Errors
     /// When the key or a socket cannot be used.
     pub fn connect(cluster: &Cluster, options: ClientOptions) -> Result<Self, Error> {
-        Self::measured(cluster, options, SharedHistogram::default())
+        visit_store(&cluster.protocol, Connect { cluster, options })?
     }
 
-    /// The same, and it adds to this how long its commands take.
-    ///
-    /// # Errors
-    /// As [`KvClient::connect`].
-    pub fn measured(
-        cluster: &Cluster,
-        options: ClientOptions,
-        times: SharedHistogram,
-    ) -> Result<Self, Error> {
-        visit_store(&cluster.protocol, Connect { cluster, options, times })?
-    }
-
-    fn start<D: Replicates>(
-        cluster: &Cluster,
-        options: ClientOptions,
-        times: SharedHistogram,
-    ) -> Result<Self, Error> {
+    fn start<D: Replicates>(cluster: &Cluster, options: ClientOptions) -> Result<Self, Error> {
+        let times = SharedHistogram::default();
         let (calls, incoming) = mpsc::channel();
         let (ready, started) = mpsc::channel();
         let cluster = cluster.clone();
-        let connect = move || Lanes::<D>::connect(&cluster, options.lanes, options.reads);
         let measured = times.clone();
-        let thread = std::thread::spawn(move || match connect() {
-            Ok(lanes) => {
-                let handle = Arc::new(Mutex::new(lanes.handle()));
+        let thread = std::thread::spawn(move || match Attended::<D>::connect(&cluster, options, measured) {
+            Ok(attended) => {
+                let handle = Arc::new(Mutex::new(attended.handle()));
                 let _ = ready.send(Ok(handle.clone()));
-                serve(lanes, &connect, &handle, &incoming, &measured);
+                serve(attended, &handle, &incoming);
             }
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -288,10 +215,9 @@ impl KvClient {
         command: KeyValueCommand,
         told: impl FnOnce(Result<KeyValueOutput, ClientError>) + Send + 'static,
     ) -> Ticket {
-        let stage = Stage::default();
-        let caller = Caller(Some(Box::new(told)));
-        self.call(Call { command, caller, stage: stage.clone(), deadline: None });
-        Ticket(stage)
+        let (call, ticket) = Call::new(command, None, told);
+        self.call(call);
+        ticket
     }
 
     fn call(&self, call: Call) {
@@ -384,14 +310,13 @@ impl KvClient {
 struct Connect<'a> {
     cluster: &'a Cluster,
     options: ClientOptions,
-    times: SharedHistogram,
 }
 
 impl VisitStore for Connect<'_> {
     type Output = Result<KvClient, Error>;
 
     fn visit<D: Replicates>(self) -> Result<KvClient, Error> {
-        KvClient::start::<D>(self.cluster, self.options, self.times)
+        KvClient::start::<D>(self.cluster, self.options)
     }
 }
 
@@ -410,107 +335,30 @@ fn bytes(bytes: impl AsRef<[u8]>) -> Bytes {
     Bytes::from(bytes.as_ref())
 }
 
-/// The most calls that wait for a free lane.
-const WAITING_MAX: usize = 1 << 16;
-
 /// Of the present session: a lock that nobody holds while anything can panic.
 fn present(handle: &Mutex<Handle>) -> MutexGuard<'_, Handle> {
     handle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The event loop of a [`KvClient`]: puts calls on lanes as they become free, and gives answers to their callers. A session
-/// that the servers have forgotten is followed by another one.
-fn serve<D: Replicates>(
-    mut lanes: Lanes<D>,
-    connect: &dyn Fn() -> Result<Lanes<D>, Error>,
-    handle: &Mutex<Handle>,
-    incoming: &Receiver<Call>,
-    times: &SharedHistogram,
-) {
+/// The event loop of a [`KvClient`].
+fn serve<D: Replicates>(mut attended: Attended<D>, handle: &Mutex<Handle>, incoming: &Receiver<Call>) {
     /// How long a turn waits if nothing wakes it.
     const PATIENCE: Duration = Duration::from_millis(200);
-    /// How often calls are looked for whose time is up.
-    const LOOK_EVERY: Duration = Duration::from_millis(50);
-    let mut looked = Instant::now();
-    let mut waiting: VecDeque<Call> = VecDeque::new();
-    let mut callers: Callers = HashMap::new();
     while !present(handle).is_stopping() {
         for call in incoming.try_iter() {
-            if waiting.len() == WAITING_MAX {
-                waiting.retain(|call| call.stage.load(Ordering::Relaxed) == WAITS);
+            attended.take(call);
+        }
+        match attended.turn(PATIENCE) {
+            Ok(false) => {}
+            Ok(true) => {
+                let mut present = present(handle);
+                if present.is_stopping() {
+                    break;
+                }
+                *present = attended.handle();
             }
-            if waiting.len() < WAITING_MAX {
-                waiting.push_back(call);
-            } else {
-                call.caller.tell(Err(ClientError::Busy(WAITING_MAX)));
-            }
-        }
-        if looked.elapsed() >= LOOK_EVERY {
-            looked = Instant::now();
-            expire(&mut waiting, &mut callers, looked);
-        }
-        send(&mut lanes, &mut waiting, &mut callers);
-        let mut is_lost = false;
-        let turn = lanes.turn(PATIENCE, |lane, result, _| {
-            is_lost |= result == Returned::SessionLost;
-            let Some((caller, since, _)) = callers.remove(&lane) else { return };
-            times.observe(since.elapsed());
-            caller.tell(match result {
-                Returned::Output(output) => Ok(output),
-                Returned::SessionLost => Err(ClientError::SessionLost),
-                Returned::TooManyLanes => Err(ClientError::TooManyLanes),
-                Returned::LaneTaken => Err(ClientError::Stopped("a lane was used twice".into())),
-            });
-        });
-        let next = if is_lost { turn.and_then(|()| connect().map(Some)) } else { turn.map(|()| None) };
-        let end = match next {
-            Ok(None) => continue,
-            Ok(Some(_)) => ClientError::SessionLost,
-            Err(ref error) => ClientError::Stopped(error.to_string()),
-        };
-        for (_, (caller, ..)) in callers.drain() {
-            caller.tell(Err(end.clone()));
-        }
-        let Ok(Some(next)) = next else { break };
-        let mut present = present(handle);
-        if present.is_stopping() {
-            break;
-        }
-        lanes = next;
-        *present = lanes.handle();
-    }
-}
-
-/// Tells those whose time is up that there is no answer. Their lanes stay taken until there is one.
-fn expire(waiting: &mut VecDeque<Call>, callers: &mut Callers, now: Instant) {
-    let is_over = |deadline: &Deadline| deadline.filter(|(until, _)| *until <= now).map(|(_, waited)| waited);
-    for call in waiting.iter_mut() {
-        if let Some(waited) = is_over(&call.deadline)
-            && leaves(&call.stage, GIVEN_UP)
-        {
-            call.caller.tell_now(Err(ClientError::NotSent(waited)));
-        }
-    }
-    let over: Vec<_> =
-        callers.iter().filter_map(|(lane, (_, _, deadline))| Some((*lane, is_over(deadline)?))).collect();
-    for (lane, waited) in over {
-        if let Some((caller, ..)) = callers.remove(&lane) {
-            caller.tell(Err(ClientError::Timeout(waited)));
-        }
-    }
-}
-
-/// Puts calls on free lanes, but those whose callers have given up.
-fn send<D: Replicates>(lanes: &mut Lanes<D>, waiting: &mut VecDeque<Call>, callers: &mut Callers) {
-    while !lanes.free.is_empty()
-        && let Some(call) = waiting.pop_front()
-    {
-        if !leaves(&call.stage, SENT) {
-            continue;
-        }
-        match lanes.invoke(call.command) {
-            Some(lane) => drop(callers.insert(lane, (call.caller, Instant::now(), call.deadline))),
-            None => call.caller.tell(Err(ClientError::Busy(waiting.len()))),
+            // Everybody has been told.
+            Err(_) => break,
         }
     }
 }

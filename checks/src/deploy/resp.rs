@@ -1,6 +1,6 @@
 //! The gateway: a cluster as clients of Redis see it.
 //!
-//! One thread serves all connections and waits for none of them; each kind of read has a [`KvClient`] with a thread of its own.
+//! One thread serves all connections and the clients of the cluster, one for each kind of read, and waits for none of them.
 //! The requests that a connection has waiting go to the store together, as one batch, and the next ones when that is answered:
 //! so they take effect in their order, and a pipeline costs one command of the log. Connections overlap, as many as there are
 //! lanes.
@@ -14,16 +14,17 @@
 mod server;
 mod session;
 
-use super::{ClientOptions, Cluster, KvClient, Reads, Replicates, VisitStore, visit_store};
+use super::client::attend;
+use super::{ClientOptions, Cluster, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
 use clap::ValueEnum as _;
 use parthood_runtime::SharedHistogram;
 use parthood_runtime::wire::read_secret;
-use server::{Server, Waker};
+use server::{Server, Stopper};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -102,7 +103,7 @@ impl fmt::Debug for Password {
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
-    waker: Arc<Waker>,
+    stopper: Arc<Stopper>,
     thread: Option<JoinHandle<Result<(), Error>>>,
 }
 
@@ -121,13 +122,25 @@ impl Gateway {
         let of_client =
             ClientOptions { lanes: options.lanes, timeout: options.timeout, ..ClientOptions::default() };
         let times = options.times.clone();
-        let connect = move |reads| {
-            KvClient::measured(&cluster, ClientOptions { reads: Some(reads), ..of_client }, times.clone())
-        };
-        let server = Server::new(listener, kinds, Box::new(connect), options)?;
-        let waker = server.waker();
-        let thread = std::thread::spawn(move || server.run());
-        Ok(Self { address, waker, thread: Some(thread) })
+        let (ready, started) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let connect = move |reads| {
+                attend(&cluster, ClientOptions { reads: Some(reads), ..of_client }, times.clone())
+            };
+            // Whoever has started it listens.
+            match Server::new(listener, kinds, Box::new(connect), options) {
+                Ok(server) => {
+                    let _ = ready.send(Ok(server.stopper()));
+                    server.run()
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    Ok(())
+                }
+            }
+        });
+        let stopper = started.recv().unwrap_or_else(|_| Err(panicked()))?;
+        Ok(Self { address, stopper, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -137,8 +150,8 @@ impl Gateway {
 
     /// What stops it, from any thread.
     pub fn stopper(&self) -> impl Fn() + Send + 'static {
-        let waker = self.waker.clone();
-        move || waker.stop()
+        let stopper = self.stopper.clone();
+        move || stopper.stop()
     }
 
     /// Waits until it has ended.
@@ -146,8 +159,7 @@ impl Gateway {
     /// # Errors
     /// Why it has, unless it was stopped.
     pub fn wait(mut self) -> Result<(), Error> {
-        let panicked = || Err(Error::Environment("the gateway has panicked".into()));
-        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| panicked()))
+        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| Err(panicked())))
     }
 
     /// Ends it and closes all connections.
@@ -155,19 +167,23 @@ impl Gateway {
     /// # Errors
     /// Why it had ended before.
     pub fn stop(self) -> Result<(), Error> {
-        self.waker.stop();
+        self.stopper.stop();
         self.wait()
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.waker.stop();
+        self.stopper.stop();
         if let Some(thread) = self.thread.take() {
             // Whoever wants to know how it ended has waited for it.
             let _ = thread.join();
         }
     }
+}
+
+fn panicked() -> Error {
+    Error::Environment("the gateway has panicked".into())
 }
 
 /// The kinds of reads of a cluster, first the one that is asked for. Where all go through the log they are linearizable.

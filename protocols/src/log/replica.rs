@@ -287,7 +287,8 @@ mod tests {
     use crate::command::{Command, CommandId, Value};
     use crate::state_machine::{Bytes, KeyValue, KeyValueCommand};
 
-    const LIMITS: ReplicaLimits = ReplicaLimits { lanes: 8, snapshot_slots: 6, retained_slots: 0, log_bytes: usize::MAX };
+    const LIMITS: ReplicaLimits =
+        ReplicaLimits { lanes: 8, snapshot_slots: 6, retained_slots: 0, log_bytes: usize::MAX };
     /// One key for each part.
     const PAGE: PageLimits = PageLimits { slots: 100, bytes: 1 };
 

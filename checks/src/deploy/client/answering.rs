@@ -1,8 +1,7 @@
 //! Calls that are futures. The client's own thread wakes them, so any executor will do.
 
-use super::{
-    Answer, Batched, Call, Caller, ClientError, GIVEN_UP, KvClient, Stage, bytes, leaves, outputs, stopped,
-};
+use super::attended::{Call, Deadline};
+use super::{Answer, Batched, ClientError, KvClient, Ticket, bytes, outputs, stopped};
 use parthood_protocols::state_machine::{BatchedOutput, KeyValueCommand};
 use std::future::Future;
 use std::pin::Pin;
@@ -24,29 +23,32 @@ struct Slot {
 #[must_use = "the answer says whether the command took effect"]
 pub struct Answering {
     slot: Arc<Mutex<Slot>>,
-    stage: Stage,
+    ticket: Ticket,
 }
 
 fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Puts an answer where the future looks for it.
+fn tell(slot: &Mutex<Slot>, answer: Answer) {
+    let waker = {
+        let mut slot = lock(slot);
+        slot.answer = Some(answer);
+        slot.waker.take()
+    };
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
 impl Answering {
-    /// A future, and who tells it the answer.
-    fn new() -> (Self, Caller) {
+    /// A future, and the call that it waits for.
+    fn new(command: KeyValueCommand, deadline: Deadline) -> (Self, Call) {
         let slot = Arc::new(Mutex::new(Slot::default()));
         let told = slot.clone();
-        let caller = Caller(Some(Box::new(move |answer| {
-            let waker = {
-                let mut slot = lock(&told);
-                slot.answer = Some(answer);
-                slot.waker.take()
-            };
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        })));
-        (Self { slot, stage: Stage::default() }, caller)
+        let (call, ticket) = Call::new(command, deadline, move |answer| tell(&told, answer));
+        (Self { slot, ticket }, call)
     }
 }
 
@@ -69,7 +71,7 @@ impl Future for Answering {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        leaves(&self.stage, GIVEN_UP);
+        self.ticket.withdraw();
     }
 }
 
@@ -84,10 +86,10 @@ impl<'a> Asynchronous<'a> {
 
     /// Sends a command. The future borrows nothing.
     pub fn submit(&self, command: KeyValueCommand) -> Answering {
-        let (answering, caller) = Answering::new();
         let timeout = self.0.timeout;
         let deadline = Instant::now().checked_add(timeout).map(|until| (until, timeout));
-        self.0.call(Call { command, caller, stage: answering.stage.clone(), deadline });
+        let (answering, call) = Answering::new(command, deadline);
+        self.0.call(call);
         answering
     }
 
@@ -177,14 +179,14 @@ mod tests {
 
     #[test]
     fn an_answer_wakes_whoever_polled_last_and_is_given_once() {
-        let (mut answering, caller) = Answering::new();
+        let (mut answering, call) = Answering::new(KeyValueCommand::Count, None);
         let [first, last] = [(); 2].map(|()| Arc::new(Woken::default()));
         for woken in [&first, &last] {
             let waker = Waker::from(woken.clone());
             let polled = Pin::new(&mut answering).poll(&mut Context::from_waker(&waker));
             assert!(polled.is_pending());
         }
-        caller.tell(Ok(KeyValueOutput::Done));
+        call.tell(Ok(KeyValueOutput::Done));
         assert_eq!([&first, &last].map(|woken| woken.0.load(Ordering::Relaxed)), [0, 1]);
         let mut poll = || Pin::new(&mut answering).poll(&mut Context::from_waker(Waker::noop()));
         assert_eq!(poll(), Poll::Ready(Ok(KeyValueOutput::Done)));
@@ -193,13 +195,12 @@ mod tests {
 
     #[test]
     fn a_client_that_is_gone_is_told_and_a_dropped_future_is_not_sent() {
-        let (mut answering, caller) = Answering::new();
-        drop(caller);
+        let (mut answering, call) = Answering::new(KeyValueCommand::Count, None);
+        drop(call);
         let polled = Pin::new(&mut answering).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Ready(Err(ClientError::Stopped(_)))));
-        let (answering, _caller) = Answering::new();
-        let stage = answering.stage.clone();
+        let (answering, call) = Answering::new(KeyValueCommand::Count, None);
         drop(answering);
-        assert!(!leaves(&stage, super::super::SENT));
+        assert!(!call.begins());
     }
 }

@@ -9,6 +9,7 @@ use parthood_runtime::udp::{ClientProcess, Driver, Handle};
 use parthood_runtime::{Cause, Observer, Step, Wants};
 use stateright::actor::{Command, Id};
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -131,6 +132,16 @@ impl<D: Replicates> Lanes<D> {
     /// Are all lanes free?
     pub fn is_idle(&self, lanes: u32) -> bool {
         self.free.len() == lanes as usize
+    }
+
+    /// Becomes readable when a turn is due.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.driver.socket()
+    }
+
+    /// How long until a turn is due all the same, if it ever is.
+    pub fn until_timer(&mut self) -> Option<Duration> {
+        self.driver.until_timer()
     }
 
     /// Wakes a turn from other threads.

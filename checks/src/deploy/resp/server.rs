@@ -2,9 +2,10 @@
 
 use super::session::Session;
 use super::{GatewayOptions, reads_name};
-use crate::deploy::{ClientError, KvClient, Reads, Ticket};
+use crate::deploy::client::Attend;
+use crate::deploy::{ClientError, Reads, Ticket};
 use crate::error::Error;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parthood_protocols::state_machine::{BatchedOutput, KeyValueCommand, KeyValueOutput};
 use parthood_resp::{Connection, Context, Cursors, Query, Reply, Step};
@@ -17,53 +18,50 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-/// Whom an event is about: the listener, the waker, or a connection with a larger number.
+/// Whom an event is about: the listener, the stopper, a client of the cluster, or a connection with a larger number.
 const LISTENER: u64 = 0;
-const WAKER: u64 = 1;
+const STOPPER: u64 = 1;
+const CLIENT: u64 = 2;
+const FIRST_CONNECTION: u64 = 3;
 /// How many events are taken at a time.
 const EVENTS: usize = 256;
-/// How often what takes too long is looked for, in milliseconds.
-const TICK_MS: u16 = 100;
+/// How often what takes too long is looked for.
+const TICK: Duration = Duration::from_millis(100);
 
-/// Wakes and stops the loop, from any thread.
+/// Stops the loop, from any thread.
 #[derive(Debug)]
-pub(super) struct Waker {
+pub(super) struct Stopper {
     event: EventFd,
-    /// Is a wake-up pending?
-    woken: AtomicBool,
     stop: AtomicBool,
 }
 
-impl Waker {
+impl Stopper {
     fn new() -> nix::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self { event, woken: AtomicBool::new(false), stop: AtomicBool::new(false) })
-    }
-
-    fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            // It fails only if a wake-up is pending.
-            let _ = self.event.write(1);
-        }
+        Ok(Self { event, stop: AtomicBool::new(false) })
     }
 
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.wake();
+        // It fails only if the loop is woken already.
+        let _ = self.event.write(1);
     }
 
-    /// Makes room for the next wake-up. What was to be told by those that came before is in the channel already. The event is taken
-    /// first: were it last, it could be that of a wake-up which came in between, and every later one would think it pending.
-    fn clear(&self) {
-        let _ = self.event.read();
-        self.woken.swap(false, Ordering::AcqRel);
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
     }
 }
 
 /// Which batch of which connection.
 type Place = (u64, u64);
 type Answer = (Place, Result<KeyValueOutput, ClientError>);
-type Connect = dyn Fn(Reads) -> Result<KvClient, Error> + Send;
+type Connect = dyn Fn(Reads) -> Result<Box<dyn Attend>, Error>;
+
+/// A client whose socket the loop waits for.
+fn listening(epoll: &Epoll, client: Box<dyn Attend>) -> Result<Box<dyn Attend>, Error> {
+    epoll.add(client.socket(), EpollEvent::new(EpollFlags::EPOLLIN, CLIENT)).map_err(failed)?;
+    Ok(client)
+}
 
 /// What connections share.
 pub(super) struct Shared {
@@ -72,9 +70,11 @@ pub(super) struct Shared {
     names: Vec<String>,
     connect: Box<Connect>,
     /// A client for each kind of read, once somebody asks for it.
-    clients: Vec<Option<KvClient>>,
+    clients: Vec<Option<Box<dyn Attend>>>,
+    /// Has a client something to send, or somebody an answer?
+    is_busy: bool,
     answers: Sender<Answer>,
-    waker: Arc<Waker>,
+    epoll: Epoll,
     cursors: Cursors,
     connected: usize,
     accepted: u64,
@@ -121,22 +121,43 @@ impl Shared {
     ) -> Result<Ticket, Error> {
         let client = match &mut self.clients[kind] {
             Some(client) => client,
-            none => none.insert((self.connect)(self.kinds[kind])?),
+            none => none.insert(listening(&self.epoll, (self.connect)(self.kinds[kind])?)?),
         };
-        let (answers, waker) = (self.answers.clone(), self.waker.clone());
-        Ok(client.submit_with(command, move |answer| {
-            // Nobody listens when the gateway has stopped.
-            let _ = answers.send((place, answer));
-            waker.wake();
-        }))
+        self.is_busy = true;
+        let answers = self.answers.clone();
+        // Nobody listens when the gateway has stopped.
+        let told = Box::new(move |answer| drop(answers.send((place, answer))));
+        Ok(client.submit(command, told))
+    }
+
+    /// Lets the clients send what they were given, and hear. One that has ended is replaced when somebody asks again.
+    fn attend(&mut self) -> Result<(), Error> {
+        self.is_busy = false;
+        for slot in &mut self.clients {
+            let Some(mut client) = slot.take() else { continue };
+            match client.turn() {
+                Ok(false) => *slot = Some(client),
+                Ok(true) => *slot = Some(listening(&self.epoll, client)?),
+                Err(error) => eprintln!("parthood: a client of the gateway has ended: {error}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the loop may wait.
+    fn patience(&mut self) -> Duration {
+        if self.is_busy {
+            return Duration::ZERO;
+        }
+        let due = self.clients.iter_mut().flatten().filter_map(|client| client.patience());
+        due.chain([TICK]).min().unwrap_or(TICK)
     }
 }
 
 /// The loop.
 pub(super) struct Server {
     listener: TcpListener,
-    epoll: Epoll,
-    waker: Arc<Waker>,
+    stopper: Arc<Stopper>,
     answers: Receiver<Answer>,
     sessions: BTreeMap<u64, (Session, EpollFlags)>,
     next: u64,
@@ -156,11 +177,11 @@ impl Server {
     ) -> Result<Self, Error> {
         listener.set_nonblocking(true).map_err(failed)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
-        let waker = Arc::new(Waker::new().map_err(failed)?);
+        let stopper = Arc::new(Stopper::new().map_err(failed)?);
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER)).map_err(failed)?;
-        epoll.add(&waker.event, EpollEvent::new(EpollFlags::EPOLLIN, WAKER)).map_err(failed)?;
+        epoll.add(&stopper.event, EpollEvent::new(EpollFlags::EPOLLIN, STOPPER)).map_err(failed)?;
         let (sender, answers) = mpsc::channel();
-        let first = connect(kinds[0])?;
+        let first = listening(&epoll, connect(kinds[0])?)?;
         let clients = std::iter::once(Some(first)).chain(kinds[1..].iter().map(|_| None)).collect();
         let shared = Shared {
             options,
@@ -169,26 +190,31 @@ impl Server {
             connect,
             clients,
             answers: sender,
-            waker: waker.clone(),
+            epoll,
+            is_busy: false,
             cursors: Cursors::new(u32::from_le_bytes(entropy()?)),
             connected: 0,
             accepted: 0,
             rejected: 0,
             requests: 0,
         };
-        Ok(Self { listener, epoll, waker, answers, sessions: BTreeMap::new(), next: WAKER + 1, shared })
+        let (sessions, next) = (BTreeMap::new(), FIRST_CONNECTION);
+        Ok(Self { listener, stopper, answers, sessions, next, shared })
     }
 
-    pub(super) fn waker(&self) -> Arc<Waker> {
-        self.waker.clone()
+    pub(super) fn stopper(&self) -> Arc<Stopper> {
+        self.stopper.clone()
     }
 
     /// Serves until it is stopped.
     pub(super) fn run(mut self) -> Result<(), Error> {
         let mut events = [EpollEvent::empty(); EVENTS];
         let mut looked = Instant::now();
-        while !self.waker.stop.load(Ordering::Acquire) {
-            let count = match self.epoll.wait(&mut events, TICK_MS) {
+        while !self.stopper.is_stopping() {
+            // What is less than a millisecond is waited for as one.
+            let patience = self.shared.patience().as_micros().div_ceil(1_000);
+            let patience = EpollTimeout::try_from(patience).unwrap_or(EpollTimeout::MAX);
+            let count = match self.shared.epoll.wait(&mut events, patience) {
                 Ok(count) => count,
                 Err(nix::errno::Errno::EINTR) => 0,
                 Err(error) => return Err(failed(error)),
@@ -196,12 +222,14 @@ impl Server {
             for event in &events[..count] {
                 match event.data() {
                     LISTENER => self.accept(),
-                    WAKER => self.waker.clear(),
+                    // Its loop ends, or the clients take their turns anyway.
+                    STOPPER | CLIENT => {}
                     token => self.on_event(token, event.events()),
                 }
             }
+            self.shared.attend()?;
             self.on_answers();
-            if looked.elapsed() >= Duration::from_millis(TICK_MS.into()) {
+            if looked.elapsed() >= TICK {
                 looked = Instant::now();
                 self.look_for_what_takes_too_long();
             }
@@ -235,14 +263,16 @@ impl Server {
         let token = self.next;
         let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
         let flags = EpollFlags::EPOLLIN;
-        let added = prepared.and_then(|()| Ok(self.epoll.add(&stream, EpollEvent::new(flags, token))?));
+        let added =
+            prepared.and_then(|()| Ok(self.shared.epoll.add(&stream, EpollEvent::new(flags, token))?));
         if let Err(error) = added {
             eprintln!("parthood: cannot serve a Redis client: {error}");
             return;
         }
         self.next += 1;
         self.shared.accepted += 1;
-        let connection = Connection::new(token - WAKER, self.shared.options.password.is_some());
+        let connection =
+            Connection::new(token - FIRST_CONNECTION + 1, self.shared.options.password.is_some());
         self.sessions.insert(token, (Session::new(stream, connection), flags));
         self.shared.connected = self.sessions.len();
     }
@@ -291,7 +321,7 @@ impl Server {
         flags.set(EpollFlags::EPOLLOUT, session.wants_to_write());
         if flags != *waits_for {
             *waits_for = flags;
-            if self.epoll.modify(&session.stream, &mut EpollEvent::new(flags, token)).is_err() {
+            if self.shared.epoll.modify(&session.stream, &mut EpollEvent::new(flags, token)).is_err() {
                 self.close(token);
             }
         }
@@ -300,7 +330,7 @@ impl Server {
     fn close(&mut self, token: u64) {
         if let Some((session, _)) = self.sessions.remove(&token) {
             // A closed socket is deleted by itself; this is for one whose descriptor somebody has copied.
-            let _ = self.epoll.delete(&session.stream);
+            let _ = self.shared.epoll.delete(&session.stream);
         }
         self.shared.connected = self.sessions.len();
     }

@@ -24,6 +24,7 @@ use stateright::actor::{Command, Id, Out};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// Batches of datagrams that one turn takes at most: the more, the larger the group that shares an `fdatasync`.
@@ -239,6 +240,17 @@ where
         self.socket.local()
     }
 
+    /// The socket, for a caller that waits for other things, too: when it is readable, or [`Driver::until_timer`] is over, a turn
+    /// without patience is due.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// How long until the next timer fires, if one is set.
+    pub fn until_timer(&mut self) -> Option<Duration> {
+        Some(self.timers.next_deadline()?.saturating_duration_since(Instant::now()))
+    }
+
     /// What this driver has done.
     pub fn counters(&self) -> Counters {
         let log = self.log.as_ref().map(Log::counters).unwrap_or_default();
@@ -264,7 +276,7 @@ where
         if self.handle.take_wake_up() || busy {
             return Some(Duration::ZERO);
         }
-        let until_timer = self.timers.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let until_timer = self.until_timer();
         let until_question = self.watch.patience(self.now);
         patience.into_iter().chain(until_timer).chain(until_question).min()
     }

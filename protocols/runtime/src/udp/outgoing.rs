@@ -44,7 +44,16 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(cluster: u64, sender: Id, seal: Seal, stamp: u64, flush_len: usize) -> Self {
-        Self { cluster, sender, seal, stamp, flush_len, open: HashMap::default(), frames: Vec::new(), used: 0 }
+        Self {
+            cluster,
+            sender,
+            seal,
+            stamp,
+            flush_len,
+            open: HashMap::default(),
+            frames: Vec::new(),
+            used: 0,
+        }
     }
 
     /// Adds a message to what leaves for `endpoint` when the turn ends.

@@ -17,7 +17,7 @@ use nix::sys::time::TimeSpec;
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// Datagrams per system call.
@@ -84,6 +84,10 @@ impl Socket {
 
     fn failed(&self, action: &'static str, source: impl Into<io::Error>) -> Error {
         Error::Socket { action, address: self.local, source: source.into() }
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.udp.as_fd()
     }
 
     pub(super) fn waker(&self) -> Result<Waker, Error> {
