@@ -10,8 +10,10 @@ use crate::manifest::Tier;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 mod offline;
+pub(crate) mod values;
 
 pub use offline::{FiguresArgs, FiguresVerb, PlanArgs, SimulateArgs, TraceArgs, TraceVerb};
 
@@ -249,8 +251,8 @@ pub struct ClientArgs {
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// How many seconds to wait for an answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, global = true)]
-    pub timeout: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = values::seconds, global = true)]
+    pub timeout: Duration,
     /// How reads are answered, where the protocol has a choice [default: linearizable].
     #[arg(long, value_enum, value_name = "HOW", global = true)]
     pub consistency: Option<Reads>,
@@ -339,8 +341,8 @@ pub struct ReconfigureArgs {
     #[arg(long, requires = "acceptors")]
     pub unanimous_writes: bool,
     /// How long to wait until the old ones may be shut down, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    pub timeout: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
+    pub timeout: Duration,
     /// How results are written.
     #[command(flatten)]
     pub output: Output,
@@ -353,19 +355,19 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub outstanding: u32,
     /// How long commands are issued.
-    #[arg(long, value_name = "N", default_value_t = 10.0)]
-    pub seconds: f64,
+    #[arg(long, value_name = "N", default_value = "10", value_parser = values::seconds)]
+    pub seconds: Duration,
     /// How many commands are issued at most.
     #[arg(long, value_name = "N")]
     pub operations: Option<u64>,
     /// The share of reads, from 0 to 1.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = values::share)]
     pub reads: f64,
     /// How many keys there are.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub keys: u32,
     /// How uneven they are used: key i in proportion to 1 / i^SKEW.
-    #[arg(long, value_name = "SKEW", default_value_t = 0.0)]
+    #[arg(long, value_name = "SKEW", default_value_t = 0.0, value_parser = values::skew)]
     pub skew: f64,
     /// The bytes of a value.
     #[arg(long, value_name = "N", default_value_t = 16)]

@@ -18,10 +18,22 @@ pub mod tomo;
 mod trace;
 
 use crate::cli::{Cli, Verb};
+use crate::deploy::{Cluster, DEFAULT_CLUSTER_FILE};
 use crate::error::{Error, Status};
 use crate::logging::{self, LogArgs};
 use clap::CommandFactory;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+/// The cluster file that is meant.
+fn cluster_file(given: Option<&Path>) -> &Path {
+    given.unwrap_or(Path::new(DEFAULT_CLUSTER_FILE))
+}
+
+/// The cluster that is meant.
+fn cluster(file: Option<&Path>) -> Result<Cluster, Error> {
+    Cluster::load(cluster_file(file))
+}
 
 /// Does what the command line asks for.
 ///

@@ -1,8 +1,8 @@
 //! `parthood backup` and `parthood restore`
 
-use super::{Console, grouped};
-use crate::cli::Output;
-use crate::deploy::{self, Backed, BackupOptions, Cluster, DEFAULT_CLUSTER_FILE, RestoreOptions};
+use super::{Console, cluster, grouped};
+use crate::cli::{Output, values};
+use crate::deploy::{self, Backed, BackupOptions, RestoreOptions};
 use crate::error::{Error, Status};
 use clap::Args;
 use serde_json::{Value, json};
@@ -27,8 +27,8 @@ pub struct BackupArgs {
     #[arg(long)]
     pub stale: bool,
     /// How many seconds to wait for any one answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    pub timeout: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
+    pub timeout: Duration,
     /// How results are written.
     #[command(flatten)]
     pub output: Output,
@@ -55,23 +55,15 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub force: bool,
     /// How many seconds to wait for any one answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    pub timeout: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
+    pub timeout: Duration,
     /// How results are written.
     #[command(flatten)]
     pub output: Output,
 }
 
-fn cluster(file: Option<&Path>) -> Result<Cluster, Error> {
-    Cluster::load(file.unwrap_or(Path::new(DEFAULT_CLUSTER_FILE)))
-}
-
-fn patience(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds.clamp(0.001, 3600.0))
-}
-
 pub(super) fn backup(args: &BackupArgs) -> Result<Status, Error> {
-    let options = BackupOptions { stale: args.stale, timeout: patience(args.timeout) };
+    let options = BackupOptions { stale: args.stale, timeout: args.timeout };
     let backed = deploy::backup(&cluster(args.config.as_deref())?, &args.file, options)?;
     tell("wrote", &args.file, &backed, args.output.json, &json!({}))?;
     Ok(Status::Done)
@@ -83,7 +75,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<Status, Error> {
         tell("whole:", &args.file, &backed, args.output.json, &json!({}))?;
         return Ok(Status::Done);
     }
-    let options = RestoreOptions { force: args.force, timeout: patience(args.timeout) };
+    let options = RestoreOptions { force: args.force, timeout: args.timeout };
     let restored = deploy::restore(&cluster(args.config.as_deref())?, &args.file, options)?;
     let counts = json!({ "put": restored.put, "kept": restored.kept, "removed": restored.removed });
     tell("restored", &args.file, &restored.backed, args.output.json, &counts)?;

@@ -1,21 +1,18 @@
 //! `parthood client`
 
-use super::{Console, Tone, grouped};
+use super::{Console, Tone, cluster, grouped};
 use crate::bench::{self, HistoryVerdict, Load, Measured};
 use crate::cli::{BenchArgs, ClientArgs, ClientVerb};
-use crate::deploy::{self, ClientError, ClientOptions, Cluster, DEFAULT_CLUSTER_FILE, KvClient, Reads};
+use crate::deploy::{self, ClientError, ClientOptions, Cluster, KvClient, Reads};
 use crate::error::{Error, Status};
 use serde_json::json;
-use std::path::Path;
-use std::time::Duration;
 
 pub(super) fn run(args: &ClientArgs) -> Result<Status, Error> {
-    let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CLUSTER_FILE));
-    let cluster = Cluster::load(file)?;
+    let cluster = cluster(args.config.as_deref())?;
     if let ClientVerb::Bench(bench) = &args.verb {
         return load(&cluster, bench, args);
     }
-    let timeout = Duration::from_secs_f64(args.timeout.clamp(0.001, 3600.0));
+    let timeout = args.timeout;
     let answer = if let ClientVerb::Propose { value } = &args.verb {
         deploy::propose(&cluster, value.as_bytes(), timeout)?.map(|chosen| Answer {
             as_asked: chosen.as_slice() == value.as_bytes(),
@@ -100,12 +97,12 @@ fn tell(answer: &Answer, as_json: bool) -> Result<Status, Error> {
 fn load(cluster: &Cluster, args: &BenchArgs, client: &ClientArgs) -> Result<Status, Error> {
     let load = Load {
         outstanding: args.outstanding,
-        duration: Duration::from_secs_f64(args.seconds.clamp(0.001, 86_400.0)),
+        duration: args.seconds,
         operations_max: args.operations.unwrap_or(u64::MAX),
-        reads: args.reads.clamp(0.0, 1.0),
+        reads: args.reads,
         consistency: client.consistency,
         keys: args.keys,
-        skew: args.skew.max(0.0),
+        skew: args.skew,
         value_bytes: args.value_bytes,
         seed: match args.seed {
             Some(seed) => seed,

@@ -1,12 +1,11 @@
 //! `parthood reconfigure`
 
-use super::Console;
+use super::{Console, cluster};
 use crate::cli::ReconfigureArgs;
-use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE};
+use crate::deploy::{self, Cluster};
 use crate::error::{Error, Status};
 use parthood_protocols::operator::{Progress, Refusal, Wanted};
 use serde_json::json;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What is asked for, of one role.
@@ -18,11 +17,9 @@ struct Request<'a> {
 }
 
 pub(super) fn run(args: &ReconfigureArgs) -> Result<Status, Error> {
-    let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CLUSTER_FILE));
-    let cluster = Cluster::load(file)?;
-    let timeout = Duration::from_secs_f64(args.timeout.clamp(0.001, 3600.0));
+    let cluster = cluster(args.config.as_deref())?;
     for request in requests(args, &cluster)? {
-        let status = ask(args, &cluster, &request, timeout)?;
+        let status = ask(args, &cluster, &request, args.timeout)?;
         if status != Status::Done {
             return Ok(status);
         }

@@ -1,8 +1,8 @@
 //! `parthood run` and `parthood key`
 
-use super::Console;
+use super::{Console, cluster_file};
 use crate::cli::RunArgs;
-use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE, Gateway, GatewayOptions, Password, ServeOptions};
+use crate::deploy::{self, Cluster, Gateway, GatewayOptions, Password, ServeOptions};
 use crate::error::{Error, Status};
 use crate::files;
 use parthood_runtime::operations::{Listener, Operations};
@@ -104,7 +104,7 @@ pub(super) fn key(file: &Path) -> Result<Status, Error> {
 
 /// The cluster of the arguments; `--all` without a file makes one.
 fn cluster(args: &RunArgs, console: &Console) -> Result<Cluster, Error> {
-    let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CLUSTER_FILE));
+    let file = cluster_file(args.config.as_deref());
     if args.config.is_none() && args.all && !file.exists() {
         let protocol = args.protocol.as_deref().unwrap_or("multipaxos");
         create(file, &Cluster::example(protocol, EXAMPLE_NODES, EXAMPLE_PORT)?)?;

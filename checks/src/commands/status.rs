@@ -1,14 +1,14 @@
 //! `parthood status`
 
-use super::{Console, Tone, grouped};
-use crate::cli::Output;
-use crate::deploy::{self, Cluster, DEFAULT_CLUSTER_FILE, Found, Surveyed};
+use super::{Console, Tone, cluster, cluster_file, grouped};
+use crate::cli::{Output, values};
+use crate::deploy::{self, Cluster, Found, Surveyed};
 use crate::error::{Error, Status};
 use clap::Args;
 use itertools::Itertools as _;
 use parthood_runtime::udp::Standing;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Arguments of `status`.
@@ -23,17 +23,16 @@ pub struct StatusArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How many seconds to wait for those that do not answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
-    pub timeout: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::seconds)]
+    pub timeout: Duration,
     /// How results are written.
     #[command(flatten)]
     pub output: Output,
 }
 
 pub(super) fn run(args: &StatusArgs) -> Result<Status, Error> {
-    let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CLUSTER_FILE));
-    let cluster = Cluster::load(file)?;
-    let surveyed = deploy::look(&cluster, Duration::from_secs_f64(args.timeout.clamp(0.001, 3600.0)))?;
+    let cluster = cluster(args.config.as_deref())?;
+    let surveyed = deploy::look(&cluster, args.timeout)?;
     let console = Console::new();
     if args.output.json {
         console.json(&as_json(&cluster, &surveyed))?;
@@ -44,7 +43,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<Status, Error> {
         let refused = surveyed.refused.iter().map(|why| format!("; refused: {why}")).join("");
         eprintln!(
             "parthood: nobody answers: are the nodes running, are their addresses those of {}, and is the key theirs?{refused}",
-            file.display()
+            cluster_file(args.config.as_deref()).display()
         );
         return Ok(Status::Environment);
     }
@@ -159,7 +158,7 @@ mod tests {
     #[test]
     fn who_leads_who_lags_and_who_is_silent_is_told() {
         let text = Cluster::example("multipaxos", 3, 7001).unwrap();
-        let cluster = Cluster::read(Path::new("c/cluster.toml"), &text).unwrap();
+        let cluster = Cluster::read(std::path::Path::new("c/cluster.toml"), &text).unwrap();
         let standing = |leads, executed| {
             let round = Some([4, 0, 0]);
             Standing { leads, leader: Some(0), round, executed: Some(executed), ..Standing::default() }

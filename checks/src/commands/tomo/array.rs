@@ -108,7 +108,7 @@ impl Shared {
         };
         let node = Node::Coordinator(Coordinator { config: Arc::new(config) });
         let me = Id::from(usize::try_from(number).unwrap_or(usize::MAX));
-        Ok(Self { client, key, node, me, patience: Duration::from_secs_f64(args.patience) })
+        Ok(Self { client, key, node, me, patience: args.patience })
     }
 
     fn beat_key(&self, worker: u64) -> String {

@@ -12,6 +12,7 @@ mod solve;
 mod words;
 
 use super::Console;
+use crate::cli::values;
 use crate::error::{Error, Status};
 use clap::{Args, Subcommand, ValueEnum};
 use mode::ModeArgs;
@@ -19,6 +20,7 @@ use options::{ModelArgs, SeriesArgs, SolveArgs, TiltArgs};
 use parthood_tomography::io::mrc::Order;
 use progress::free_memory;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Arguments of `tomo`.
 #[derive(Debug, Args)]
@@ -175,8 +177,8 @@ struct RunArgs {
     #[arg(long, value_name = "CLUSTER", conflicts_with_all = ["block", "anew"])]
     ledger: Option<PathBuf>,
     /// After how many seconds of silence another worker is taken for lost, and its block done anew.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, requires = "ledger", value_parser = words::seconds)]
-    patience: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "60", requires = "ledger", value_parser = values::seconds)]
+    patience: Duration,
     /// The folder of the blocks [default: beside the plan, of its name with .blocks].
     #[arg(long, value_name = "FOLDER")]
     blocks: Option<PathBuf>,

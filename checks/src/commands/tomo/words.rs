@@ -81,12 +81,6 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A duration in seconds, of at least a tenth.
-pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
-    seconds.ok_or_else(|| "expected seconds, from 0.1 to 86400".into())
-}
-
 /// Bytes as people read them.
 #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub(super) fn bytes(bytes: u64) -> String {

@@ -16,7 +16,7 @@ pub struct Polled<'a> {
 }
 
 /// What was told last.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Last {
     Nothing,
     Value(Option<Vec<u8>>),
@@ -40,11 +40,10 @@ impl Iterator for Polled<'_> {
             self.read = Some(Instant::now());
             match self.client.get(self.key.as_slice()) {
                 Err(error) => return Some(Err(error)),
+                Ok(value) if matches!(&self.last, Last::Value(last) if *last == value) => {}
                 Ok(value) => {
-                    let last = Last::Value(value.clone());
-                    if std::mem::replace(&mut self.last, last) != Last::Value(value.clone()) {
-                        return Some(Ok(value));
-                    }
+                    self.last = Last::Value(value.clone());
+                    return Some(Ok(value));
                 }
             }
         }
