@@ -91,15 +91,16 @@ impl KeyValue {
     }
 
     fn set<O>(&mut self, key: &Bytes, value: &Bytes, when: When, tell: bool) -> KeyValueOutput<O> {
-        let before = self.0.get(key).cloned();
         let is_met = match when {
             When::Always => true,
-            When::Absent => before.is_none(),
-            When::Present => before.is_some(),
+            When::Absent => !self.0.contains_key(key),
+            When::Present => self.0.contains_key(key),
         };
-        if is_met {
-            self.0.insert(key.clone(), value.clone());
-        }
+        let before = if is_met {
+            self.0.insert(key.clone(), value.clone())
+        } else {
+            self.0.get(key).filter(|_| tell).cloned()
+        };
         match (tell, is_met) {
             (true, _) => KeyValueOutput::Value(before),
             (false, true) => KeyValueOutput::Done,
@@ -120,16 +121,22 @@ impl KeyValue {
 
     /// Applies all commands, or none if the outputs become too large.
     fn apply_batch(&mut self, batch: &Batch) -> KeyValueOutput {
-        let mut next = self.clone();
+        // A copy shares its nodes, so that every change makes new ones: only a batch that may fail pays for that.
+        let most: usize = batch.commands().iter().map(KeyValueCommand::output_bytes_max).sum();
+        let before = (most > MAX_OUTPUT_BYTES).then(|| self.clone());
         let mut outputs = Vec::with_capacity(batch.commands().len());
         let mut room = MAX_OUTPUT_BYTES;
         for command in batch.commands() {
-            let output: BatchedOutput = next.apply_one(command).unwrap_or_else(|never| match *never {});
-            let Some(left) = room.checked_sub(output.bytes()) else { return KeyValueOutput::OutputTooLarge };
+            let output: BatchedOutput = self.apply_one(command).unwrap_or_else(|never| match *never {});
+            let Some(left) = room.checked_sub(output.bytes()) else {
+                if let Some(before) = before {
+                    *self = before;
+                }
+                return KeyValueOutput::OutputTooLarge;
+            };
             room = left;
             outputs.push(output);
         }
-        *self = next;
         KeyValueOutput::Batch(outputs.into_iter().collect())
     }
 }

@@ -169,6 +169,19 @@ impl<B> KeyValueCommand<B> {
     }
 }
 
+impl<B> KeyValueCommand<B> {
+    /// At most how many bytes its output takes in a message, whatever the store holds. What a batch holds is not counted.
+    pub(super) fn output_bytes_max(&self) -> usize {
+        match self {
+            Self::Page { .. } => MAX_OUTPUT_BYTES,
+            Self::Get(_) | Self::Take(_) | Self::CompareAndSwap { .. } | Self::Set { tell: true, .. } => {
+                OUTPUT_BYTES + MAX_VALUE_BYTES
+            }
+            _ => OUTPUT_BYTES,
+        }
+    }
+}
+
 impl<B: fmt::Debug> fmt::Debug for KeyValueCommand<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -190,6 +190,9 @@ proptest! {
         let mut parts = store.clone();
         let outputs: Vec<_> = batch.iter().cloned().map(|command| parts.apply(&alone(command))).collect();
         let bytes: usize = outputs.iter().map(KeyValueOutput::bytes).sum();
+        for (command, output) in batch.iter().zip(&outputs) {
+            prop_assert!(output.bytes() <= command.output_bytes_max());
+        }
         match output {
             KeyValueOutput::Batch(together) => {
                 prop_assert_eq!(whole, parts);
