@@ -296,12 +296,11 @@ fn watch() -> Reply {
 
 /// The command that a request names, if it has as many words as that needs.
 fn known(request: &Request) -> Result<&'static Entry, Reply> {
-    let word = |index: usize| String::from_utf8_lossy(&request[index]).to_ascii_lowercase();
-    let Some(mut entry) = table::find(&word(0)).filter(|entry| !entry.name.contains('|')) else {
+    let Some(mut entry) = table::find(&request[0]).filter(|entry| !entry.name.contains('|')) else {
         return Err(unknown(request));
     };
     if entry.is_group() && request.len() > 1 {
-        entry = table::find(&format!("{}|{}", entry.name, word(1))).ok_or_else(|| {
+        entry = table::find(&[entry.name.as_bytes(), b"|", &request[1]].concat()).ok_or_else(|| {
             let (word, group) = (quoted(&request[1], MAX_QUOTED_BYTES), entry.name.to_ascii_uppercase());
             Reply::error(format!("unknown subcommand '{word}'. Try {group} HELP."))
         })?;

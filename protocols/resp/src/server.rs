@@ -108,7 +108,7 @@ fn reads(connection: &mut Connection, how: &[Vec<u8>], context: &Context<'_>) ->
 }
 
 fn entry(name: &[u8]) -> Option<&'static Entry> {
-    table::find(&String::from_utf8_lossy(name).to_ascii_lowercase())
+    table::find(name)
 }
 
 fn info(names: &[Vec<u8>]) -> Reply {

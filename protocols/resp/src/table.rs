@@ -106,8 +106,10 @@ pub(crate) fn commands() -> impl Iterator<Item = &'static Entry> {
     COMMANDS.iter().filter(|entry| !entry.name.contains('|'))
 }
 
-pub(crate) fn find(name: &str) -> Option<&'static Entry> {
-    COMMANDS.binary_search_by(|entry| entry.name.cmp(name)).ok().map(|index| &COMMANDS[index])
+/// The command of this name, in letters of either case.
+pub(crate) fn find(name: &[u8]) -> Option<&'static Entry> {
+    let lower = || name.iter().map(u8::to_ascii_lowercase);
+    COMMANDS.binary_search_by(|entry| entry.name.bytes().cmp(lower())).ok().map(|index| &COMMANDS[index])
 }
 
 /// What may follow a common word.
@@ -127,7 +129,7 @@ impl Entry {
 
     /// Does anything follow a common word?
     pub(crate) fn is_group(&self) -> bool {
-        behind(self).next().is_some()
+        matches!(self.kind, Local | Group) && behind(self).next().is_some()
     }
 
     /// As `COMMAND` tells it.
@@ -182,7 +184,7 @@ mod tests {
     #[test]
     fn names_are_in_order_and_found() {
         assert!(COMMANDS.is_sorted_by(|one, other| one.name < other.name));
-        assert!(COMMANDS.iter().all(|entry| find(entry.name).is_some_and(|found| found.name == entry.name)));
-        assert_eq!(behind(find("client").unwrap()).count(), 4);
+        assert!(COMMANDS.iter().all(|entry| find(entry.name.as_bytes()).is_some_and(|found| found.name == entry.name)));
+        assert_eq!(behind(find(b"CLIENT").unwrap()).count(), 4);
     }
 }

@@ -1,10 +1,12 @@
 //! Fuzz targets: whatever reads bytes or text that somebody else may have written.
 //!
 //! Each module is one target. `run` takes an input and panics if what is read breaks a promise; `seeds` are inputs to
-//! begin with, made by the code itself, so that they never grow stale. How to run them is told in CONTRIBUTING.md.
+//! begin with, made by the code itself, so that they never grow stale; [`kept`] is what fuzzing has added. How to run them is
+//! told in CONTRIBUTING.md.
 
 pub mod cluster_file;
 pub mod datagram;
+pub mod kept;
 pub mod log_record;
 pub mod quorum_expression;
 pub mod quorum_file;
@@ -31,13 +33,16 @@ pub const TARGETS: [Target; 8] = [
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_target_accepts_its_seeds_and_their_beginnings() {
+    fn every_target_accepts_its_seeds_their_beginnings_and_what_is_kept() {
         for (name, run, seeds) in super::TARGETS {
             let seeds = seeds();
             assert!(!seeds.is_empty(), "{name}");
             for seed in seeds {
                 run(&seed);
                 run(&seed[..seed.len() / 2]);
+            }
+            for input in super::kept::inputs(name).expect("what is kept is whole") {
+                run(&input);
             }
         }
     }
