@@ -1,5 +1,7 @@
 //! Clients of Redis at the gateway, the real ones where they are installed.
 
+mod rust;
+
 use crate::harness::{Server, cluster, cluster_of, command, free_ports, parthood, pause};
 use parthood::deploy::{Cluster, Gateway, GatewayOptions, Reads, ServeOptions, Serving, serve};
 use std::io::{Read as _, Write as _};

@@ -184,7 +184,11 @@ mod tests {
     #[test]
     fn names_are_in_order_and_found() {
         assert!(COMMANDS.is_sorted_by(|one, other| one.name < other.name));
-        assert!(COMMANDS.iter().all(|entry| find(entry.name.as_bytes()).is_some_and(|found| found.name == entry.name)));
+        assert!(
+            COMMANDS
+                .iter()
+                .all(|entry| find(entry.name.as_bytes()).is_some_and(|found| found.name == entry.name))
+        );
         assert_eq!(behind(find(b"CLIENT").unwrap()).count(), 4);
     }
 }
