@@ -191,7 +191,12 @@ fn a_million_commands_keep_memory_flat() {
         assert!(growth < 130, "{role:?}: {growth} %");
     }
     // Without snapshots and generations nothing is dropped, and this would tell.
-    let never = Limits { snapshot_vertices: u64::MAX, generation_vertices: usize::MAX, ..limits };
+    let never = Limits {
+        snapshot_vertices: u64::MAX,
+        generation_vertices: usize::MAX,
+        generation_parts: usize::MAX,
+        ..limits
+    };
     let samples = remembered(250, never);
     for role in [Role::Proposer, Role::DependencyNode, Role::Acceptor, Role::Replica] {
         let growth = growth(&samples, role);

@@ -107,9 +107,19 @@ pub struct Params {
     /// How many vertices a leader may have waiting for dependencies.
     #[serde(default = "plenty")]
     pub window_vertices: usize,
-    /// How many commands share a vertex.
+    /// Whether what arrives at a leader together shares a vertex: a timer numbers it, at any time after it was set.
+    #[serde(default)]
+    pub gather: bool,
+    /// How many commands share a vertex at most.
     #[serde(default = "one")]
     pub batch_commands: usize,
+    /// How many commands may wait at a leader; more are answered "busy".
+    #[serde(default = "plenty")]
+    pub waiting_commands: usize,
+    /// The most vertices of one leader that are not collected: where a request may come any number of times, what ends its
+    /// numbers.
+    #[serde(default = "column")]
+    pub column_vertices: u64,
     /// How many numbers are set aside with one save.
     #[serde(default = "one_id")]
     pub reserved_ids: u64,
@@ -144,6 +154,10 @@ fn one() -> usize {
 
 fn one_id() -> u64 {
     1
+}
+
+fn column() -> u64 {
+    Limits::default().column_vertices
 }
 
 fn two() -> usize {
@@ -244,7 +258,7 @@ impl<F: Rules> Bpaxos<KeyValue, F> {
             saves_needed: params.saves_needed,
             known_clients: known.collect(),
             limits: limits(params),
-            timing: Timing::default(),
+            timing: Timing { gather: params.gather.then_some(Duration::ZERO), ..Timing::default() },
             bounds: Bounds {
                 round_max: Round(params.round_max),
                 nack: params.nack,
@@ -282,6 +296,9 @@ fn validate(params: &Params, fast: Option<Fast>) -> Result<(), String> {
                 .into(),
         );
     }
+    if params.column_vertices == 0 || params.waiting_commands == 0 {
+        return Err("`column_vertices` or `waiting_commands` 0: no leader would take a command".into());
+    }
     let needed =
         [params.leaders, params.dependency_nodes, params.acceptors, params.replicas, params.clients.len()];
     if needed.contains(&0) {
@@ -301,6 +318,8 @@ fn limits(params: &Params) -> Limits {
     Limits {
         window_vertices: params.window_vertices,
         batch_commands: params.batch_commands,
+        waiting_commands: params.waiting_commands,
+        column_vertices: params.column_vertices,
         generation_vertices: params.generation_vertices,
         snapshot_vertices: never(params.snapshot_vertices),
         retained_vertices: params.retained_vertices,
@@ -407,9 +426,11 @@ impl<M: StateMachine, F: Rules> Protocol for Bpaxos<M, F> {
         self.restartable.contains(&self.role_of(id).0)
     }
 
-    /// Timers of one kind share a budget, in this order: ask, resend, backoff, recover, catch-up, retry.
+    /// Timers of one kind share a budget, in this order: ask, resend, backoff, recover, catch-up, retry. A leader gives numbers
+    /// as often as there is something to number.
     fn budget(&self, _: Id, timer: &Timer) -> Budget {
         Budget::Shared(match timer {
+            Timer::Number => return Budget::Unlimited,
             Timer::Ask => 0,
             Timer::Resend => 1,
             Timer::Backoff(_) => 2,

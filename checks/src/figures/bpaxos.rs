@@ -114,6 +114,7 @@ impl Deployed {
             limits: Limits {
                 snapshot_vertices: u64::MAX,
                 generation_vertices: usize::MAX,
+                generation_parts: usize::MAX,
                 ..Limits::default()
             },
             timing: Timing {
@@ -121,6 +122,8 @@ impl Deployed {
                 backoff: NEVER..2 * NEVER,
                 recover: NEVER..2 * NEVER,
                 catch_up: NEVER,
+                // The published runs have one command to a vertex.
+                gather: None,
             },
             bounds: Bounds::default(),
             faults: Correct,

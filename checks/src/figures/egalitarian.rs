@@ -6,8 +6,8 @@
 //! charged as those of `BPaxos` are; the paper has no numbers of it. Pre-acceptances go to as few servers as may choose, accepts
 //! to `f + 1`.
 //!
-//! A dependency costs the same whether it has run or not. With one failure it mostly has, since nothing takes the slow path, and
-//! so the law asks for too much there: with 10 % conflicts throughput is 16 % too low (`specs/epaxos`).
+//! A dependency costs the same whether it has run or not: most have not. With one failure, where nothing takes the slow path, the
+//! law asks for too much: with 10 % conflicts throughput is 16 % too low (`specs/epaxos`).
 
 use super::bpaxos::{Deployed, GraphCosts};
 use super::cost::{handled, micros};

@@ -16,6 +16,7 @@ use parthood_protocols::schedule::Schedule;
 use parthood_protocols::state_machine::Bytes;
 use parthood_quorums::NodeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 pub(super) type Settled = Config<Mutated<Mutant>>;
 type Change = fn(&mut Settled);
@@ -23,7 +24,7 @@ type Change = fn(&mut Settled);
 struct Service {
     config: Settled,
     /// The vertices and what they touch.
-    vertices: Vec<(VertexId, Footprint<Bytes>)>,
+    vertices: Vec<(VertexId, Arc<Footprint<Bytes>>)>,
     /// Does a node lose its memory instead of answering the last vertex a second time (M5)?
     amnesia: bool,
 }
@@ -85,7 +86,7 @@ impl Service {
             let leader = at % 2;
             next[leader] += 1;
             let vertex = VertexId { leader: u32::try_from(leader).unwrap(), id: next[leader] - 1 };
-            (vertex, footprint(text))
+            (vertex, Arc::new(footprint(text)))
         };
         let vertices = footprints.iter().enumerate().map(vertex).collect();
         Self { config, vertices, amnesia: false }
@@ -202,6 +203,7 @@ fn every_order_at_every_node_keeps_the_contract_in_the_expected_number_of_states
 fn compaction_generations_and_other_quorums_keep_the_contract() {
     let top = |count: u64| move |config: &mut Settled| config.compaction = Some(count);
     let small = |config: &mut Settled| config.limits.generation_vertices = 1;
+    let parts = |config: &mut Settled| config.limits.generation_parts = 1;
     let rows = || Some("d0*d1 + d2*d3".to_owned());
     let grid = |config: &mut Settled| {
         let quorums = QuorumParams { reads: rows(), writes: None, unchecked: false };
@@ -212,6 +214,7 @@ fn compaction_generations_and_other_quorums_keep_the_contract() {
             explore(&Service::new(3, footprints, top(count), None)).unwrap();
         }
         explore(&Service::new(3, footprints, small, None)).unwrap();
+        explore(&Service::new(3, footprints, parts, None)).unwrap();
     }
     explore(&Service::new(4, &WRITES[..2], grid, None)).unwrap();
 }
@@ -224,6 +227,7 @@ fn every_broken_rule_of_the_service_is_noticed() {
     let exact: Change = |_| {};
     let top: Change = |config| config.compaction = Some(1);
     let generations: Change = |config| config.limits.generation_vertices = 1;
+    let parts: Change = |config| config.limits.generation_parts = 1;
     let service = Err("the dependency service");
     assert_eq!(found(&WRITES[..2], exact, Mutant::NoDependencies), service);
     assert_eq!(found(&WRITES[..2], exact, Mutant::DependencyQuorumShort), service);
@@ -231,6 +235,7 @@ fn every_broken_rule_of_the_service_is_noticed() {
     assert_eq!(found(&WRITES[..2], top, Mutant::CompactionOneShort), service);
     assert_eq!(found(&WRITES, top, Mutant::CompactionWithoutPrefix), service);
     assert_eq!(found(&WRITES[..3], generations, Mutant::ForgetGeneration), service);
+    assert_eq!(found(&WRITES[..3], parts, Mutant::ForgetGeneration), service);
     assert_eq!(found(&WRITES[..2], exact, Mutant::OwnIdKept), Err("dependencies were given out, to others"));
     let forgetful = Service { amnesia: true, ..Service::new(3, &WRITES[..2], exact, None) };
     assert!(explore(&forgetful).is_err());

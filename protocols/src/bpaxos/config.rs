@@ -160,7 +160,7 @@ impl Layout {
 pub struct Limits {
     /// How many vertices a leader may have waiting for dependencies.
     pub window_vertices: usize,
-    /// The most commands in a vertex: what has piled up at a leader whose window is full.
+    /// The most commands in a vertex: what has arrived at a leader together, or piled up while its window was full.
     pub batch_commands: usize,
     /// About the most bytes in a vertex that holds more than one command.
     pub batch_bytes: usize,
@@ -173,6 +173,8 @@ pub struct Limits {
     pub column_vertices: u64,
     /// A dependency node begins a new generation after this many vertices.
     pub generation_vertices: usize,
+    /// And after vertices that touch this many parts of the state: batches may touch many each.
+    pub generation_parts: usize,
     /// The most vertices that are sent again at once.
     pub resend_vertices: usize,
     /// The most vertices that a replica tries to get recovered at once.
@@ -201,6 +203,7 @@ impl Default for Limits {
             reserved_ids: 1,
             column_vertices: 1024 * 1024,
             generation_vertices: 8_192,
+            generation_parts: 128 * 1024,
             resend_vertices: 64,
             recovering_vertices: 256,
             page_vertices: 512,
@@ -224,6 +227,9 @@ pub struct Timing {
     pub recover: Range<Duration>,
     /// A replica asks the next one for what it lacks this often.
     pub catch_up: Duration,
+    /// A leader gives one number to what arrives within this together; each command has its own at once if there is none. Where
+    /// it is zero, nothing waits for what is not here yet.
+    pub gather: Option<Duration>,
 }
 
 impl Default for Timing {
@@ -233,6 +239,7 @@ impl Default for Timing {
             backoff: Duration::from_millis(10)..Duration::from_millis(100),
             recover: Duration::from_millis(150)..Duration::from_millis(450),
             catch_up: Duration::from_millis(40),
+            gather: Some(Duration::ZERO),
         }
     }
 }
@@ -271,6 +278,13 @@ impl<F: Faults<Mutant>> Config<F> {
         is_enough(nodes, self.dependency_nodes(), self.breaks(Mutant::DependencyQuorumShort), |set| {
             system.is_read_quorum(set) && system.is_write_quorum(set)
         })
+    }
+
+    /// Whose answer is one of this node, after those of others? For a mutant, not its own if it has answered before.
+    pub(super) fn answers_for(&self, node: usize, answered: NodeSet) -> usize {
+        let other = || (0..NodeSet::CAPACITY).find(|other| !answered.contains(*other));
+        let repeats = answered.contains(node) && self.breaks(Mutant::CountRepeats);
+        if repeats { other().unwrap_or(node) } else { node }
     }
 
     /// Does this set of acceptors end phase 1?

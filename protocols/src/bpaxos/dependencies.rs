@@ -5,7 +5,7 @@
 //! these were given out. A vertex that is asked for again after it was forgotten is answered anew, with more than before.
 
 use super::Msg;
-use super::config::{Config, Role};
+use super::config::{Config, Limits, Role};
 use super::index::{Footprint, Index, Memory};
 use super::mutant::{Mutant, Rules};
 use super::node::{Part, Turn};
@@ -15,6 +15,7 @@ use crate::state_machine::StateMachine;
 use im::OrdMap;
 use serde::{Deserialize, Serialize};
 use stateright::actor::Id;
+use std::sync::Arc;
 
 /// A dependency node's state, all of which is saved or follows from what is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +45,7 @@ pub struct Generation<K: Ord + Clone> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Entry<K> {
     /// What it touches.
-    pub footprint: Footprint<K>,
+    pub footprint: Arc<Footprint<K>>,
     /// What was answered.
     pub deps: VertexSet,
 }
@@ -83,7 +84,7 @@ impl<K: Ord + Clone> DependencyState<K> {
     pub fn answer<F: Rules>(
         &mut self,
         vertex: VertexId,
-        footprint: &Footprint<K>,
+        footprint: &Arc<Footprint<K>>,
         config: &Config<F>,
     ) -> VertexSet {
         if let Some(deps) = self.answered(vertex) {
@@ -103,7 +104,8 @@ impl<K: Ord + Clone> DependencyState<K> {
         }
         self.new.index.insert(vertex, footprint, memory);
         self.new.entries.insert(vertex, Entry { footprint: footprint.clone(), deps: deps.clone() });
-        if self.new.entries.len() >= config.limits.generation_vertices {
+        let Limits { generation_vertices, generation_parts, .. } = config.limits;
+        if self.new.entries.len() >= generation_vertices || self.new.index.parts() >= generation_parts {
             self.begin_generation(config.breaks(Mutant::ForgetGeneration));
         }
         deps
@@ -160,7 +162,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, DependencyState<M::Key>, M, F> {
     }
 
     /// What it has seen is saved before anybody hears of it: a node that forgets a vertex breaks the dependency invariant.
-    fn on_request(&mut self, leader: Id, vertex: VertexId, footprint: &Footprint<M::Key>) {
+    fn on_request(&mut self, leader: Id, vertex: VertexId, footprint: &Arc<Footprint<M::Key>>) {
         let known = self.state.answered(vertex).is_some();
         let deps = self.state.answer(vertex, footprint, self.config);
         if !known && !self.breaks(Mutant::ForgetDependencies) {

@@ -129,13 +129,28 @@ impl<K: Ord + Clone> Index<K> {
             Footprint::Parts { reads, writes } => {
                 let no_reads = memory.faults.breaks(Mutant::IgnoreReads);
                 for key in reads.iter().filter(|_| !no_reads) {
-                    memory.add(&mut self.parts.entry(key.clone()).or_default().readers, vertex);
+                    self.touch(key, |touched| memory.add(&mut touched.readers, vertex));
                 }
                 for key in writes {
-                    memory.add(&mut self.parts.entry(key.clone()).or_default().writers, vertex);
+                    self.touch(key, |touched| memory.add(&mut touched.writers, vertex));
                 }
             }
         }
+    }
+
+    /// How many parts of the state somebody touches.
+    pub(super) fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Changes who touches a part. (Nearly always somebody does, and then one look-up is enough.)
+    fn touch(&mut self, key: &K, change: impl Fn(&mut Touched)) {
+        if let Some(touched) = self.parts.get_mut(key) {
+            return change(touched);
+        }
+        let mut touched = Touched::default();
+        change(&mut touched);
+        self.parts.insert(key.clone(), touched);
     }
 
     /// Adds what conflicts with a footprint to `deps`.

@@ -15,6 +15,7 @@ use crate::state_machine::StateMachine;
 use im::{OrdMap, Vector};
 use parthood_quorums::NodeSet;
 use stateright::actor::Id;
+use std::sync::Arc;
 
 /// A leader's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,8 @@ pub struct LeaderState<C: Clone> {
     pub waiting: OrdMap<u64, Waiting<C>>,
     /// Commands that wait for a number.
     pub queue: Vector<Command<C>>,
+    /// Whether a timer will number them.
+    pub gathering: bool,
     /// What it does as a proposer, if there are no proposers.
     pub proposer: Option<ProposerState<C>>,
     /// What is collected, if there are; else it knows that as a proposer.
@@ -67,6 +70,7 @@ impl<F: Rules> Part<F> {
             reserved,
             waiting: OrdMap::new(),
             queue: Vector::new(),
+            gathering: false,
             proposer,
             collection,
         }
@@ -86,7 +90,9 @@ impl<F: Rules> Part<F> {
                 let waiting = state.waiting.get(&vertex.id);
                 role != Role::DependencyNode
                     || vertex.leader as usize != self.index
-                    || waiting.is_none_or(|waiting| waiting.answered.contains(index))
+                    || waiting.is_none_or(|waiting| {
+                        waiting.answered.contains(self.config.answers_for(index, waiting.answered))
+                    })
             }
             Msg::SnapshotRequest => role != Role::Replica,
             Msg::Recover(vertex) if self.awaits_dependencies(state, *vertex) => {
@@ -119,7 +125,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
             Msg::Saved(set) if self.state.proposer.is_none() => {
                 let (_, replica) = self.layout().role(src);
                 self.state.collection.hear(replica, &set, self.config.saves_needed);
-                self.number_queue();
+                self.number_soon();
             }
             msg => {
                 let makes_room = matches!(msg, Msg::Saved(_) | Msg::Collected(_));
@@ -127,7 +133,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
                     proposer.on_msg(src, msg);
                 }
                 if makes_room || self.config.fast.is_some() {
-                    self.number_queue();
+                    self.number_soon();
                 }
             }
         }
@@ -136,6 +142,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
     pub(super) fn on_timeout(&mut self, timer: Timer) {
         match timer {
             Timer::Ask => self.on_ask_timeout(),
+            Timer::Number => self.on_number_timeout(),
             timer => {
                 if let Some(mut proposer) = self.as_proposer() {
                     proposer.on_timeout(timer);
@@ -158,7 +165,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
             return;
         }
         self.state.queue.push_back(command);
-        self.number_queue();
+        self.number_soon();
     }
 
     /// One snapshot at a time is enough.
@@ -183,11 +190,34 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
         self.state.waiting.len() + proposer.map_or(0, |proposer| proposer.active.len())
     }
 
+    /// Gives numbers to what waits when what has arrived with it is here, too: a timer of no length fires when all that has
+    /// arrived is handled.
+    fn number_soon(&mut self) {
+        if self.config.timing.gather.is_none() {
+            self.number_queue();
+        } else if !self.state.gathering && self.has_numbers_to_give() {
+            self.state.gathering = true;
+            self.set_timer(Timer::Number);
+        }
+    }
+
+    /// What has arrived together is here.
+    fn on_number_timeout(&mut self) {
+        self.state.gathering &= self.breaks(Mutant::GatherOnce);
+        self.number_queue();
+    }
+
+    /// Do commands wait that may have a number?
+    fn has_numbers_to_give(&self) -> bool {
+        let limits = self.config.limits;
+        let room = limits.column_vertices - limits.column_vertices / 16;
+        !self.state.queue.is_empty() && self.has_room(room)
+    }
+
     /// Gives numbers to what waits, as far as the window has room; what piles up meanwhile shares a vertex.
     fn number_queue(&mut self) {
         let limits = self.config.limits;
-        let room = limits.column_vertices - limits.column_vertices / 16;
-        while !self.state.queue.is_empty() && self.has_room(room) {
+        while self.has_numbers_to_give() {
             let batch = take_batch::<M>(&mut self.state.queue, limits.batch_commands, limits.batch_bytes);
             self.number(Action::Commands(batch.into()));
         }
@@ -239,7 +269,13 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
     }
 
     fn ask(&mut self, vertex: VertexId, action: &Action<M::Command>, nodes: NodeSet) {
-        let (footprint, layout) = (Footprint::of::<M>(action), self.layout());
+        let footprint = match action.commands() {
+            [first, _, ..] if self.breaks(Mutant::AskForFirst) => {
+                Footprint::of::<M>(&Action::Commands([first.clone()].into()))
+            }
+            _ => Footprint::of::<M>(action),
+        };
+        let (footprint, layout) = (Arc::new(footprint), self.layout());
         for node in nodes.iter() {
             let footprint = footprint.clone();
             self.send(layout.id(Role::DependencyNode, node), Msg::DependencyRequest { vertex, footprint });
@@ -254,10 +290,10 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
         } else {
             waiting.deps.add_all(deps);
         }
-        waiting.answered.insert(node);
+        waiting.answered.insert(self.config.answers_for(node, waiting.answered));
         if self.config.is_dependency_quorum(waiting.answered) {
             self.propose(vertex);
-            self.number_queue();
+            self.number_soon();
         }
     }
 

@@ -24,8 +24,10 @@
 //! hop less). Each thing that is compared is a part of the state: [`StateMachine::keys`] tells which a command reads and
 //! writes, and a dependency node need not know more of it.
 //!
-//! What the paper leaves out is here too, since without it nothing runs:
+//! What the paper leaves out or only mentions is here too, since without it nothing runs:
 //!
+//! - **Batching.** What arrives at a leader together shares a vertex, which conflicts with whatever one of its commands
+//!   conflicts with. So each of them waits for all that the others wait for, and costs a share of a vertex.
 //! - **Compaction.** A dependency node can keep, for each key and leader, the largest few vertices and call everything
 //!   below them a dependency. That only adds edges, which costs time and never order.
 //! - **Barriers.** A snapshot is a vertex that conflicts with everything but noops, so snapshots are totally ordered and
@@ -182,7 +184,7 @@ pub enum Msg<M: StateMachine> {
         /// The vertex.
         vertex: VertexId,
         /// What it reads and writes.
-        footprint: Footprint<M::Key>,
+        footprint: Arc<Footprint<M::Key>>,
     },
     /// Dependency node to leader: with these, as far as I have seen.
     DependencyReply {
@@ -295,6 +297,8 @@ impl<M: StateMachine> From<ClientMsg<M::Command, M::Output>> for Msg<M> {
 /// What sets a participant in motion when nothing arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Timer {
+    /// A leader gives a number to what has arrived together.
+    Number,
     /// A leader sends again what dependency nodes have not answered.
     Ask,
     /// A proposer sends again what acceptors have not answered.

@@ -21,6 +21,10 @@ impl Faults<FastRule> for Mutated<Mutant> {
 pub enum Mutant {
     /// A leader takes one dependency node less than a quorum for enough.
     DependencyQuorumShort,
+    /// A leader or proposer takes a second answer of a node for another node's.
+    CountRepeats,
+    /// A leader asks what the first command of a vertex conflicts with, and forgets the others.
+    AskForFirst,
     /// A leader takes the dependencies that all of a quorum name, instead of any.
     IntersectReplies,
     /// A dependency node takes no notice of what is read.
@@ -41,6 +45,8 @@ pub enum Mutant {
     RecoverCommand,
     /// A leader numbers from zero after a restart.
     ReuseIds,
+    /// A leader that has numbered what arrived together takes it for still arriving.
+    GatherOnce,
     /// A proposer proposes its own value although votes were reported.
     OwnValueOverVotes,
     /// A proposer takes the reported vote with the lowest round.

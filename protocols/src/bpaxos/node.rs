@@ -16,6 +16,7 @@ use crate::state_machine::StateMachine;
 use stateright::actor::{Actor, Id, Out};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A node that is no client, as configured.
 #[derive(Clone, Debug)]
@@ -95,6 +96,7 @@ impl<S, M: StateMachine, F: Rules> Turn<'_, S, M, F> {
         let timing = &self.config.timing;
         let after = match timer {
             Timer::Ask | Timer::Resend => timing.resend..timing.resend,
+            Timer::Number => timing.gather.map_or(Duration::ZERO..Duration::ZERO, |after| after..after),
             Timer::Backoff(_) => timing.backoff.clone(),
             Timer::Recover(_) => timing.recover.clone(),
             Timer::CatchUp if self.config.bounds.catch_up => timing.catch_up..timing.catch_up,

@@ -119,7 +119,7 @@ impl<F: Rules> Part<F> {
                 _ => true,
             },
             Msg::Phase2b { vertex, round } => match attempt(vertex, round) {
-                Some(Stage::Phase2(voted)) => !acceptor || voted.contains(index),
+                Some(Stage::Phase2(voted)) => !acceptor || voted.contains(config.answers_for(index, *voted)),
                 Some(Stage::Record) => !acceptor || index != vertex.leader as usize,
                 _ => true,
             },
@@ -290,7 +290,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, ProposerState<M::Command>, M, F> {
         let Some(attempt) = self.state.active.get_mut(&vertex) else { return };
         let is_chosen = match &mut attempt.stage {
             Stage::Phase2(voted) => {
-                voted.insert(acceptor);
+                voted.insert(self.config.answers_for(acceptor, *voted));
                 self.config.ends_phase2(*voted)
             }
             Stage::Record => true,

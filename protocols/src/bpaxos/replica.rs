@@ -222,13 +222,14 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
             largest_only: self.breaks(Mutant::LargestIdOnly),
         };
         let ReplicaState { clients, machine, .. } = self.state;
-        let known = matches!(
-            clients.standing(&command.id),
-            Standing::Settled(Answer::Output(_) | Answer::Opened { .. })
-        );
+        let replies = self.config.replier(vertex) == self.index
+            || matches!(
+                clients.standing(&command.id),
+                Standing::Settled(Answer::Output(_) | Answer::Opened { .. })
+            );
         let answer = clients.execute(machine, command, self.config.limits.lanes, rules);
         if let Some(answer) = answer
-            && (known || self.config.replier(vertex) == self.index)
+            && replies
         {
             let reply = ClientMsg::Reply { id: command.id, answer };
             self.send(command.id.client_id(), Msg::Client(reply));

@@ -22,6 +22,7 @@ use crate::state_machine::StateMachine;
 use im::OrdMap;
 use stateright::actor::{Command, Id, Out};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A server's state: that of its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -274,7 +275,8 @@ impl<M: StateMachine, F: Rules> Turn<'_, ServerState<M>, M, F> {
         let deps = match &ballot.vote {
             Some(vote) if vote.vote_round == round => vote.vote_value.deps.clone(),
             _ => {
-                let mut deps = dependencies.answer(vertex, &Footprint::of::<M>(&proposal.action), config);
+                let mut deps =
+                    dependencies.answer(vertex, &Arc::new(Footprint::of::<M>(&proposal.action)), config);
                 if !config.breaks_fast(FastRule::ForgetLeadersDeps) {
                     deps.add_all(&proposal.deps);
                 }

@@ -26,6 +26,7 @@ crate::bpaxos::mutants! {
             IgnoreReads,
             CompactionWithoutPrefix,
             ReuseIds,
+            GatherOnce,
             ExecuteUncommitted,
             ComponentUnsorted,
             ReplyAtCommit,

@@ -5,8 +5,9 @@
 //! representation, so that equal sets are equal, hash alike and travel as the same bytes.
 
 use super::Vertices;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
+use std::sync::Arc;
 
 /// A vertex: the leader that numbered it, and the number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,11 +28,13 @@ impl fmt::Debug for VertexId {
 const COLUMNS_MAX: usize = 128;
 
 /// A set of vertices: for each leader, ranges of numbers.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Vec<(u64, u64)>>", into = "Vec<Vec<(u64, u64)>>")]
+///
+/// A copy shares the ranges until either is changed: maps of what was proposed, whose nodes are copied, hold many sets.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "Vec<Vec<(u64, u64)>>")]
 pub struct VertexSet {
-    /// By leader; the last is not empty.
-    columns: Vec<Ids>,
+    /// By leader; the last is not empty. None if there is no member.
+    columns: Option<Arc<Vec<Ids>>>,
 }
 
 /// A set of numbers, as ranges from the first to before the second: ascending, not empty, not touching.
@@ -70,12 +73,12 @@ impl Ids {
     fn add(&mut self, from: u64, end: u64) {
         let first = self.place(from);
         let touching = self.0[first..].iter().take_while(|(other, _)| *other <= end).count();
-        let (mut from, mut end) = (from, end);
-        if touching > 0 {
-            from = from.min(self.0[first].0);
-            end = end.max(self.0[first + touching - 1].1);
+        if touching == 0 {
+            return self.0.insert(first, (from, end));
         }
-        self.0.splice(first..first + touching, [(from, end)]);
+        let last = self.0[first + touching - 1].1;
+        self.0[first] = (from.min(self.0[first].0), end.max(last));
+        self.0.drain(first + 1..first + touching);
     }
 
     fn remove(&mut self, id: u64) {
@@ -131,65 +134,74 @@ impl Ids {
 
 impl VertexSet {
     /// No vertices.
-    pub const EMPTY: Self = Self { columns: vec![] };
+    pub const EMPTY: Self = Self { columns: None };
 
     /// For each leader, all numbers below one.
     pub fn below(ends: impl IntoIterator<Item = u64>) -> Self {
         let column = |end| if end > 0 { Ids(vec![(0, end)]) } else { Ids::default() };
-        Self { columns: ends.into_iter().map(column).collect() }.trimmed()
+        Self::of(ends.into_iter().map(column).collect())
     }
 
-    fn trimmed(mut self) -> Self {
-        while self.columns.last().is_some_and(|column| column.0.is_empty()) {
-            self.columns.pop();
+    /// The set with these members by leader, of which the last may have none.
+    fn of(mut columns: Vec<Ids>) -> Self {
+        while columns.last().is_some_and(|column| column.0.is_empty()) {
+            columns.pop();
         }
-        self
+        Self { columns: (!columns.is_empty()).then(|| Arc::new(columns)) }
+    }
+
+    fn columns(&self) -> &[Ids] {
+        self.columns.as_deref().map_or(&[], Vec::as_slice)
     }
 
     fn column(&self, leader: u32) -> Option<&Ids> {
-        self.columns.get(leader as usize)
+        self.columns().get(leader as usize)
     }
 
     /// The number of members.
     pub fn len(&self) -> u64 {
-        self.columns.iter().flat_map(|column| &column.0).map(|(from, end)| end - from).sum()
+        self.columns().iter().flat_map(|column| &column.0).map(|(from, end)| end - from).sum()
     }
 
     /// Has it no member?
     pub fn is_empty(&self) -> bool {
-        self.columns.is_empty()
+        self.columns.is_none()
     }
 
     /// Makes a vertex no member.
     pub fn remove(&mut self, vertex: VertexId) {
-        if let Some(column) = self.columns.get_mut(vertex.leader as usize) {
-            column.remove(vertex.id);
+        if self.contains(vertex)
+            && let Some(columns) = &mut self.columns
+        {
+            let mut columns = std::mem::take(Arc::make_mut(columns));
+            columns[vertex.leader as usize].remove(vertex.id);
+            *self = Self::of(columns);
         }
-        *self = std::mem::take(self).trimmed();
     }
 
     /// Makes all vertices of a leader from `from` to before `end` members.
     pub fn insert_range(&mut self, leader: u32, from: u64, end: u64) {
         let at = leader as usize;
         if from < end && at < COLUMNS_MAX {
-            if self.columns.len() <= at {
-                self.columns.resize(at + 1, Ids::default());
+            let columns = Arc::make_mut(self.columns.get_or_insert_default());
+            if columns.len() <= at {
+                columns.resize(at + 1, Ids::default());
             }
-            self.columns[at].add(from, end);
+            columns[at].add(from, end);
         }
     }
 
     /// Adds, for each leader, everything below its `count`-th largest member: of all its members only the `count` largest
     /// need then be remembered.
     pub fn fill_below_top(&mut self, count: u64) {
-        for column in &mut self.columns {
+        for column in self.columns.iter_mut().flat_map(Arc::make_mut) {
             column.fill_below_top(count);
         }
     }
 
     /// How many leaders it may have members of.
     pub fn leaders(&self) -> u32 {
-        u32::try_from(self.columns.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.columns().len()).unwrap_or(u32::MAX)
     }
 
     /// The smallest number of a leader that is no member: all below are.
@@ -219,14 +231,14 @@ impl VertexSet {
 
     /// The number of ranges: what its size follows.
     pub fn ranges(&self) -> usize {
-        self.columns.iter().map(Ids::ranges).sum()
+        self.columns().iter().map(Ids::ranges).sum()
     }
 
     /// The same, with at most so many ranges for each leader: the later ones are left out.
     #[must_use]
     pub fn with_ranges(&self, most: usize) -> Self {
         let column = |ids: &Ids| Ids(ids.0.iter().take(most).copied().collect());
-        Self { columns: self.columns.iter().map(column).collect() }.trimmed()
+        Self::of(self.columns().iter().map(column).collect())
     }
 
     /// The members that are no members of `other`, ascending.
@@ -237,7 +249,7 @@ impl VertexSet {
 
     /// The members, ascending.
     pub fn iter(&self) -> impl Iterator<Item = VertexId> {
-        (0_u32..).zip(&self.columns).flat_map(|(leader, column)| {
+        (0_u32..).zip(self.columns()).flat_map(|(leader, column)| {
             column.0.iter().flat_map(move |(from, end)| (*from..*end).map(move |id| VertexId { leader, id }))
         })
     }
@@ -286,7 +298,10 @@ impl Vertices for VertexSet {
     }
 
     fn add_all(&mut self, other: &Self) {
-        for (leader, column) in (0_u32..).zip(&other.columns) {
+        if self.is_empty() {
+            return self.clone_from(other);
+        }
+        for (leader, column) in (0_u32..).zip(other.columns()) {
             for (from, end) in &column.0 {
                 self.insert_range(leader, *from, *end);
             }
@@ -311,7 +326,7 @@ impl fmt::Debug for Ids {
 impl fmt::Debug for VertexSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut set = f.debug_set();
-        for (leader, column) in self.columns.iter().enumerate() {
+        for (leader, column) in self.columns().iter().enumerate() {
             for (from, end) in &column.0 {
                 match end - from {
                     1 => set.entry(&format_args!("v{leader}.{from}")),
@@ -354,13 +369,13 @@ impl TryFrom<Vec<Vec<(u64, u64)>>> for VertexSet {
         if columns.len() > COLUMNS_MAX || !trimmed {
             return Err(NotASet);
         }
-        Ok(Self { columns: columns.into_iter().map(Ids::try_from).collect::<Result<_, _>>()? })
+        Ok(Self::of(columns.into_iter().map(Ids::try_from).collect::<Result<_, _>>()?))
     }
 }
 
-impl From<VertexSet> for Vec<Vec<(u64, u64)>> {
-    fn from(set: VertexSet) -> Self {
-        set.columns.into_iter().map(|column| column.0).collect()
+impl Serialize for VertexSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.columns().iter().map(|column| &column.0))
     }
 }
 
@@ -429,14 +444,17 @@ mod tests {
 
         #[test]
         fn what_is_written_is_read_and_nothing_else(columns in vec(vec((0..9_u64, 0..9_u64), 0..3), 0..3)) {
+            let written = |set: &VertexSet| {
+                postcard::from_bytes::<Vec<Vec<(u64, u64)>>>(&postcard::to_stdvec(set).unwrap()).unwrap()
+            };
             if let Ok(set) = VertexSet::try_from(columns.clone()) {
-                prop_assert_eq!(Vec::from(set.clone()), columns);
+                prop_assert_eq!(written(&set), columns);
                 prop_assert_eq!(set.iter().collect::<VertexSet>(), set);
             } else {
                 let members = columns.iter().zip(0..).flat_map(|(ids, leader)| {
                     ids.iter().flat_map(move |(from, end)| (*from..*end).map(move |id| VertexId { leader, id }))
                 });
-                prop_assert_ne!(Vec::from(members.collect::<VertexSet>()), columns);
+                prop_assert_ne!(written(&members.collect()), columns);
             }
         }
     }

@@ -21,6 +21,7 @@ crate::bpaxos::mutants! {
             ForgetDependencies,
             IgnoreReads,
             ReuseIds,
+            GatherOnce,
             ExecuteUncommitted,
             ComponentUnsorted,
             ReplyAtCommit,

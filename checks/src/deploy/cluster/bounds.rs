@@ -76,6 +76,7 @@ impl Times {
             backoff: self.resend(),
             recover: range((from, to.saturating_mul(2))),
             catch_up: Duration::from_millis(self.catch_up_ms),
+            ..bpaxos::Timing::default()
         }
     }
 

@@ -8,7 +8,7 @@
 //! A value with a majority of a recovery quorum's votes may have been chosen, so it must be proposed; but others of the quorum
 //! may name a dependency that it has not. Then recovery waits until that is chosen: as a noop, or after this vertex, and no edge
 //! is missed; otherwise the value cannot have been chosen. (The paper has a quorum asked whether it was, before something else
-//! is proposed. Whoever has not heard of it says no, so safety cannot rest on the answer, and here nobody asks.) Two recoveries
+//! is proposed. Whoever has not heard of it says no, so safety cannot rest on the answer, and here nobody asks that.) Two recoveries
 //! may wait for each other: each popular value then shows that the other had too few votes, so neither was chosen. And a value
 //! is chosen in round zero only if a quorum of the voters knew its dependencies to be chosen, so that nobody waits for these.
 //!
@@ -37,6 +37,8 @@ enum Broken {
     DependenciesUnknown,
     /// Recovery takes the popular value, whatever else its quorum names: Fast `BPaxos`.
     OthersIgnored,
+    /// Recovery does not ask what became of the vertex that its quorum names, and proposes whatever it likes.
+    NobodyAsked,
     /// A recovery that waits for one that waits for it goes on waiting.
     WaitForEver,
 }
@@ -152,7 +154,8 @@ impl Protocol {
             return vec![Value::Command(false)];
         }
         let in_circle = state.depends(other) && !self.deadlock && !self.breaks(Broken::WaitForEver);
-        if state.is_chosen(other, |_| true) || in_circle { free } else { vec![] }
+        let known = state.is_chosen(other, |_| true) || self.breaks(Broken::NobodyAsked);
+        if known || in_circle { free } else { vec![] }
     }
 }
 
@@ -319,6 +322,7 @@ mod tests {
         };
         assert_eq!(broken(Broken::DependenciesUnknown), Err(AGREEMENT));
         assert_eq!(broken(Broken::OthersIgnored), Err(DEPENDENCIES));
+        assert_eq!(broken(Broken::NobodyAsked), Err(AGREEMENT));
         assert_eq!(broken(Broken::WaitForEver), Err(END));
     }
 }
