@@ -2,6 +2,7 @@
 //! acceptors come and go under load.
 
 mod gone;
+mod watched;
 
 use crate::harness::{Server, cluster_of, free_ports, hosts, parthood};
 use crate::scenario::{ask_for, reconfigure, spares, with_last_reads};

@@ -23,9 +23,9 @@ use parthood_protocols::matchmaker_paxos::{
     Acceptor, Config as PaxosConfig, Garbage, Matchmaker, Msg as Paxos, Node as Server, Role, Scenarios,
     State as ServerState,
 };
-use parthood_protocols::matchmaking::{Configuration, Round};
+use parthood_protocols::matchmaking::{Age, Configuration, Round, read_everywhere};
 use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, AppendLogOutput};
-use parthood_quorums::NodeSet;
+use parthood_quorums::{NodeSet, QuorumSystem};
 use serde::Deserialize;
 use stateright::actor::{Command, Id};
 use std::borrow::Cow;
@@ -91,6 +91,8 @@ pub struct Ghost {
     cast: BTreeMap<(Round, Value), NodeSet>,
     /// Was a proposal ever taken along to the next round?
     carried: bool,
+    /// Did somebody begin to collect without being allowed to?
+    unjustified: bool,
 }
 
 impl MatchmakerCaspaxos {
@@ -156,6 +158,35 @@ impl<F: Faults<Mutant>> MatchmakerCaspaxos<F> {
     fn configuration(&self, round: Round) -> Option<&Configuration> {
         let owner = self.proposers.get(usize::try_from(round.proposer).ok()?)?;
         Some(owner.configuration(round))
+    }
+
+    /// I8: does this step allow that what is below a round is retired, or does it only say so again? A state is chosen in the round
+    /// (Scenario 1), or nothing was or will be chosen below (Scenario 2): nobody was there to ask, or nobody has voted.
+    fn may_collect(&self, ghost: &Ghost, step: &Step<'_, Node<AppendLog, F>>, round: Round) -> bool {
+        let (Cause::Deliver { src, msg: Msg::Paxos(msg) }, Some(State::Proposer(before))) =
+            (&step.cause, step.before)
+        else {
+            return true;
+        };
+        match (msg, &before.phase, self.config.paxos.role(*src)) {
+            (Paxos::MatchB { watermark, earlier, .. }, phase, Some(Role::Matchmaker(number))) => {
+                let CasPhase::Matching { answers, carried: None } = phase else { return false };
+                let mut answers = answers.clone();
+                answers.add(number, *watermark, Age::default(), earlier.clone());
+                2 * answers.replied.len() > self.config.paxos.matchmakers && answers.returned().is_empty()
+            }
+            (Paxos::Phase1b { vote: None, .. }, phase, Some(Role::Acceptor(number))) => match phase {
+                CasPhase::Phase1 { earlier, promised, best: None } => {
+                    read_everywhere(earlier.iter().map(|(_, asked)| asked), promised.with(number))
+                }
+                _ => false,
+            },
+            (Paxos::Phase2b { .. }, ..) => ghost.cast.iter().any(|((of, _), voters)| {
+                let configuration = self.configuration(round).filter(|_| *of == round);
+                configuration.is_some_and(|configuration| configuration.is_write_quorum(*voters))
+            }),
+            _ => false,
+        }
     }
 
     fn beyond(&self, id: Id) -> Option<usize> {
@@ -236,6 +267,11 @@ impl<F: Faults<Mutant>> Protocol for MatchmakerCaspaxos<F> {
                         ghost.to_mut().proposed.insert(proposal);
                     }
                 }
+                Command::Send(_, Msg::Paxos(Paxos::GarbageA { round }))
+                    if !ghost.unjustified && !self.may_collect(ghost, step, *round) =>
+                {
+                    ghost.to_mut().unjustified = true;
+                }
                 _ => {}
             }
         }
@@ -310,7 +346,7 @@ impl<F: Faults<Mutant>> Protocol for MatchmakerCaspaxos<F> {
     }
 
     fn split_ghost(&self, ghost: &Hashed<Ghost>, parts: &mut Parts<'_>) {
-        parts.rest(&(&ghost.clients, &ghost.proposed, ghost.carried));
+        parts.rest(&(&ghost.clients, &ghost.proposed, ghost.carried, ghost.unjustified));
         for (vote, voters) in &ghost.cast {
             for number in voters.iter() {
                 parts.about(self.config.paxos.id(Role::Acceptor(number)), vote);

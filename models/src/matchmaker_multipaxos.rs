@@ -5,6 +5,10 @@
 //! votes and announced configurations, and not what somebody believes. Some properties speak of a moment: the ghost judges
 //! them when it sees the step.
 //!
+//! Of what is claimed of epochs, "each epoch has one set" (I13) and "who serves knows what was matched before" (I14) are
+//! properties here, of storms and recorded runs as well. That who answers is in an epoch which is chosen (I17), and what is voted on
+//! who follows, is checked in [`crate::matchmaker_epochs`], whose ghost keeps those votes.
+//!
 //! # Reductions
 //! *Symmetry*: matchmakers; acceptors that no configuration tells apart. *Collection*: what its receiver has outgrown, as in
 //! [`crate::matchmaker_paxos`]. *Eager*: confirming that something is retired, where no operator waits for that.
@@ -125,6 +129,12 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
             for number in call.answered.iter() {
                 parts.about(acceptor(number), "answers");
             }
+        }
+        for number in leading.seen[0].iter() {
+            parts.about(acceptor(number), "seen");
+        }
+        for number in leading.seen[1].iter() {
+            parts.about(acceptor(number), "seen before");
         }
         if let Some(next) = &leading.next {
             parts.rest(&(next.round, &next.announced, next.by));
@@ -349,6 +359,7 @@ impl<M: StateMachine, F: Faults<Mutant>> MatchmakerMultipaxos<M, F> {
                 *watermark < leading.round || is_done && *watermark <= used
             }),
             Said::Nack { round } => Some(*round) <= server.heard,
+            Said::Lacks(epoch) => *epoch < server.epoch.number,
             _ => false,
         }
     }

@@ -139,6 +139,9 @@ impl Numbers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AskTimer;
 
+/// How many times sooner an operator asks the next contact while nobody has answered.
+const SOONER: u32 = 8;
+
 /// An actor whose messages and timers include those of operators.
 pub(crate) trait Speaks: Actor<Msg: From<OperatorMsg>, Timer: From<AskTimer>> {}
 impl<A: Actor<Msg: From<OperatorMsg>, Timer: From<AskTimer>>> Speaks for A {}
@@ -160,7 +163,7 @@ pub struct Operator {
     pub application: Option<Id>,
     /// How often it may ask again in all.
     pub retries_max: u32,
-    /// How long it waits for an answer.
+    /// How long it waits before it asks again whoever has answered.
     pub ask_after: Range<Duration>,
 }
 
@@ -236,14 +239,22 @@ impl Operator {
         self.ask(state, out);
     }
 
+    /// Asks. While nobody has answered it asks the next contact sooner: the last one may be down.
     fn ask<A: Speaks>(&self, state: &OperatorState, out: &mut Out<A>) {
         if let Some(wanted) = &state.wanted {
             let (after, active) = (*state.knows.clone().of(wanted), state.active);
             let msg = OperatorMsg::Reconfigure { wanted: wanted.clone(), after, active };
             out.send(self.contacts[state.contact], msg.into());
-            if state.retries < self.retries_max {
-                out.set_timer(AskTimer.into(), self.ask_after.clone());
-            }
+            let sooner = if state.progress.is_none() { SOONER } else { 1 };
+            self.set_timer(state, sooner, out);
+        }
+    }
+
+    /// Sets the timer after which it asks again, so many times sooner.
+    fn set_timer<A: Speaks>(&self, state: &OperatorState, sooner: u32, out: &mut Out<A>) {
+        let Range { start, end } = self.ask_after.clone();
+        if state.retries < self.retries_max {
+            out.set_timer(AskTimer.into(), start / sooner..end / sooner);
         }
     }
 
@@ -314,7 +325,10 @@ impl Operator {
             Progress::Active(_) => !self.until_retired,
             Progress::Elsewhere(_) | Progress::Behind(_) | Progress::Waiting => false,
         };
-        state.progress = Some(progress);
+        let is_first = state.progress.replace(progress).is_none();
+        if is_first && !is_done {
+            self.set_timer(state, 1, out);
+        }
         if is_done {
             state.done += 1;
             if state.retries < self.retries_max {

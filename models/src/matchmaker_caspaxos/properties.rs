@@ -17,6 +17,7 @@ pub(super) fn all<F: Faults<Mutant>>() -> Vec<Property<MatchmakerCaspaxos<F>>> {
             chosen.windows(2).all(|two| descends(&two[1].1, &two[0].1))
         }),
         Property::always("proposals descend from what can be chosen below", proposals_descend),
+        Property::always("garbage collection is justified", |view| !view.ghost.unjustified),
         Property::always("one state per round", |view| {
             let mut last = None;
             view.ghost.proposed.iter().all(|(round, _)| last.replace(round) != Some(round))

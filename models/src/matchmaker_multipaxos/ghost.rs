@@ -62,6 +62,7 @@ pub(super) mod moment {
     pub(crate) const TOLD_ACTIVE: &str = "what an operator is told to be active is matched";
     pub(crate) const TOLD_RETIRED: &str = "what an operator is told to be retired is retired";
     pub(crate) const TOLD_HANDED_OVER: &str = "old matchmakers are not needed when an operator is told so";
+    pub(crate) const ONE_SET: &str = "each epoch has one set";
     pub(crate) const FROZEN: &str = "a stopped matchmaker changes nothing";
     pub(crate) const NEWEST: &str = "a leader uses the newest configuration that was matched";
     pub(crate) const BYPASS: &str = "phase 1 is left out only by right";
@@ -95,7 +96,7 @@ impl<M: StateMachine> Default for Ghost<M> {
 
 impl<M: StateMachine> Ghost<M> {
     /// What was announced for a round.
-    fn announced(&self, round: Round) -> Option<&Announced> {
+    pub(super) fn announced(&self, round: Round) -> Option<&Announced> {
         let configuration = Configuration::Majority(NodeSet::EMPTY);
         let least = Announced { version: 0, since: Round::ZERO, generation: 0, configuration };
         let announced = self.announced.range((round, least)..).next();
@@ -193,8 +194,12 @@ pub(super) fn observe<M: StateMachine, F: Faults<Mutant>>(
             if let Some(Role::Server(number)) = protocol.config.role(step.id)
                 && before.epoch != after.epoch
             {
-                ghost.to_mut().known.insert(number, after.epoch.number);
-                ghost.to_mut().epochs.insert(after.epoch.number, after.epoch.members);
+                let Epoch { number: epoch, members } = after.epoch;
+                if ghost.epochs.get(&epoch).is_some_and(|others| *others != members) {
+                    note(ghost, moment::ONE_SET);
+                }
+                ghost.to_mut().known.insert(number, epoch);
+                ghost.to_mut().epochs.insert(epoch, members);
             }
             observe_server(protocol, ghost, step, before, after);
         }

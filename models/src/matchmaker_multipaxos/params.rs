@@ -220,6 +220,16 @@ impl MatchmakerMultipaxos {
     }
 }
 
+impl MatchmakerMultipaxos {
+    /// The same in a storm: a save takes its time, so that a restart may undo steps that nobody has heard of, and leaders say that
+    /// they lead.
+    #[must_use]
+    pub fn in_a_storm(mut self) -> Self {
+        Arc::make_mut(&mut self.config).bounds.ping = true;
+        Self { undone_steps: true, ..self }
+    }
+}
+
 /// What an operator asks for, one after the other.
 fn script(operator: &OperatorParams, configurations: &[Configuration]) -> Vec<Wanted> {
     let acceptors = operator.script.iter().map(|number| Wanted::Acceptors(configurations[*number].clone()));

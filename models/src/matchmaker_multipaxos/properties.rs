@@ -9,10 +9,10 @@ use parthood_protocols::command::{Value, ValueOf};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Slot;
 use parthood_protocols::log::ReplicaState;
-use parthood_protocols::matchmaker_multipaxos::{AcceptorNode, Mutant, ServerState, State};
+use parthood_protocols::matchmaker_multipaxos::{AcceptorNode, Leading, Mutant, ServerState, Stage, State};
 use parthood_protocols::matchmaking::Round;
 use parthood_protocols::operator::{OperatorState, Wanted};
-use parthood_protocols::state_machine::{AppendLog, StateMachine};
+use parthood_protocols::state_machine::{AppendLog, AppendLogCommand, StateMachine};
 use parthood_quorums::{NodeSet, QuorumSystem};
 use std::collections::BTreeSet;
 
@@ -39,6 +39,10 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
             let generations: Vec<u64> = rounds.iter().map(|round| view.ghost.generation(*round)).collect();
             generations.is_sorted()
         }),
+        Property::always("what is proposed excludes other choices below", proposals_exclude),
+        Property::always("garbage collection is justified", collection_is_justified),
+        Property::always("who serves knows what was matched before", logs_are_complete),
+        Property::always(moment::ONE_SET, |view| !view.ghost.moments.contains(moment::ONE_SET)),
         Property::always("persisted means chosen and stored", persisted_means_stored),
         Property::always(moment::WENT_BACK, |view| !view.ghost.moments.contains(moment::WENT_BACK)),
         Property::always(moment::ORDER, |view| !view.ghost.moments.contains(moment::ORDER)),
@@ -57,10 +61,8 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerMultipaxos<AppendLog, F>>> {
-    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 21] = [
-        Property::always("what is proposed excludes other choices below", proposals_exclude),
+    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 24] = [
         Property::always("each request is done once at most", requests_are_done_once),
-        Property::always("garbage collection is justified", collection_is_justified),
         Property::always("a watermark stands on f + 1 logs", watermarks_are_anchored),
         Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
         Property::always("nothing is executed twice", |view| {
@@ -71,13 +73,35 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
         Property::at_the_end("every client is answered", |view| {
             !view.protocol.answers || every_client_is_answered(view)
         }),
-        Property::sometimes("all clients are done", every_client_is_answered),
         Property::sometimes("old and new acceptors choose", |view| {
             let rounds: BTreeSet<Round> =
                 view.ghost.votes.chosen(view.ghost.writes()).map(|(_, round, _)| round).collect();
             let configurations: BTreeSet<_> =
                 rounds.iter().filter_map(|round| view.ghost.configuration(*round)).collect();
             configurations.len() > 1
+        }),
+        Property::sometimes("a slot is chosen in a round and the next one in its successor", |view| {
+            let chosen = view.ghost.votes.chosen(view.ghost.writes());
+            let chosen: BTreeSet<(Slot, Round)> = chosen.map(|(slot, round, _)| (slot, round)).collect();
+            chosen.iter().any(|(slot, round)| chosen.contains(&(slot.next(), round.successor())))
+        }),
+        Property::sometimes("another server leads while one matches its round", |view| {
+            is_overtaken(view, |one| matches!(one.stage, Stage::Matching(_)))
+        }),
+        Property::sometimes("another server leads while one is in phase 1", |view| {
+            is_overtaken(view, |one| matches!(one.stage, Stage::Phase1 { .. }))
+        }),
+        Property::sometimes("another server leads while one does, too", |view| {
+            is_overtaken(view, |one| one.is_steady() && one.next.is_none() && one.previous.is_none())
+        }),
+        Property::sometimes("another server leads while one matches its next round", |view| {
+            is_overtaken(view, |one| one.next.is_some())
+        }),
+        Property::sometimes("another server leads while slots of one's previous round are pending", |view| {
+            is_overtaken(view, |one| one.previous.is_some())
+        }),
+        Property::sometimes("another server leads while one replaces matchmakers", |view| {
+            is_overtaken(view, |one| one.handover.is_some())
         }),
         Property::sometimes("old acceptors are retired", |view| {
             view.ghost.retired_below(view.protocol.config().f() + 1) > Round::ZERO
@@ -106,12 +130,6 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
                     .matchmakers
                     .is_none_or(|wanted| view.ghost.serving.values().any(|epoch| members(epoch, wanted)));
                 serve && generations.any(|generation| generation == newest.generation)
-            })
-        }),
-        Property::sometimes("another server leads after a reconfiguration", |view| {
-            servers(view).any(|server| {
-                let leading = server.leading.as_ref().filter(|leading| leading.is_steady());
-                leading.is_some_and(|leading| leading.round.proposer > 0 && leading.announced.version > 0)
             })
         }),
         Property::sometimes(moment::CARRIED, |view| view.ghost.moments.contains(moment::CARRIED)),
@@ -147,6 +165,16 @@ fn servers<'a, M: StateMachine, F: Faults<Mutant>>(
         State::Server(server) => Some(&**server),
         _ => None,
     })
+}
+
+/// Does a server lead in a larger round than another one that has not heard of it, and is so far?
+fn is_overtaken<F: Faults<Mutant>>(
+    view: &Seen<'_, AppendLog, F>,
+    is_so_far: fn(&Leading<AppendLogCommand>) -> bool,
+) -> bool {
+    let leading = || servers(view).filter_map(|server| server.leading.as_ref());
+    let newest = leading().filter(|one| one.is_steady()).map(|one| one.round).max();
+    leading().any(|one| Some(one.round) < newest && is_so_far(one))
 }
 
 fn acceptors<'a, M: StateMachine, F: Faults<Mutant>>(
@@ -204,26 +232,44 @@ fn is_choosable<M: StateMachine, F: Faults<Mutant>>(
 }
 
 /// I3, what agreement rests on: if a value is proposed, no other was or will be chosen in a smaller round.
-fn proposals_exclude<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> bool {
-    let proposed = &view.ghost.proposed;
-    proposed.iter().all(|(slot, round, value)| {
-        let later = proposed.iter().any(|(of, above, other)| of == slot && above > round && other != value);
-        !later || !is_choosable(view, *slot, *round, value)
+fn proposals_exclude<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+    let mut later = view.ghost.proposed.iter();
+    view.ghost.proposed.iter().all(|(slot, round, value)| {
+        later.next();
+        let mut of_slot = later.clone().take_while(|(of, ..)| of == slot);
+        let excluded = of_slot.any(|(_, above, other)| above > round && other != value);
+        !excluded || !is_choosable(view, *slot, *round, value)
     })
 }
 
 /// I8: below a round that collects, every slot that a value may be chosen for is known to a write quorum of the round as
 /// stored (Scenario 3), or nothing was or can be chosen for it in a smaller round (Scenario 2).
-fn collection_is_justified<F: Faults<Mutant>>(view: &Seen<'_, AppendLog, F>) -> bool {
+fn collection_is_justified<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
     let persisted: Vec<Slot> = acceptors(view).map(|acceptor| acceptor.persisted).collect();
     view.ghost.collecting.iter().all(|collecting| {
         let Some(configuration) = view.ghost.configuration(*collecting) else { return false };
-        let noted = |slot: Slot| {
-            let who = persisted.iter().enumerate().filter(|(_, below)| **below > slot);
+        let noted = |below: Slot| {
+            let who = persisted.iter().enumerate().filter(|(_, noted)| **noted >= below);
             configuration.is_write_quorum(who.map(|(number, _)| number).collect::<NodeSet>())
         };
-        view.ghost.proposed.iter().all(|(slot, round, value)| {
-            round >= collecting || noted(*slot) || !is_choosable(view, *slot, *round, value)
+        let noted_below = persisted.iter().copied().filter(|below| noted(*below)).max().unwrap_or_default();
+        let mut open = view.ghost.proposed.iter().rev().take_while(|(slot, ..)| *slot >= noted_below);
+        open.all(|(slot, round, value)| round >= collecting || !is_choosable(view, *slot, *round, value))
+    })
+}
+
+/// I14: who serves has noted every round that was matched in an earlier epoch, or its watermark is above.
+fn logs_are_complete<M: StateMachine, F: Faults<Mutant>>(view: &Seen<'_, M, F>) -> bool {
+    let serving = view.states.iter().filter_map(|state| match state {
+        State::Matchmaker(node) => Some((node.newest.number, node.log.as_ref()?)),
+        _ => None,
+    });
+    serving.into_iter().all(|(number, log)| {
+        view.ghost.answered.iter().all(|((epoch, round), by)| {
+            epoch.number >= number
+                || *round < log.watermark
+                || !epoch.is_quorum(*by)
+                || log.covers(*round, view.ghost.announced(*round))
         })
     })
 }

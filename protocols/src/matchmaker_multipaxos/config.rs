@@ -200,7 +200,11 @@ impl<F: Faults<Mutant>> Broken for Rules<F> {
 
     /// What else may be wrong with epochs is checked in [`crate::matchmaker_epochs`].
     fn epoch_rule(&self, rule: EpochRule) -> bool {
-        rule == EpochRule::StoppedNotesNothing && self.0.breaks(Mutant::NoteStopped)
+        match rule {
+            EpochRule::StoppedNotesNothing => self.0.breaks(Mutant::NoteStopped),
+            EpochRule::VoteOnSuccessor => self.0.breaks(Mutant::SkipVote),
+            _ => false,
+        }
     }
 }
 

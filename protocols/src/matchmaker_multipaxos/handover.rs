@@ -43,6 +43,14 @@ pub struct Settling {
     pub is_over: bool,
 }
 
+impl Settling {
+    /// Is it time to do something about a matchmaker that has missed its log? Not while this leader has it to give, nor before the
+    /// others serve and one that the last leader has told has had time to hear it.
+    pub(super) fn minds_lack(&self, epoch: &Epoch, patience: u32) -> bool {
+        self.log.is_none() && epoch.is_quorum(self.matchmakers) && self.attempts > patience
+    }
+}
+
 /// Once the old matchmakers are not needed, a new one that is missing is told every so many times only: it may be gone.
 const RARELY: u32 = 16;
 
@@ -317,6 +325,12 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     pub(super) fn on_serve(&mut self, leader: Id, epoch: Epoch) {
         self.learn_epoch(epoch);
         self.send(leader, Msg::Serves(self.state.epoch.number));
+    }
+
+    /// A matchmaker has missed the log of the present epoch, and nobody is left who has handed it over: the same ones begin another
+    /// epoch, with a log that all of them get.
+    pub(super) fn on_lacks(&mut self) {
+        self.begin_handover(None, self.state.epoch.members);
     }
 
     /// A server has saved who serves, or a matchmaker does.

@@ -41,6 +41,8 @@ pub struct Leading<C: Clone> {
     pub orders: Vector<Order>,
     /// Whether the acceptors answer that the first of them wants, if they were asked.
     pub call: Option<Call>,
+    /// The acceptors that have answered since it last asked all of them whether they are there, and before that since the time before.
+    pub seen: [NodeSet; 2],
     /// Who asked for its configuration.
     pub operator: Option<usize>,
     /// The change of matchmakers under way.
@@ -104,6 +106,7 @@ impl<C: Clone> Leading<C> {
             next: None,
             orders: Vector::new(),
             call: None,
+            seen: [NodeSet::EMPTY; 2],
             operator: None,
             handover: None,
             settling: None,

@@ -26,9 +26,11 @@
 //!
 //! The latter is ours; the paper runs phase 1 of `i + 1` for pending slots. So old acceptors are never fenced and commands
 //! are neither delayed nor lost; votes of both rounds count while slots of the old one are pending. Reconfigurations that
-//! arrive meanwhile wait their turn, for as long as their operators ask for them. When its turn has come the leader first asks the
-//! wanted acceptors whether they are there, and goes on when so many answer that they could vote: slots would wait for acceptors
-//! that are not. One that arrives before phase 1 of `i` is over waits for it; if that takes too long (its
+//! arrive meanwhile wait their turn, for as long as their operators ask for them. When its turn has come so many of the
+//! wanted acceptors must be there that they could vote, for slots would wait for acceptors that are not. The leader asks all acceptors
+//! as often as it says that it leads, so it mostly knows, and a round trip to the matchmakers is all that it takes; those that have not
+//! answered of late it asks first, which takes another one. (It does not ask both at once: what was announced to the matchmakers
+//! every later leader must ask, and would wait for if it is not there.) One that arrives before phase 1 of `i` is over waits for it; if that takes too long (its
 //! acceptors may be the ones that failed) the leader begins another round with the new configuration, without asking. [`Transition`] takes the
 //! two savings away one by one, for comparison.
 //!

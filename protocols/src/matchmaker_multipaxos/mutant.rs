@@ -66,6 +66,8 @@ pub enum Mutant {
     RetiredTooEarly,
     /// A leader says that a configuration is active while it is still matching.
     ActiveTooEarly,
+    /// A leader does not have the old matchmakers vote on who follows.
+    SkipVote,
     /// A leader adds answers of two epochs of matchmakers up.
     CombineEpochs,
     /// A leader says that the old matchmakers may go before enough others know who follows.

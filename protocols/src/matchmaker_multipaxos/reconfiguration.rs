@@ -253,14 +253,28 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         self.ask_matchmakers();
     }
 
-    /// Do so many of the acceptors answer that the first order wants that they could vote? Asks them, if they were not asked:
-    /// once they are active, slots wait for them. (What is stored anybody may be told, and says that it was.)
+    /// Asks all acceptors whether they are there, so that those that are wanted next need not be asked then. (What is stored
+    /// anybody may be told, and says that it was.)
+    pub(super) fn look_around(&mut self) {
+        let all = NodeSet::first(self.server.config.acceptors);
+        let asks = self.server.config.bounds.ask_first;
+        let Some(leading) = self.steady().filter(|_| asks) else { return };
+        leading.seen = [NodeSet::EMPTY, leading.seen[0]];
+        let below = leading.persisted;
+        self.send_to_all(all, Role::Acceptor, &Msg::Persisted(below));
+    }
+
+    /// Are so many of the acceptors there that the first order wants that they could vote? Asks them, if they have not answered of
+    /// late and were not asked: once they are active, slots wait for them.
     fn wanted_are_there(&mut self) -> bool {
         let asks = self.server.config.bounds.ask_first && !self.breaks(Mutant::ActivateUnseen);
         let Some(leading) = self.leading().filter(|_| asks) else { return true };
         let Some(order) = leading.orders.front() else { return true };
         if let Some(call) = &leading.call {
             return order.wanted.is_write_quorum(call.answered);
+        }
+        if order.wanted.is_write_quorum(leading.seen[0].union(leading.seen[1])) {
+            return true;
         }
         leading.call = Some(Call::default());
         self.call_wanted();
@@ -408,9 +422,13 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
 
     /// An acceptor has noted that slots are stored; perhaps more than this server knows to be chosen.
     pub(super) fn on_persisted_ack(&mut self, acceptor: usize, below: Slot) {
+        let asks = self.server.config.bounds.ask_first;
         if let Some(leading) = self.leading() {
             let known = leading.noted.get(&acceptor).copied().unwrap_or_default();
             leading.noted.insert(acceptor, known.max(below));
+            if asks {
+                leading.seen[0].insert(acceptor);
+            }
             let calls = leading.calls(acceptor);
             if let Some(call) = leading.call.as_mut().filter(|_| calls) {
                 call.answered.insert(acceptor);

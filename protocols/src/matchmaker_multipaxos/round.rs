@@ -299,6 +299,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
         self.tell_operator();
         self.ping();
+        self.look_around();
         self.make_durable();
         self.propose_queue();
         self.begin_next();

@@ -1,7 +1,7 @@
 //! A server: its two roles in one state, and the dispatch of what happens to it.
 
 use super::storage::Kept;
-use super::{Announced, Config, Leading, Msg, Mutant, Node, Role, Storage, Timer, Wish};
+use super::{Announced, Config, Leading, Msg, Mutant, Node, Role, Settling, Storage, Timer, Wish};
 use crate::client::ClientMsg;
 use crate::faults::Faults;
 use crate::ids::Slot;
@@ -101,7 +101,8 @@ impl<F: Faults<Mutant>> Server<F> {
                 Msg::Phase1b { round, from, .. } => !leading.awaits_report(*round, *from, number),
                 Msg::Phase2b { round, slot } => !leading.awaits_vote(*round, *slot, number),
                 Msg::PersistedAck(below) => {
-                    leading.noted.get(&number) >= Some(below) && !leading.calls(number)
+                    let is_seen = !self.config.bounds.ask_first || leading.seen[0].contains(number);
+                    leading.noted.get(&number) >= Some(below) && !leading.calls(number) && is_seen
                 }
                 _ => true,
             }),
@@ -143,6 +144,11 @@ impl<F: Faults<Mutant>> Server<F> {
             Said::Learned(of) => {
                 !present(of)
                     || leading.settling.as_ref().is_none_or(|settling| settling.matchmakers.contains(number))
+            }
+            Said::Lacks(of) => {
+                let minds = |settling: &Settling| settling.minds_lack(&state.epoch, self.config.patience);
+                let is_free = leading.is_steady() && leading.handover.is_none();
+                !present(of) || !is_free || !leading.settling.as_ref().is_some_and(minds)
             }
             said => {
                 let change = leading.handover.as_ref().and_then(|handover| handover.change.as_ref());
@@ -220,7 +226,10 @@ impl<F: Faults<Mutant>> Server<F> {
     ) {
         self.turn(state, out, |turn| match timer {
             Timer::Election => turn.on_election_timeout(),
-            Timer::Ping => turn.ping(),
+            Timer::Ping => {
+                turn.ping();
+                turn.look_around();
+            }
             Timer::Resend => turn.on_resend_timeout(),
             Timer::CatchUp => turn.on_catch_up_timeout(),
             Timer::Retry(_) | Timer::Ask => {}
@@ -261,6 +270,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             Said::Nack { round } => self.raise_round(round),
             Said::Over { newest, stopped } => self.on_over(newest, stopped),
             Said::Learned(_) => self.on_settled(Role::Matchmaker(matchmaker)),
+            Said::Lacks(_) => self.on_lacks(),
             said => self.on_change(matchmaker, said),
         }
     }

@@ -157,7 +157,11 @@ impl Cluster {
     }
 
     fn server(&self) -> &ServerState<AppendLog> {
-        match &self.states[0] {
+        self.server_number(0)
+    }
+
+    fn server_number(&self, number: usize) -> &ServerState<AppendLog> {
+        match &self.states[number] {
             State::Server(server) => server,
             other => panic!("{other:?} is no server's"),
         }
@@ -219,6 +223,29 @@ fn a_new_matchmaker_that_missed_its_log_gets_it_before_the_old_ones_may_go() {
 }
 
 #[test]
+fn a_matchmaker_that_missed_its_log_gets_one_from_the_next_leader() {
+    let mut cluster = Cluster::new(vec![]);
+    cluster.run(&[]);
+    let (absent, new) = (Role::Matchmaker(2), Role::Matchmaker(3));
+    let asks = Cluster::new(vec![operator(Wanted::Matchmakers(set(&[0, 1, 3])))]);
+    cluster.nodes.extend(asks.nodes.last().cloned());
+    cluster.states.extend(asks.states.last().cloned());
+    let asker = cluster.config.nodes();
+    cluster.ring(asker, Timer::Ask, 1, &[absent, new]);
+    cluster.ring(0, Timer::Resend, 2 * PATIENCE + 2, &[absent, new]);
+    assert_eq!(cluster.told.last(), Some(&Progress::Retired(1)), "two of three serve");
+    cluster.ring(1, Timer::Election, 1, &[Role::Server(0)]);
+    assert!(!cluster.serves(3), "whoever had its log leads no more");
+    cluster.ring(1, Timer::Resend, PATIENCE, &[Role::Server(0)]);
+    assert!(!cluster.serves(3), "the last leader may have told it");
+    cluster.ring(1, Timer::Resend, 1, &[Role::Server(0)]);
+    assert!([0, 1, 3].iter().all(|member| cluster.serves(*member)));
+    let epoch = cluster.server_number(1).epoch;
+    assert_eq!((epoch.number, epoch.members), (2, set(&[0, 1, 3])));
+    assert!(cluster.server_number(1).leading.as_ref().is_some_and(|leading| leading.settling.is_none()));
+}
+
+#[test]
 fn acceptors_that_do_not_answer_are_refused_and_change_nothing() {
     let wanted = majority(&[3, 4, 5]);
     let mut cluster = Cluster::new(vec![operator(wanted.clone())]);
@@ -233,6 +260,57 @@ fn acceptors_that_do_not_answer_are_refused_and_change_nothing() {
     let mut cluster = Cluster::new(vec![operator(wanted)]);
     cluster.run(&[Role::Acceptor(5)]);
     assert_eq!(cluster.leading().announced.version, 1, "two of three can vote");
+}
+
+#[test]
+fn acceptors_that_have_answered_of_late_are_active_after_one_round_trip() {
+    let request = || OperatorMsg::Reconfigure { wanted: majority(&[3, 4, 5]), after: Some(0), active: None };
+    let asked = |absent: &[Role]| {
+        let mut cluster = Cluster::new(vec![]);
+        cluster.run(&[]);
+        cluster.ring(0, Timer::Ping, 2, absent);
+        let operator = Id::from(cluster.config.nodes());
+        cluster.hear(operator, Id::from(0), request().into());
+        cluster
+    };
+    let everybody: Vec<Role> = (0..6).map(Role::Acceptor).collect();
+    let mut cluster = asked(&[]);
+    assert!(cluster.leading().next.is_some());
+    cluster.run(&everybody);
+    assert_eq!(cluster.leading().announced.version, 1, "it took matchmakers alone");
+
+    let mut cluster = asked(&[4, 5].map(Role::Acceptor));
+    assert!(cluster.leading().next.is_none() && cluster.leading().call.is_some(), "two did not answer twice");
+    cluster.run(&[]);
+    assert_eq!(cluster.leading().announced.version, 1);
+}
+
+#[test]
+fn an_operator_asks_the_next_server_sooner_while_nobody_has_answered() {
+    let Node::Operator(operator) = operator(majority(&[3, 4, 5])) else { panic!("an operator") };
+    let ask_after = Duration::from_millis(80)..Duration::from_millis(160);
+    let node = Node::<AppendLog>::Operator(Operator { ask_after: ask_after.clone(), ..operator });
+    let sooner = Duration::from_millis(10)..Duration::from_millis(20);
+    let timers = |out: Out<Node<AppendLog>>| {
+        let timer = |command| match command {
+            Command::SetTimer(Timer::Ask, after) => Some(after),
+            _ => None,
+        };
+        out.into_iter().filter_map(timer).collect::<Vec<_>>()
+    };
+    let (me, mut out) = (Id::from(13), Out::new());
+    let mut state = Cow::Owned(node.on_start(me, &None, &mut out));
+    assert_eq!(timers(out), std::slice::from_ref(&sooner));
+    let mut out = Out::new();
+    node.on_timeout(me, &mut state, &Timer::Ask, &mut out);
+    let asked =
+        |command: &Command<_, _, _, _>| matches!(command, Command::Send(server, _) if *server == Id::from(1));
+    assert!(out.iter().any(asked));
+    assert_eq!(timers(out), [sooner]);
+    let mut out = Out::new();
+    let waiting = OperatorMsg::Progress { wanted: majority(&[3, 4, 5]), progress: Progress::Waiting };
+    node.on_msg(me, &mut state, Id::from(1), waiting.into(), &mut out);
+    assert_eq!(timers(out), [ask_after]);
 }
 
 #[test]

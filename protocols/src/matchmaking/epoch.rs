@@ -162,6 +162,8 @@ pub enum Said<C> {
         /// Is that one stopped, and its successor not chosen as far as it knows?
         stopped: bool,
     },
+    /// I am to serve in epoch number so and so, and nobody has given me its log.
+    Lacks(u64),
 }
 
 /// Rules of epochs that a mutant may break.

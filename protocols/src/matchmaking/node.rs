@@ -78,7 +78,7 @@ impl<C: Clone + PartialEq> MatchmakerNode<C> {
         self.learn(named, me);
         let learned = self.newest.number != before.0;
         let (changed, said) = match ask {
-            Ask::Learn(_) => (false, self.log.is_some().then_some(Said::Learned(self.newest.number))),
+            Ask::Learn(_) => (false, self.learned(me)),
             Ask::Bootstrap { after, watermark, collected, log } => {
                 let log = MatchmakerState { log: log.into_iter().collect(), watermark, collected };
                 self.on_bootstrap(me, after, log, broken)
@@ -102,6 +102,15 @@ impl<C: Clone + PartialEq> MatchmakerNode<C> {
         let is_next = self.newest.number.checked_add(1) == Some(epoch.number);
         let pending = self.pending.take().filter(|_| is_next && epoch.members.contains(me));
         *self = Self { newest: epoch, log: pending, successor: None, pending: None };
+    }
+
+    /// Does it serve now? Whoever is no member has nothing to say.
+    fn learned(&self, me: usize) -> Option<Said<C>> {
+        let Epoch { number, members } = self.newest;
+        if self.log.is_some() {
+            return Some(Said::Learned(number));
+        }
+        members.contains(me).then_some(Said::Lacks(number))
     }
 
     fn over(&self) -> Said<C> {
