@@ -370,3 +370,19 @@ pub fn script(seed: u64, client: usize, commands: usize) -> Vec<KeyValueCommand>
     };
     (0..commands).map(command).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_hear_nothing_before_the_calm_are_answered_after_it() {
+        for protocol in ["multipaxos", "compartmentalized", "spaxos"] {
+            let protocol = protocol.to_owned();
+            let storm =
+                Storm { protocol, clients: 1, commands: 1, seconds: 1, loss: 1.0, ..Storm::default() };
+            let outcome = run(&storm, 1, None).unwrap();
+            assert_eq!((&outcome.failure, outcome.answered), (&None, 1), "{}", storm.protocol);
+        }
+    }
+}
