@@ -71,8 +71,6 @@ pub(super) struct Shared {
     connect: Box<Connect>,
     /// A client for each kind of read, once somebody asks for it.
     clients: Vec<Option<Box<dyn Attend>>>,
-    /// Has a client something to send, or somebody an answer?
-    is_busy: bool,
     answers: Sender<Answer>,
     epoll: Epoll,
     cursors: Cursors,
@@ -123,7 +121,6 @@ impl Shared {
             Some(client) => client,
             none => none.insert(listening(&self.epoll, (self.connect)(self.kinds[kind])?)?),
         };
-        self.is_busy = true;
         let answers = self.answers.clone();
         // Nobody listens when the gateway has stopped.
         let told = Box::new(move |answer| drop(answers.send((place, answer))));
@@ -132,7 +129,6 @@ impl Shared {
 
     /// Lets the clients send what they were given, and hear. One that has ended is replaced when somebody asks again.
     fn attend(&mut self) -> Result<(), Error> {
-        self.is_busy = false;
         for slot in &mut self.clients {
             let Some(mut client) = slot.take() else { continue };
             match client.turn() {
@@ -146,9 +142,6 @@ impl Shared {
 
     /// How long the loop may wait.
     fn patience(&mut self) -> Duration {
-        if self.is_busy {
-            return Duration::ZERO;
-        }
         let due = self.clients.iter_mut().flatten().filter_map(|client| client.patience());
         due.chain([TICK]).min().unwrap_or(TICK)
     }
@@ -191,7 +184,6 @@ impl Server {
             clients,
             answers: sender,
             epoll,
-            is_busy: false,
             cursors: Cursors::new(u32::from_le_bytes(entropy()?)),
             connected: 0,
             accepted: 0,
@@ -228,11 +220,12 @@ impl Server {
                 }
             }
             self.shared.attend()?;
-            self.on_answers();
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
                 self.look_for_what_takes_too_long();
             }
+            // At last, since a command that is not taken is answered at once.
+            self.on_answers();
         }
         Ok(())
     }
