@@ -132,8 +132,8 @@ impl<F: Rules> Run<F> {
     }
 }
 
-/// Compares a run's picture with the stored one.
-fn compare(protocol: &str, name: &str, trace: &Trace, verdict: &str, bad: bool) {
+/// Compares a run's picture with the one that is stored beside a protocol's specification.
+pub(crate) fn compare(protocol: &str, name: &str, trace: &Trace, verdict: &str, bad: bool) {
     let diagram = draw::from_trace(trace, "", Some((verdict.to_owned(), bad)));
     let file =
         File::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(protocol).join(format!("{name}.svg"));

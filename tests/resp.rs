@@ -199,6 +199,42 @@ fn a_password_is_asked_for_and_its_file_is_private() {
     assert!(code == Some(0) && !log.is_empty() && !log.contains("sesame"), "{log}");
 }
 
+/// It needs `prlimit`; without it says so and tests nothing.
+#[test]
+fn clients_that_cannot_be_accepted_wait_and_disturb_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    cluster(folder, 1, "");
+    let run = ["run", "--config", "cluster.toml", "--all", "--resp", "127.0.0.1:0"];
+    let server = Server::of(command(folder, &run).stderr(Stdio::piped()));
+    let address =
+        server.announced.iter().find_map(|line| line.strip_prefix("clients of Redis are served on "));
+    let address: SocketAddr = address.expect("it says where it listens").parse().unwrap();
+    let mut served = Connection::to(address);
+    assert_eq!(served.say("SET k v"), "+OK\n");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    let limit = [format!("--pid={}", server.id()), format!("--nofile={0}:{0}", open + 1)];
+    match Command::new("prlimit").args(limit).status() {
+        Ok(status) => assert!(status.success()),
+        Err(_) => return eprintln!("no prlimit: nothing is tested"),
+    }
+    let others: Vec<_> = (0..20).map(|_| Connection::to(address)).collect();
+    for number in 0..100 {
+        assert_eq!(served.say(&format!("SET k {number}")), "+OK\n");
+    }
+    drop(others);
+    // When there is room again they are accepted.
+    assert_eq!(Connection::to(address).say("GET k"), "$2\n99\n");
+    let stop = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+    assert!(stop.success());
+    let (code, log) = server.complaints();
+    let told = log.matches("cannot accept a Redis client").count();
+    assert!(
+        code == Some(0) && (1..=22).contains(&told),
+        "it is told once for each time that it begins: {log}"
+    );
+}
+
 /// The node that leads is killed while a client counts: no acknowledged step is lost, and each error says what it means.
 #[test]
 fn the_gateway_outlives_a_node() {

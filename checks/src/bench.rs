@@ -12,7 +12,9 @@ use crate::deploy::{Cluster, Lanes, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
 use parthood_models::linearizability::{Operation, Return};
 use parthood_protocols::client::Returned;
-use parthood_protocols::state_machine::{Bytes, KeyValue, KeyValueCommand, StateMachine as _};
+use parthood_protocols::state_machine::{
+    Bytes, KeyValue, KeyValueCommand, MAX_VALUE_BYTES, StateMachine as _,
+};
 use std::time::{Duration, Instant};
 
 /// A load.
@@ -64,6 +66,15 @@ impl Load {
     /// Do reads promise less than linearizability?
     pub fn reads_are_weak(&self) -> bool {
         matches!(self.consistency, Some(Reads::Sequential | Reads::Eventual))
+    }
+
+    /// Refuses values that the store does not take: to have them refused is quick, and would be measured.
+    fn fits_a_store(&self) -> Result<(), Error> {
+        if self.value_bytes <= MAX_VALUE_BYTES {
+            return Ok(());
+        }
+        let bytes = self.value_bytes;
+        Err(Error::Usage(format!("values of {bytes} bytes: a value has at most {MAX_VALUE_BYTES}")))
     }
 }
 
@@ -120,6 +131,7 @@ impl Measured {
 /// # Errors
 /// When the cluster cannot be reached, or answers nothing for too long.
 pub fn run(cluster: &Cluster, load: &Load) -> Result<Measured, Error> {
+    load.fits_a_store()?;
     visit_store(&cluster.protocol, Run { cluster, load })?
 }
 
@@ -403,6 +415,18 @@ mod tests {
             (1, 500, 990, 999, 1_000)
         );
         assert_eq!(Latencies::default().percentile(0.5), Duration::ZERO);
+    }
+
+    #[test]
+    fn values_that_a_store_does_not_take_are_not_measured() {
+        let cluster = Cluster::example("unreplicated", 1, 1).unwrap();
+        let cluster = Cluster::read("cluster.toml".as_ref(), &cluster).unwrap();
+        for value_bytes in [MAX_VALUE_BYTES + 1, usize::MAX] {
+            let load = Load { value_bytes, ..Load::default() };
+            let message = run(&cluster, &load).unwrap_err().to_string();
+            assert!(message.contains("a value has at most 16384"), "{message}");
+        }
+        assert!(Load { value_bytes: MAX_VALUE_BYTES, ..Load::default() }.fits_a_store().is_ok());
     }
 
     #[test]

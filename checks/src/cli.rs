@@ -358,7 +358,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value = "10", value_parser = values::seconds)]
     pub seconds: Duration,
     /// How many commands are issued at most.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub operations: Option<u64>,
     /// The share of reads, from 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = values::share)]

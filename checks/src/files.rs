@@ -9,22 +9,41 @@ use std::path::{Path, PathBuf};
 
 /// Writes a file, creating its folder. What has this name is replaced when all is written; a failure leaves it as it was.
 pub(crate) fn write(file: &Path, text: impl AsRef<[u8]>) -> Result<(), Error> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-    }
-    // A link keeps pointing to what it points to; and a device, such as /dev/stdout, is no file to be replaced.
-    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let target = target(file)?;
+    // A device, such as /dev/stdout, is no file to be replaced.
     if target.exists() && !target.is_file() {
         return fs::write(&target, text).map_err(Error::file("write", file));
     }
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let unfinished = target.with_file_name(name);
+    let unfinished = unfinished(&target);
     finish(&unfinished, &target, text.as_ref()).map_err(|error| {
         // It may not have been created; why it was not finished is what matters.
         let _ = fs::remove_file(&unfinished);
         Error::file("write", file)(error)
     })
+}
+
+/// What a file of this name replaces: a link keeps pointing to what it points to. Creates the folder.
+fn target(file: &Path) -> Result<PathBuf, Error> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    }
+    Ok(fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()))
+}
+
+/// What a file is called until all of it is written.
+fn unfinished(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    target.with_file_name(name)
+}
+
+/// Creates a file with these permissions. What has its name is left over, or was put there by somebody else: it is not written to.
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).mode(mode).open(path)
 }
 
 /// A file that only its owner can read, which is written bit by bit and gets its name when it is finished. One that is dropped
@@ -39,19 +58,13 @@ pub(crate) struct Unfinished {
 impl Unfinished {
     /// Begins a file, creating its folder.
     pub(crate) fn begin(file: &Path) -> Result<Self, Error> {
-        if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-        }
-        if file.exists() && !file.is_file() {
+        let target = target(file)?;
+        if target.exists() && !target.is_file() {
             return Err(Error::Usage(format!("{} exists and is no file: give another name", file.display())));
         }
-        let mut name = file.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let path = file.with_file_name(name);
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let out = options.open(&path).map_err(Error::file("create", &path))?;
-        Ok(Self { out: Some(BufWriter::new(out)), path, target: file.to_owned() })
+        let path = unfinished(&target);
+        let out = create(&path, 0o600).map_err(Error::file("create", &path))?;
+        Ok(Self { out: Some(BufWriter::new(out)), path, target })
     }
 
     /// Gives it its name, when all of it is on disk.
@@ -87,7 +100,7 @@ impl Drop for Unfinished {
 
 /// Writes a file, renames it when all of it is on disk, and waits until the name is.
 fn finish(unfinished: &Path, target: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = File::create(unfinished)?;
+    let mut file = create(unfinished, 0o666)?;
     file.write_all(text)?;
     file.sync_all()?;
     name(unfinished, target)
@@ -133,6 +146,30 @@ mod tests {
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         }
         assert!(Unfinished::begin(folder.path()).unwrap_err().to_string().contains("is no file"));
+    }
+
+    #[test]
+    fn what_was_put_where_a_file_is_written_is_not_written_to() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, theirs] = ["a.bin", "link.bin", "theirs"].map(|name| folder.path().join(name));
+        fs::write(&theirs, "theirs").unwrap();
+        symlink(&file, &link).unwrap();
+        let write_secret = || {
+            let mut secret = Unfinished::begin(&link).unwrap();
+            secret.write_all(b"ours").unwrap();
+            secret.finish().unwrap();
+        };
+        let write_text = || write(&link, "ours").unwrap();
+        for write in [&write_text as &dyn Fn(), &write_secret] {
+            fs::write(&file, "").unwrap();
+            symlink(&theirs, unfinished(&fs::canonicalize(&file).unwrap())).unwrap();
+            write();
+            assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+            assert_eq!(fs::read_to_string(&file).unwrap(), "ours");
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        }
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

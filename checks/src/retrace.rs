@@ -179,7 +179,10 @@ fn check_as<D: Deployable>(files: &[PathBuf], headers: &[Header]) -> Result<Repl
 /// The simulation that a trace records, if it does not record a cluster.
 fn storm(header: &Header) -> Result<Option<Storm>, Error> {
     let storm = header.parameters.get("storm").cloned().map(serde_json::from_value).transpose();
-    storm.map_err(|error| Error::Usage(format!("the trace's header names no simulation: {error}")))
+    let storm: Option<Storm> =
+        storm.map_err(|error| Error::Usage(format!("the trace's header names no simulation: {error}")))?;
+    storm.iter().try_for_each(Storm::check)?;
+    Ok(storm)
 }
 
 /// The cluster of a recorded run.
@@ -274,5 +277,18 @@ impl<D: Deployable> Observer<D::Actor> for Replicas<D> {
         }
         self.latest.insert(id, (executed, machine.clone()));
         self.marks.insert(id, mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_names_a_simulation_without_end_is_refused() {
+        let storm = Storm { servers: u16::MAX, ..Storm::default() };
+        let header = Header { parameters: serde_json::json!({ "storm": storm }), ..Header::default() };
+        let message = cluster(&header).unwrap_err().to_string();
+        assert!(message.contains("servers of a simulation: 65535 is not from 1 to 25"), "{message}");
     }
 }

@@ -24,6 +24,17 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
+/// More servers are not simulated in reasonable time,
+const SERVERS_MAX: u64 = 25;
+/// nor are more clients,
+const CLIENTS_MAX: u64 = 100;
+/// nor more commands of each,
+const COMMANDS_MAX: u64 = 10_000;
+/// nor a storm of more than a day,
+const SECONDS_MAX: u64 = 86_400;
+/// nor more faults of one kind.
+const FAULTS_MAX: u64 = 1_000;
+
 /// What a run is made of, besides its seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +74,36 @@ impl Default for Storm {
             crashes: 6,
             pauses: 3,
             cuts: 4,
+        }
+    }
+}
+
+impl Storm {
+    /// Refuses what no simulation is made of. Options come from a command line or from the header of a trace.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let counts = [
+            ("servers", u64::from(self.servers), 1..=SERVERS_MAX),
+            ("clients", self.clients.into(), 1..=CLIENTS_MAX),
+            ("commands", self.commands as u64, 1..=COMMANDS_MAX),
+            ("seconds", self.seconds, 0..=SECONDS_MAX),
+            ("crashes", self.crashes.into(), 0..=FAULTS_MAX),
+            ("pauses", self.pauses.into(), 0..=FAULTS_MAX),
+            ("cuts", self.cuts.into(), 0..=FAULTS_MAX),
+        ];
+        if let Some((name, count, range)) =
+            counts.into_iter().find(|(_, count, range)| !range.contains(count))
+        {
+            let (least, most) = range.into_inner();
+            return Err(Error::Usage(format!(
+                "{name} of a simulation: {count} is not from {least} to {most}"
+            )));
+        }
+        let shares = [("loss", self.loss), ("duplication", self.duplication)];
+        match shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
+            None => Ok(()),
+            Some((name, share)) => Err(Error::Usage(format!(
+                "{name} of a simulation: {share} is no share, which is from 0 to 1"
+            ))),
         }
     }
 }
@@ -125,9 +166,7 @@ pub(crate) fn actors<D: Deployable>(cluster: &Cluster, storm: &Storm, seed: u64)
 }
 
 fn run_as<D: Deployable>(storm: &Storm, seed: u64, trace: Option<&Path>) -> Result<Outcome, Error> {
-    if storm.servers == 0 || storm.clients == 0 {
-        return Err(Error::Usage("a simulation needs a server and a client".into()));
-    }
+    storm.check()?;
     let hosts = D::servers(usize::from(storm.servers));
     let storm = Storm { servers: u16::try_from(hosts).unwrap_or(u16::MAX), ..storm.clone() };
     let cluster = cluster(&storm)?;
@@ -369,4 +408,42 @@ pub fn script(seed: u64, client: usize, commands: usize) -> Vec<KeyValueCommand>
         }
     };
     (0..commands).map(command).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_hear_nothing_before_the_calm_are_answered_after_it() {
+        for protocol in ["multipaxos", "compartmentalized", "spaxos"] {
+            let protocol = protocol.to_owned();
+            let storm =
+                Storm { protocol, clients: 1, commands: 1, seconds: 1, loss: 1.0, ..Storm::default() };
+            let outcome = run(&storm, 1, None).unwrap();
+            assert_eq!((&outcome.failure, outcome.answered), (&None, 1), "{}", storm.protocol);
+        }
+    }
+
+    #[test]
+    fn options_that_no_simulation_has_are_refused_by_name() {
+        let storm = Storm::default;
+        let wrong = [
+            ("servers", Storm { servers: 0, ..storm() }),
+            ("servers", Storm { servers: u16::MAX, ..storm() }),
+            ("clients", Storm { clients: u16::MAX, ..storm() }),
+            ("commands", Storm { commands: 0, ..storm() }),
+            ("commands", Storm { commands: usize::MAX, ..storm() }),
+            ("seconds", Storm { seconds: u64::MAX, ..storm() }),
+            ("crashes", Storm { crashes: u32::MAX, ..storm() }),
+            ("pauses", Storm { pauses: u32::MAX, ..storm() }),
+            ("cuts", Storm { cuts: u32::MAX, ..storm() }),
+            ("loss", Storm { loss: f64::NAN, ..storm() }),
+            ("duplication", Storm { duplication: 7.0, ..storm() }),
+        ];
+        for (name, wrong) in wrong {
+            let message = run(&wrong, 1, None).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{name} of a simulation: ")), "{message}");
+        }
+    }
 }

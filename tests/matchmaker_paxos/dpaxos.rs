@@ -2,12 +2,11 @@
 //! the nodes A to C, D to F and G to I, which are the acceptors 0 to 8; three ballots with the replication quorums {B, C},
 //! {G, H} and {E, F}.
 
-use parthood::draw;
+use crate::bpaxos_runs::compare;
 use parthood_models::matchmaker_paxos::{MatchmakerPaxos, Params};
 use parthood_models::{Input, Kind, Move, Network, Path, Setup, State, System};
 use parthood_protocols::matchmaker_paxos::Mutant;
 use serde_json::json;
-use std::path::Path as File;
 
 struct Run {
     system: System<MatchmakerPaxos>,
@@ -75,15 +74,7 @@ impl Run {
     fn is_drawn_as(&self, name: &str, title: &str, verdict: &str) {
         let mut trace = self.system.trace(&Path::new(self.actions.clone())).unwrap();
         title.clone_into(&mut trace.title);
-        let diagram = draw::from_trace(&trace, "", Some((verdict.to_owned(), true)));
-        let file = File::new(env!("CARGO_MANIFEST_DIR")).join("../specs/matchmaker_paxos");
-        let file = file.join(format!("{name}.svg"));
-        let drawn = diagram.without_idle_lanes().to_svg();
-        if std::fs::read_to_string(&file).ok().as_ref() != Some(&drawn) {
-            let anew = std::env::temp_dir().join(format!("{name}.svg"));
-            std::fs::write(&anew, drawn).unwrap();
-            panic!("{} is another picture than {}", file.display(), anew.display());
-        }
+        compare("matchmaker_paxos", name, &trace, verdict, true);
     }
 }
 

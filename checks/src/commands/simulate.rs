@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) fn run(args: &SimulateArgs) -> Result<Status, Error> {
     let defaults = Storm::default();
     let calm = |value: Option<u32>, default: u32| value.unwrap_or(if args.calm { 0 } else { default });
-    let share = |value: Option<f64>, default: f64| {
-        value.unwrap_or(if args.calm { 0.0 } else { default }).clamp(0.0, 1.0)
-    };
+    let share = |value: Option<f64>, default: f64| value.unwrap_or(if args.calm { 0.0 } else { default });
     let storm = Storm {
         protocol: args.protocol.clone(),
         servers: args.servers,

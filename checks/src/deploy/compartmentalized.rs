@@ -3,8 +3,8 @@
 
 use super::standing::{self, Stands};
 use super::{
-    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf, client,
-    scripted,
+    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf,
+    answered_of, client, scripted,
 };
 use parthood_models as models;
 use parthood_protocols::command::CommandId;
@@ -136,7 +136,7 @@ impl<const SEVERAL: bool> Deployable for InParts<SEVERAL> {
 
     fn answered(state: &StateOf<Self>) -> Option<usize> {
         match state {
-            State::Client(client) => Some(client.asked - usize::from(!client.is_idle())),
+            State::Client(client) => Some(answered_of(client.asked, client.is_idle())),
             _ => None,
         }
     }

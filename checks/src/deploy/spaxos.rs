@@ -3,7 +3,8 @@
 use super::compartmentalized::{in_parts, layout as layout_of_parts, reader, stands};
 use super::standing::Stands;
 use super::{
-    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf, scripted,
+    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf,
+    answered_of, scripted,
 };
 use parthood_models as models;
 use parthood_protocols::command::CommandId;
@@ -83,7 +84,7 @@ impl Deployable for Spaxos {
 
     fn answered(state: &StateOf<Self>) -> Option<usize> {
         match serving(state)? {
-            parts::State::Client(client) => Some(client.asked - usize::from(!client.is_idle())),
+            parts::State::Client(client) => Some(answered_of(client.asked, client.is_idle())),
             _ => None,
         }
     }

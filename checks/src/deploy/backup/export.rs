@@ -7,10 +7,11 @@ use parthood_protocols::durable::Change;
 use parthood_protocols::state_machine::{
     Batch, BatchedCommand, Bytes, KeyValue, KeyValueCommand, KeyValueOutput, StateMachine as _,
 };
-use parthood_runtime::udp::{Inquirer, MAX_INQUIRY_LEN};
+use parthood_runtime::udp::{Answers, Inquirer, MAX_INQUIRY_LEN};
 use parthood_runtime::wire::{decode, encode, entropy};
 use serde::{Deserialize, Serialize};
 use stateright::actor::Id;
+use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 /// What keys begin with that are no part of a backup.
@@ -64,16 +65,32 @@ struct Kept {
 }
 
 /// Answers those who want the state of a hosted node.
-pub(in crate::deploy) fn exporting<D: Deployable>()
--> impl FnMut(Id, &StateOf<D>, &[u8]) -> Option<Vec<u8>> + Send + 'static {
-    let mut kept: Vec<Kept> = Vec::new();
-    move |node, state, question| {
+pub(in crate::deploy) fn exporting<D: Deployable>() -> impl Answers<D::Actor> + 'static {
+    Exporting::<D> { kept: Vec::new(), protocol: PhantomData }
+}
+
+struct Exporting<D> {
+    kept: Vec<Kept>,
+    protocol: PhantomData<fn() -> D>,
+}
+
+impl<D: Deployable> Answers<D::Actor> for Exporting<D> {
+    fn answer(&mut self, node: Id, state: &StateOf<D>, question: &[u8]) -> Option<Vec<u8>> {
         let question = decode(question).ok()?;
-        let answer = reply(&mut kept, node, D::replica(state), question, Instant::now());
+        let answer = reply(&mut self.kept, node, D::replica(state), question, Instant::now());
         let mut bytes = Vec::new();
         encode(&answer, &mut bytes, MAX_INQUIRY_LEN).ok()?;
         Some(bytes)
     }
+
+    fn look(&mut self, now: Instant) {
+        let_go(&mut self.kept, now);
+    }
+}
+
+/// Forgets states that nobody has asked for any more.
+fn let_go(kept: &mut Vec<Kept>, now: Instant) {
+    kept.retain(|one| now.saturating_duration_since(one.asked) < KEPT_FOR);
 }
 
 fn reply(
@@ -83,7 +100,7 @@ fn reply(
     question: Question,
     now: Instant,
 ) -> Answer {
-    kept.retain(|one| now.saturating_duration_since(one.asked) < KEPT_FOR);
+    let_go(kept, now);
     let Some((executed, machine)) = replica else { return Answer::NoStore };
     let (Question::Keep { name, .. } | Question::Page { name, .. } | Question::Forget { name }) = question;
     let known = kept.iter_mut().find(|one| (one.name, one.node) == (name, node));
@@ -131,7 +148,7 @@ pub(super) struct Export {
 impl Drop for Export {
     fn drop(&mut self) {
         for node in self.kept_at.clone() {
-            // A node that does not hear this forgets it by itself, when it is asked for another one.
+            // A node that does not hear this forgets it by itself after a while.
             let _ = ask(&mut self.inquirer, node, &Question::Forget { name: self.name }, FORGOTTEN_IN);
         }
     }
@@ -277,6 +294,7 @@ fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deploy::MultiPaxos;
 
     fn store(keys: usize, bytes: usize) -> KeyValue {
         let mut store = KeyValue::default();
@@ -341,5 +359,16 @@ mod tests {
             reply(&mut kept, node, Some((1, &store)), page(99), now + 2 * KEPT_FOR),
             Answer::Gone
         ));
+    }
+
+    #[test]
+    fn a_state_that_nobody_asks_for_is_let_go_though_no_question_comes() {
+        let mut exporting = Exporting::<MultiPaxos> { kept: Vec::new(), protocol: PhantomData };
+        let (node, now, store) = (Id::from(0), Instant::now(), store(1, 1));
+        reply(&mut exporting.kept, node, Some((1, &store)), keep(1, None), now);
+        exporting.look(now + KEPT_FOR / 2);
+        assert_eq!(exporting.kept.len(), 1);
+        exporting.look(now + KEPT_FOR);
+        assert!(exporting.kept.is_empty());
     }
 }

@@ -239,7 +239,7 @@ pub(in crate::deploy) trait Attend {
     /// What becomes readable when a turn is due.
     fn socket(&self) -> BorrowedFd<'_>;
 
-    /// How long until a turn is due all the same.
+    /// How long until a turn is due all the same: not at all when a command can be sent.
     fn patience(&mut self) -> Option<Duration>;
 }
 
@@ -259,7 +259,8 @@ impl<D: Replicates> Attend for Attended<D> {
     }
 
     fn patience(&mut self) -> Option<Duration> {
-        self.lanes.until_timer()
+        let sends = !self.waiting.is_empty() && !self.lanes.free.is_empty();
+        if sends { Some(Duration::ZERO) } else { self.lanes.until_turn() }
     }
 }
 
@@ -284,4 +285,31 @@ pub(in crate::deploy) fn attend(
     }
 
     visit_store(&cluster.protocol, Connect(cluster, options, times))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::MultiPaxos;
+    use parthood_runtime::wire::Key;
+
+    #[test]
+    fn a_turn_is_due_as_long_as_a_command_waits_and_a_lane_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        Key::generate().unwrap().save(&folder.path().join("cluster.key")).unwrap();
+        let text = Cluster::example("multipaxos", 3, 1).unwrap();
+        let cluster = Cluster::read(&folder.path().join("cluster.toml"), &text).unwrap();
+        let options = ClientOptions { lanes: 1, ..ClientOptions::default() };
+        let mut client =
+            Attended::<MultiPaxos>::connect(&cluster, options, SharedHistogram::default()).unwrap();
+        client.turn(Duration::ZERO).unwrap();
+        let commands = [(); 3].map(|()| client.submit(KeyValueCommand::Count, Box::new(|_| ())));
+        assert_eq!(client.patience(), Some(Duration::ZERO));
+        client.turn(Duration::ZERO).unwrap();
+        assert_eq!((client.callers.len(), client.waiting.len()), (1, 2), "two wait for the lane");
+        // What an answer does: the lane is free, and nothing else happens.
+        client.lanes.free.push(0);
+        assert_eq!(client.patience(), Some(Duration::ZERO));
+        drop(commands);
+    }
 }

@@ -140,8 +140,8 @@ impl<D: Replicates> Lanes<D> {
     }
 
     /// How long until a turn is due all the same, if it ever is.
-    pub fn until_timer(&mut self) -> Option<Duration> {
-        self.driver.until_timer()
+    pub fn until_turn(&mut self) -> Option<Duration> {
+        self.driver.until_turn()
     }
 
     /// Wakes a turn from other threads.

@@ -71,8 +71,6 @@ pub(super) struct Shared {
     connect: Box<Connect>,
     /// A client for each kind of read, once somebody asks for it.
     clients: Vec<Option<Box<dyn Attend>>>,
-    /// Has a client something to send, or somebody an answer?
-    is_busy: bool,
     answers: Sender<Answer>,
     epoll: Epoll,
     cursors: Cursors,
@@ -123,7 +121,6 @@ impl Shared {
             Some(client) => client,
             none => none.insert(listening(&self.epoll, (self.connect)(self.kinds[kind])?)?),
         };
-        self.is_busy = true;
         let answers = self.answers.clone();
         // Nobody listens when the gateway has stopped.
         let told = Box::new(move |answer| drop(answers.send((place, answer))));
@@ -132,7 +129,6 @@ impl Shared {
 
     /// Lets the clients send what they were given, and hear. One that has ended is replaced when somebody asks again.
     fn attend(&mut self) -> Result<(), Error> {
-        self.is_busy = false;
         for slot in &mut self.clients {
             let Some(mut client) = slot.take() else { continue };
             match client.turn() {
@@ -146,9 +142,6 @@ impl Shared {
 
     /// How long the loop may wait.
     fn patience(&mut self) -> Duration {
-        if self.is_busy {
-            return Duration::ZERO;
-        }
         let due = self.clients.iter_mut().flatten().filter_map(|client| client.patience());
         due.chain([TICK]).min().unwrap_or(TICK)
     }
@@ -161,6 +154,10 @@ pub(super) struct Server {
     answers: Receiver<Answer>,
     sessions: BTreeMap<u64, (Session, EpollFlags)>,
     next: u64,
+    /// New connections wait until the next look, since the last one could not be accepted.
+    is_deaf: bool,
+    /// That was said, and none has been accepted since.
+    has_complained: bool,
     shared: Shared,
 }
 
@@ -191,7 +188,6 @@ impl Server {
             clients,
             answers: sender,
             epoll,
-            is_busy: false,
             cursors: Cursors::new(u32::from_le_bytes(entropy()?)),
             connected: 0,
             accepted: 0,
@@ -199,7 +195,8 @@ impl Server {
             requests: 0,
         };
         let (sessions, next) = (BTreeMap::new(), FIRST_CONNECTION);
-        Ok(Self { listener, stopper, answers, sessions, next, shared })
+        let (is_deaf, has_complained) = (false, false);
+        Ok(Self { listener, stopper, answers, sessions, next, is_deaf, has_complained, shared })
     }
 
     pub(super) fn stopper(&self) -> Arc<Stopper> {
@@ -221,35 +218,50 @@ impl Server {
             };
             for event in &events[..count] {
                 match event.data() {
-                    LISTENER => self.accept(),
+                    LISTENER => self.accept()?,
                     // Its loop ends, or the clients take their turns anyway.
                     STOPPER | CLIENT => {}
                     token => self.on_event(token, event.events()),
                 }
             }
             self.shared.attend()?;
-            self.on_answers();
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
                 self.look_for_what_takes_too_long();
+                if self.is_deaf {
+                    self.listen(EpollFlags::EPOLLIN)?;
+                }
             }
+            // At last, since a command that is not taken is answered at once.
+            self.on_answers();
         }
         Ok(())
     }
 
-    fn accept(&mut self) {
+    fn accept(&mut self) -> Result<(), Error> {
         loop {
             match self.listener.accept() {
-                Ok((stream, _)) => self.welcome(stream),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok((stream, _)) => {
+                    self.has_complained = false;
+                    self.welcome(stream);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => {
                     // Such as too many open files: those who wait are accepted when there is room again.
-                    eprintln!("parthood: cannot accept a Redis client: {error}");
-                    std::thread::sleep(Duration::from_millis(10));
-                    return;
+                    if !std::mem::replace(&mut self.has_complained, true) {
+                        eprintln!("parthood: cannot accept a Redis client, and tries again: {error}");
+                    }
+                    return self.listen(EpollFlags::empty());
                 }
             }
         }
+    }
+
+    /// Waits for new connections, or does not.
+    fn listen(&mut self, flags: EpollFlags) -> Result<(), Error> {
+        self.is_deaf = flags.is_empty();
+        let mut event = EpollEvent::new(flags, LISTENER);
+        self.shared.epoll.modify(&self.listener, &mut event).map_err(failed)
     }
 
     fn welcome(&mut self, mut stream: TcpStream) {

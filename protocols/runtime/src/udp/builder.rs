@@ -5,7 +5,7 @@ use super::handle::Handle;
 use super::outgoing::Outgoing;
 use super::peers::{AddressBook, Peers, bits_of, in_family};
 use super::socket::Socket;
-use super::standing::{Reply, Standing, Tell};
+use super::standing::{Answers, Standing, Tell};
 use super::watch::{Watch, unix_nanoseconds};
 use crate::storage::{Durability, Journal, Limits, Log};
 use crate::wire::{HEADER_LEN, Keys, MAC_LEN, MAX_DATAGRAM_LEN, entropy};
@@ -35,7 +35,7 @@ pub struct Builder<A: Runnable, J> {
     observer: Option<Box<dyn Observer<A> + Send>>,
     tell: Option<Tell<A>>,
     every: Option<Duration>,
-    reply: Option<Reply<A>>,
+    answers: Option<Box<dyn Answers<A>>>,
     journal: PhantomData<fn() -> J>,
 }
 
@@ -60,7 +60,7 @@ where
             observer: None,
             tell: None,
             every: None,
-            reply: None,
+            answers: None,
             journal: PhantomData,
         }
     }
@@ -130,14 +130,10 @@ where
         self
     }
 
-    /// Answers an [`Inquirer`](super::Inquirer) by what this says of a question and of the state of the node that is asked, after
-    /// the saves of that state are durable. Questions may come twice. It is called between steps, so it must be quick.
+    /// Answers an [`Inquirer`](super::Inquirer) by what this says.
     #[must_use]
-    pub fn inquiries(
-        mut self,
-        reply: impl FnMut(Id, &A::State, &[u8]) -> Option<Vec<u8>> + Send + 'static,
-    ) -> Self {
-        self.reply = Some(Box::new(reply));
+    pub fn inquiries(mut self, answers: impl Answers<A> + 'static) -> Self {
+        self.answers = Some(Box::new(answers));
         self
     }
 
@@ -183,7 +179,7 @@ where
             log,
             seed,
             observer: self.observer,
-            watch: Watch::new(self.tell, self.every, self.reply),
+            watch: Watch::new(self.tell, self.every, self.answers),
         }))
     }
 

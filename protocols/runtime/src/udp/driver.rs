@@ -177,10 +177,10 @@ where
     /// # Errors
     /// When the log or the socket fails. Nothing that depends on a lost save has left; the driver must not be used again.
     pub fn turn(&mut self, patience: Option<Duration>) -> Result<(), Error> {
-        self.counters.turns += 1;
         let steps = self.counters.steps;
         self.update_faults();
         let patience = self.patience(patience);
+        self.counters.turns += 1;
         self.receive(patience)?;
         self.fire_timers();
         self.step_local();
@@ -240,15 +240,21 @@ where
         self.socket.local()
     }
 
-    /// The socket, for a caller that waits for other things, too: when it is readable, or [`Driver::until_timer`] is over, a turn
+    /// The socket, for a caller that waits for other things, too: when it is readable, or [`Driver::until_turn`] is over, a turn
     /// without patience is due.
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// How long until the next timer fires, if one is set.
-    pub fn until_timer(&mut self) -> Option<Duration> {
-        Some(self.timers.next_deadline()?.saturating_duration_since(Instant::now()))
+    /// How long until a turn is due though nothing is received; none if it never is.
+    pub fn until_turn(&mut self) -> Option<Duration> {
+        // What actors did at the start or in another turn may still have to be committed and released.
+        if !self.local.is_empty() || !self.choices.is_empty() || self.counters.turns == 0 {
+            return Some(Duration::ZERO);
+        }
+        let now = Instant::now();
+        let until_timer = self.timers.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+        until_timer.into_iter().chain(self.watch.patience(now)).min()
     }
 
     /// What this driver has done.
@@ -271,14 +277,10 @@ where
 
     /// How long a turn may wait.
     fn patience(&mut self, patience: Option<Duration>) -> Option<Duration> {
-        // What actors did at the start or in another turn may still have to be committed and released.
-        let busy = !self.local.is_empty() || !self.choices.is_empty() || self.counters.turns == 1;
-        if self.handle.take_wake_up() || busy {
+        if self.handle.take_wake_up() {
             return Some(Duration::ZERO);
         }
-        let until_timer = self.until_timer();
-        let until_question = self.watch.patience(self.now);
-        patience.into_iter().chain(until_timer).chain(until_question).min()
+        patience.into_iter().chain(self.until_turn()).min()
     }
 
     fn receive(&mut self, mut patience: Option<Duration>) -> Result<(), Error> {

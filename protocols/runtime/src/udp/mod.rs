@@ -44,6 +44,6 @@ pub use handle::{Faults, Handle, Queues, View};
 pub use inquiry::{Inquirer, MAX_INQUIRY_LEN};
 pub use kinds::{KindCounters, Kinds};
 pub use peers::{AddressBook, ClientProcess};
-pub use standing::{Choice, Quorum, Standing};
+pub use standing::{Answers, Choice, Quorum, Standing};
 pub use survey::{Survey, survey};
 pub use watch::Told;

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use stateright::actor::{Actor, Id};
+use std::time::Instant;
 
 /// The logical index that stands for the event loop of a process. No actor has it, and no client: those have their second highest
 /// bit clear.
@@ -60,8 +61,25 @@ pub struct Choice {
 /// Tells how a hosted actor stands.
 pub(super) type Tell<A> = Box<dyn Fn(Id, &<A as Actor>::State) -> Standing + Send>;
 
-/// Answers a question to a hosted actor, by its state; none if it has no answer.
-pub(super) type Reply<A> = Box<dyn FnMut(Id, &<A as Actor>::State, &[u8]) -> Option<Vec<u8>> + Send>;
+/// Answers questions to hosted actors. It is called between steps, so it must be quick.
+pub trait Answers<A: Actor>: Send {
+    /// The answer to a question, by the state of the node that is asked, after the saves of that state are durable; none if there
+    /// is none. Questions may come twice.
+    fn answer(&mut self, node: Id, state: &A::State, question: &[u8]) -> Option<Vec<u8>>;
+
+    /// Lets go of what was kept for questions that do not come. A driver that runs calls it once a second at least.
+    fn look(&mut self, _now: Instant) {}
+}
+
+impl<A, F> Answers<A> for F
+where
+    A: Actor,
+    F: FnMut(Id, &A::State, &[u8]) -> Option<Vec<u8>> + Send,
+{
+    fn answer(&mut self, node: Id, state: &A::State, question: &[u8]) -> Option<Vec<u8>> {
+        self(node, state, question)
+    }
+}
 
 /// What event loops say to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -101,6 +101,19 @@ fn a_process_that_listens_for_both_versions_talks_to_either() {
 }
 
 #[test]
+fn a_turn_is_due_at_once_when_something_waits_that_no_datagram_brings() {
+    let [address] = free(Ipv4Addr::LOCALHOST);
+    let mut counter = counter(address).build().unwrap();
+    assert_eq!(counter.until_turn(), Some(Duration::ZERO), "what was done at the start is not released");
+    counter.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(counter.until_turn(), None);
+    assert!(counter.inject(Id::from(COUNTER), Msg::Add(1)));
+    assert_eq!(counter.until_turn(), Some(Duration::ZERO));
+    counter.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!((counter.until_turn(), total(&counter)), (None, 1));
+}
+
+#[test]
 fn actors_of_one_process_need_no_datagram() {
     let [address] = free(Ipv4Addr::LOCALHOST);
     let book = AddressBook::from_iter([address; 3]);

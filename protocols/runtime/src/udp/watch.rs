@@ -1,7 +1,7 @@
 //! What an event loop asks other event loops, what it was told, and whom it owes an answer.
 
 use super::peers::bits_of;
-use super::standing::{Control, DRIVER, Reply, Standing, Tell};
+use super::standing::{Answers, Control, DRIVER, Standing, Tell};
 use crate::wire::{Parcel, Refusal};
 use stateright::actor::{Actor, Id};
 use std::collections::BTreeMap;
@@ -38,16 +38,20 @@ pub(super) struct Watch<A: Actor> {
     number: u64,
     /// Who asked in this turn, and under which number.
     questions: Vec<(Id, u64)>,
-    reply: Option<Reply<A>>,
+    answers: Option<Box<dyn Answers<A>>>,
     /// What the applications of hosted nodes were asked in this turn.
     inquiries: Vec<Inquiry>,
     told: BTreeMap<u64, Told>,
 }
 
 impl<A: Actor> Watch<A> {
-    pub(super) fn new(tell: Option<Tell<A>>, every: Option<Duration>, reply: Option<Reply<A>>) -> Self {
+    pub(super) fn new(
+        tell: Option<Tell<A>>,
+        every: Option<Duration>,
+        answers: Option<Box<dyn Answers<A>>>,
+    ) -> Self {
         let (questions, inquiries, told) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { tell, every, asked: None, number: 0, questions, reply, inquiries, told }
+        Self { tell, every, asked: None, number: 0, questions, answers, inquiries, told }
     }
 
     /// Takes a message to the event loop, from a source that was checked. Too many questions at once are forgotten.
@@ -63,7 +67,7 @@ impl<A: Actor> Watch<A> {
                 self.told.insert(bits_of(parcel.src), Told { at: now, standing });
             }
             Control::Inquire { number, node, question } => {
-                if self.reply.is_some() && self.inquiries.len() < MAX_QUESTIONS {
+                if self.answers.is_some() && self.inquiries.len() < MAX_QUESTIONS {
                     self.inquiries.push(Inquiry { src: parcel.src, number, node, question });
                 }
             }
@@ -79,7 +83,14 @@ impl<A: Actor> Watch<A> {
 
     /// What the application of an actor of this process answers.
     pub(super) fn reply(&mut self, id: Id, state: &A::State, question: &[u8]) -> Option<Vec<u8>> {
-        self.reply.as_mut().and_then(|reply| reply(id, state, question))
+        self.answers.as_mut().and_then(|answers| answers.answer(id, state, question))
+    }
+
+    /// Lets the application go of what was kept for questions that do not come.
+    pub(super) fn look(&mut self, now: Instant) {
+        if let Some(answers) = &mut self.answers {
+            answers.look(now);
+        }
     }
 
     /// Those who asked in this turn.

@@ -54,6 +54,7 @@ where
             return;
         }
         self.published = now;
+        self.watch.look(now);
         let standing =
             |host: &Host<A>| Some((bits_of(host.id()), self.watch.standing(host.id(), host.state())?));
         let queues = Queues { local: self.local.len(), outbox: self.outbox.len(), timers: self.timers.len() };

@@ -5,12 +5,14 @@ use crate::storage::WholeValue;
 use crate::toy::{Flaw, Msg, State, Toy};
 use crate::udp::standing::{Control, DRIVER};
 use crate::udp::{
-    AddressBook, Builder, ClientProcess, Driver, Faults, Inquirer, MAX_INQUIRY_LEN, Standing, Survey, survey,
+    AddressBook, Answers, Builder, ClientProcess, Driver, Faults, Inquirer, MAX_INQUIRY_LEN, Standing,
+    Survey, survey,
 };
 use crate::wire::{FrameWriter, Key, Keys, MAX_DATAGRAM_LEN, Refusal};
 use stateright::actor::Id;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 fn standing(_: Id, state: &State) -> Standing {
@@ -118,6 +120,30 @@ fn an_application_answers_by_the_state_of_the_node_that_is_asked_and_only_with_t
         |node, bytes: &[u8]| inquirer.ask(Id::from(node), bytes, Duration::ZERO).unwrap_err().to_string();
     assert!(refusal(0, &vec![0; MAX_INQUIRY_LEN + 1]).contains("too long"));
     assert!(refusal(2, b"").contains("not in the address book"));
+}
+
+#[test]
+fn an_application_that_nobody_asks_may_let_go_of_what_it_keeps() {
+    struct Looks(Sender<Instant>);
+    impl Answers<Toy> for Looks {
+        fn answer(&mut self, _: Id, _: &State, _: &[u8]) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn look(&mut self, now: Instant) {
+            // The test has seen enough when it does not listen.
+            let _ = self.0.send(now);
+        }
+    }
+    let [address] = free(Ipv4Addr::LOCALHOST);
+    let (sender, looks) = mpsc::channel();
+    let mut counter = counter(address).inquiries(Looks(sender)).build().unwrap();
+    let mut seen = Vec::new();
+    // No question comes.
+    turn_until([&mut counter], |_| {
+        seen.extend(looks.try_iter());
+        seen.len() >= 3
+    });
 }
 
 /// A frame that holds something for the event loop.
