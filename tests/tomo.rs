@@ -361,6 +361,10 @@ fn what_was_recorded_other_than_noted_is_found() {
     assert_eq!(xf.lines().count(), 7);
     let solve = ["reconstruct", "tilts.mrc", "-o", "rec.mrc", "--planes", "16", "--iterations", "2"];
     done(folder, &[&solve[..], &["--kv", "300", "--foci", "better.foci", "--xf", "better.xf"]].concat());
+    // Rays have no focus that could be told of.
+    done(folder, &["project", "clay.mrc", "rays.mrc", "--tilts=-60:60:20"]);
+    let said = done(folder, &["refine", "rays.mrc", "clay.mrc", "-o", "of-rays"]);
+    assert!(said.contains("-60.00 deg   shift ") && !said.contains("underfocus"), "{said}");
     fs::write(folder.join("few.foci"), "1500\n").unwrap();
     let few = [&solve[..], &["--kv", "300", "--foci", "few.foci"]].concat();
     refused(folder, &few, 2, &["few.foci: the number of tilts is 1", "7, the number"]);

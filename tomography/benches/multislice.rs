@@ -3,7 +3,9 @@
 //!
 //! The limit is what the transforms alone cost: as many bare one-dimensional transforms of the same length, on values
 //! that stay in the first-level cache, in the same run; and what comes from memory and goes there: slices, kept waves and
-//! gradients, at the speed of a plain copy. `peers/bench.py` measures other programs on the same task.
+//! gradients, at the speed of a plain copy. Beside it stands what the transforms cost without being fused: as many of rustfft's
+//! two-dimensional ones, rows and transposed rows, with transpositions by tiles. `peers/bench.py` measures other programs on
+//! the same task.
 
 #![allow(missing_docs, clippy::cast_precision_loss, reason = "small numbers")]
 
@@ -18,7 +20,8 @@ const BUDGET_S: f64 = 3.0;
 
 fn main() {
     println!(
-        "64 slices, one focus, one thread     ms   transforms alone, ms   share of ours   memory alone, ms   share"
+        "64 slices, one focus, one thread     ms   transforms alone, ms   share of ours   memory alone, ms   share   \
+         two-dimensional, ms   share"
     );
     for n in [256, 512] {
         measure(n);
@@ -38,10 +41,12 @@ fn measure(n: usize) {
     let copied = copied_bytes_per_ms();
     let report = |what: &str, transforms: usize, bytes: usize, run: &mut dyn FnMut()| {
         let (ours, bare, moved) = (milliseconds(run), bare(n, transforms), bytes as f64 / copied);
+        let planes = planes(n, transforms / (2 * n));
         println!(
-            "{what:12} n = {n:4} {ours:22.1} {bare:20.1} {:14.2} {moved:18.1} {:12.2}",
+            "{what:12} n = {n:4} {ours:22.1} {bare:20.1} {:14.2} {moved:18.1} {:12.2} {planes:17.1} {:11.2}",
             bare / ours,
-            moved / ours
+            moved / ours,
+            planes / ours
         );
     };
     let pixels = SLICES * n * n;
@@ -79,6 +84,39 @@ fn bare(n: usize, transforms: usize) -> f64 {
             }
             plans[transform % 2].process_with_scratch(&mut values, &mut scratch);
         }
+    })
+}
+
+/// So many two-dimensional transforms of a plane of n by n, half of them forth and half back, without scaling.
+fn planes(n: usize, transforms: usize) -> f64 {
+    const TILE: usize = 16;
+    let mut planner = FftPlanner::<f32>::new();
+    let plans = [planner.plan_fft_forward(n), planner.plan_fft_inverse(n)];
+    let (mut values, mut turned) = (vec![C::new(0.001, 0.0); n * n], vec![C::default(); n * n]);
+    let mut scratch = vec![C::default(); plans[0].get_inplace_scratch_len()];
+    let transpose = |from: &[C<f32>], to: &mut [C<f32>]| {
+        for (top, left) in
+            (0..n).step_by(TILE).flat_map(|top| (0..n).step_by(TILE).map(move |left| (top, left)))
+        {
+            for row in top..n.min(top + TILE) {
+                for column in left..n.min(left + TILE) {
+                    to[column * n + row] = from[row * n + column];
+                }
+            }
+        }
+    };
+    milliseconds(&mut || {
+        for transform in 0..transforms {
+            if transform % 4 == 0 {
+                values.fill(C::new(0.001, 0.0));
+            }
+            let plan = &plans[transform % 2];
+            plan.process_with_scratch(&mut values, &mut scratch);
+            transpose(&values, &mut turned);
+            plan.process_with_scratch(&mut turned, &mut scratch);
+            transpose(&turned, &mut values);
+        }
+        black_box(&values);
     })
 }
 

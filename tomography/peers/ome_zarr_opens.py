@@ -3,9 +3,11 @@
     python3 -m venv venv && venv/bin/pip install ome-zarr
     venv/bin/python tomography/peers/ome_zarr_opens.py volume.zarr
 
-napari opens such folders by ome-zarr's reader. The status is 42 where the packages are not installed.
+napari opens such folders by ome-zarr's reader. Where napari and napari-ome-zarr are installed, too, the folder is opened as a
+layer of its viewer, without a window. The status is 42 where the packages are not installed.
 """
 
+import contextlib
 import json
 import sys
 
@@ -32,8 +34,31 @@ for index, read in enumerate(image.data):
         "sum": float(bare.astype(np.float64).sum()),
         "transformations": image.metadata["coordinateTransformations"][index],
     })
+
+
+def layers():
+    """What napari shows: of each layer its kind, whether it has scales, their extents and the side of a voxel."""
+    try:
+        from napari.components import ViewerModel
+        from napari.layers import Layer
+        from napari_ome_zarr import napari_get_reader
+    except ImportError:
+        return None
+    viewer = ViewerModel()
+    # The reader prints.
+    with contextlib.redirect_stdout(sys.stderr):
+        for data in napari_get_reader(folder)(folder):
+            viewer.add_layer(Layer.create(*data))
+    shown = []
+    for layer in viewer.layers:
+        shapes = [list(scale.shape) for scale in (layer.data if layer.multiscale else [layer.data])]
+        shown.append([layer._type_string, layer.multiscale, shapes, list(layer.scale)])
+    return shown
+
+
 print(json.dumps({
     "versions": [zarr.__version__, np.__version__],
     "axes": [[axis["name"], axis["type"], axis.get("unit")] for axis in image.metadata["axes"]],
     "scales": scales,
+    "layers": layers(),
 }))

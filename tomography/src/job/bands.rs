@@ -34,8 +34,8 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
 /// Bytes that are reckoned besides those that are counted: an allocator cannot use again all that is given back to it.
-/// The volume of a band comes on top for bands that are done one after the other (measured with glibc, which keeps freed
-/// blocks of up to 32 MiB).
+/// The volume of a band comes on top, twice for bands that are done one after the other and once for conjugate gradients, where
+/// volumes and images take turns in the same places (measured with glibc, which keeps freed blocks of up to 32 MiB).
 const KEPT_BACK: u64 = 16 << 20;
 
 /// How a job that is larger than memory is done.
@@ -77,7 +77,11 @@ impl Plan {
             let counted = self.band_bytes(slabs * LANES, threads, apart) + self.wave_bytes(at_once, threads);
             KEPT_BACK
                 + self.reading_bytes(slabs * LANES, series)
-                + if apart { counted + 2 * volume } else { counted + counted / 10 }
+                + match self.spec.solver {
+                    _ if apart => counted + 2 * volume,
+                    Solver::Cgls {} => counted + counted / 10 + volume,
+                    _ => counted + counted / 10,
+                }
         };
         // More tilts than threads gain nothing.
         let most = threads.clamp(1, self.spec.tilts.len());

@@ -44,13 +44,16 @@ pub(super) fn refine(console: &Console, args: &RefineArgs) -> Result<Status, Err
         if args.machine.json {
             console.json(&json!({
                 "schema": "parthood.tomo.correction/1", "tilt_deg": tilt.angle_deg, "shift_px": [x, y],
-                "underfocus_angstrom": -distance_angstrom,
+                "underfocus_angstrom": 0.0 - distance_angstrom,
             }))?;
         } else {
-            console.line(format_args!(
-                "{:>7.2} deg   shift {x:>6.2}, {y:>6.2} px   underfocus {:>+8.1} \u{c5}",
-                tilt.angle_deg, -distance_angstrom
-            ))?;
+            // Rays have no focus; and what was not moved is moved by 0.0, not by -0.0.
+            let focus = if spec.model == Model::Linear {
+                String::new()
+            } else {
+                format!("   underfocus {:>+8.1} \u{c5}", 0.0 - distance_angstrom)
+            };
+            console.line(format_args!("{:>7.2} deg   shift {x:>6.2}, {y:>6.2} px{focus}", tilt.angle_deg))?;
         }
     }
     if args.machine.json {
