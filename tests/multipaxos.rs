@@ -258,7 +258,8 @@ impl Observer<Actor> for Bounds {
 fn a_log_of_a_million_slots_is_recovered_and_caught_up_by_pages() {
     const SLOTS: usize = 1_000_000;
     const MANY: usize = 50;
-    let limits = Limits { snapshot_slots: u64::MAX, batch_commands: 1, ..Limits::default() };
+    let limits =
+        Limits { snapshot_slots: u64::MAX, log_bytes: usize::MAX, batch_commands: 1, ..Limits::default() };
     let script: Vec<_> = (0..SLOTS / MANY).map(|_| KeyValueCommand::Increment(Bytes::from("n"), 1)).collect();
     let actors: Vec<Actor> = servers(limits, None)
         .into_iter()
