@@ -48,7 +48,7 @@ fn config(layout: Layout, groups: Vec<Group>, limits: Limits, mutant: Option<Mut
         known_clients: vec![],
         read_scheme: ReadScheme::Timed,
         limits,
-        timing: Timing::default(),
+        timing: Timing { gather: Timing::default().gather.filter(|_| mutant.is_none()), ..Timing::default() },
         bounds: Bounds::default(),
         faults: Mutated(mutant),
     })

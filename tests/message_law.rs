@@ -79,7 +79,7 @@ impl Deployed {
                 read_batch: self.batch,
                 ..Limits::default()
             },
-            timing: Timing::default(),
+            timing: Timing { gather: None, ..Timing::default() },
             bounds: Bounds { ping: false, ..Bounds::default() },
             faults: Correct,
         });

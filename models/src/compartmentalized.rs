@@ -95,7 +95,10 @@ pub struct Params {
     /// How many commands may wait at a leader.
     #[serde(default = "plenty")]
     pub waiting_commands: usize,
-    /// How many commands share a slot.
+    /// Whether what arrives at a leader together shares a slot: a timer proposes it, at any time after it was set.
+    #[serde(default)]
+    pub gather: bool,
+    /// How many commands share a slot at most.
     #[serde(default = "one")]
     pub batch_commands: usize,
     /// How many reads share a batch.
@@ -283,7 +286,7 @@ pub(crate) fn config<F: Rules>(params: &Params, first_client: usize, faults: F) 
         known_clients: known.map(|(id, _)| id as u64).collect(),
         read_scheme: if params.adaptive { ReadScheme::Adaptive } else { ReadScheme::Timed },
         limits: limits(params),
-        timing: Timing::default(),
+        timing: Timing { gather: params.gather.then_some(Duration::ZERO), ..Timing::default() },
         bounds: Bounds { round_max: Round(params.round_max), nack: params.nack, ping: params.ping },
         faults,
     })
@@ -477,9 +480,11 @@ impl<M: StateMachine, F: Rules> Protocol for Compartmentalized<M, F> {
         self.restartable.contains(&self.role_of(id).0)
     }
 
-    /// Timers of one kind share a budget, in this order: election, ping, resend, catch-up, batch, retry.
+    /// Timers of one kind share a budget, in this order: election, ping, resend, catch-up, batch, retry. A leader proposes as
+    /// often as there is something to propose.
     fn budget(&self, _: Id, timer: &Timer) -> Budget {
         Budget::Shared(match timer {
+            Timer::Propose => return Budget::Unlimited,
             Timer::Election => 0,
             Timer::Ping => 1,
             Timer::Resend => 2,

@@ -247,6 +247,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Spaxos<M, F> {
     fn budget(&self, id: Id, timer: &Timer) -> Budget {
         let new_role = matches!(self.role_of(id).0, Role::Disseminator | Role::Stabilizer);
         Budget::Shared(match timer {
+            // Nobody sets it: a slot holds one id.
+            Timer::Propose => return Budget::Unlimited,
             Timer::Election => 0,
             Timer::Ping => 1,
             Timer::Resend if new_role => 6,

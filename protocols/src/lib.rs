@@ -25,7 +25,7 @@
 //! | the same, every server hosting all roles | [`epaxos`] | "There Is More Consensus in Egalitarian Parliaments", the comparison |
 //!
 //! Shared parts: [`state_machine`] (what is replicated), [`command`] (its identity on the way through a log),
-//! [`sessions`] (exactly-once), [`client`] (the client role), [`decree`] (the client of a single decree), [`log`] (votes,
+//! [`sessions`] (exactly-once), [`client`] (the client role), [`decree`] (the client of a single decree), [`queue`] (what waits at a leader), [`log`] (votes,
 //! phase 1, replicas and snapshots), [`graph`] (a graph of commands instead of a log, and its executor), [`matchmaking`] (rounds with configurations of their own), [`schedule`] (which quorum is contacted when), [`durable`] (how storage is written down cheaply) and
 //! [`faults`] (how a mutant is made without costing the real protocol anything).
 
@@ -52,6 +52,7 @@ pub mod mencius;
 pub mod multipaxos;
 pub mod operator;
 pub mod paxos;
+pub mod queue;
 pub mod schedule;
 pub mod sessions;
 pub mod spaxos;

@@ -90,7 +90,7 @@ impl<const WAY: u8> Graph<WAY> {
             saves_needed: layout.replicas / 2 + 1,
             known_clients: Vec::new(),
             limits: cluster.sizes.limits_of_a_graph(),
-            timing: cluster.times.timing_of_a_graph(),
+            timing: cluster.times.timing_of_a_graph(cluster.sizes),
             bounds: Bounds::default(),
             faults: Correct,
         })

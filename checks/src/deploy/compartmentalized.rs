@@ -52,7 +52,7 @@ pub(super) fn in_parts<F>(cluster: &Cluster, faults: F) -> Config<F> {
         known_clients: Vec::new(),
         read_scheme: cluster.read_scheme,
         limits: cluster.sizes.limits_in_parts(),
-        timing: cluster.times.timing_in_parts(),
+        timing: cluster.times.timing_in_parts(cluster.sizes),
         bounds: Bounds::default(),
         faults,
     }

@@ -44,7 +44,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
         alpha: limits.window_slots as u64,
         known_clients: Vec::new(),
         limits,
-        timing: cluster.times.timing(),
+        timing: cluster.times.timing(cluster.sizes),
         acceptor_failures: f,
         orders_max: ORDERS_MAX,
         retire: true,

@@ -58,7 +58,7 @@ pub(crate) fn config(cluster: &Cluster) -> Arc<Config> {
         acceptor_failures: serving / 2,
         known_clients: Vec::new(),
         limits: cluster.sizes.limits(),
-        timing: cluster.times.timing(),
+        timing: cluster.times.timing(cluster.sizes),
         log_max: LOG_MAX,
         orders_max: ORDERS_MAX,
         patience: PATIENCE,

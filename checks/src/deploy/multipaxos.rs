@@ -23,7 +23,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
         groups: cluster.groups.iter().map(Group::system).collect(),
         known_clients: Vec::new(),
         limits: cluster.sizes.limits(),
-        timing: cluster.times.timing(),
+        timing: cluster.times.timing(cluster.sizes),
         bounds: multipaxos::Bounds::default(),
         faults: Correct,
     })

@@ -192,6 +192,7 @@ pub(super) fn actors(deployed: Deployed) -> Result<(Layout, Vec<Node>, Vec<Node>
             ping: NEVER,
             resend: NEVER,
             catch_up: NEVER,
+            gather: None,
             ..Timing::default()
         },
         bounds: Bounds::default(),

@@ -87,6 +87,7 @@ impl Parts {
             resend: NEVER,
             catch_up: NEVER,
             batch: BATCH_DUE,
+            gather: None,
         };
         Arc::new(parts::Config {
             layout,

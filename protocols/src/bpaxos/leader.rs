@@ -9,10 +9,11 @@ use super::proposer::{Attempt, ProposerState};
 use super::storage::Storage;
 use super::{Action, Committed, Msg, Proposal, Timer};
 use crate::client::ClientMsg;
-use crate::command::{Command, CommandOf, take_batch};
+use crate::command::CommandOf;
 use crate::graph::{VertexId, VertexSet, Vertices as _};
+use crate::queue::{Due, Queue};
 use crate::state_machine::StateMachine;
-use im::{OrdMap, Vector};
+use im::OrdMap;
 use parthood_quorums::NodeSet;
 use stateright::actor::Id;
 use std::sync::Arc;
@@ -27,9 +28,7 @@ pub struct LeaderState<C: Clone> {
     /// Vertices that wait for their dependencies, by number.
     pub waiting: OrdMap<u64, Waiting<C>>,
     /// Commands that wait for a number.
-    pub queue: Vector<Command<C>>,
-    /// Whether a timer will number them.
-    pub gathering: bool,
+    pub queue: Queue<C>,
     /// What it does as a proposer, if there are no proposers.
     pub proposer: Option<ProposerState<C>>,
     /// What is collected, if there are; else it knows that as a proposer.
@@ -69,8 +68,7 @@ impl<F: Rules> Part<F> {
             next: reserved,
             reserved,
             waiting: OrdMap::new(),
-            queue: Vector::new(),
-            gathering: false,
+            queue: Queue::default(),
             proposer,
             collection,
         }
@@ -164,7 +162,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
             self.send(client, Msg::Client(ClientMsg::Busy { id: command.id }));
             return;
         }
-        self.state.queue.push_back(command);
+        self.state.queue.commands.push_back(command);
         self.number_soon();
     }
 
@@ -190,20 +188,22 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
         self.state.waiting.len() + proposer.map_or(0, |proposer| proposer.active.len())
     }
 
-    /// Gives numbers to what waits when what has arrived with it is here, too: a timer of no length fires when all that has
-    /// arrived is handled.
+    /// Gives numbers to what waits when what has arrived with it is here, too.
     fn number_soon(&mut self) {
-        if self.config.timing.gather.is_none() {
-            self.number_queue();
-        } else if !self.state.gathering && self.has_numbers_to_give() {
-            self.state.gathering = true;
-            self.set_timer(Timer::Number);
+        if !self.has_numbers_to_give() {
+            return;
+        }
+        match self.state.queue.due(self.config.timing.gather) {
+            Due::Now => self.number_queue(),
+            Due::AtTimer => self.set_timer(Timer::Number),
+            Due::AtTimerSet => {}
         }
     }
 
     /// What has arrived together is here.
     fn on_number_timeout(&mut self) {
-        self.state.gathering &= self.breaks(Mutant::GatherOnce);
+        let once = self.breaks(Mutant::GatherOnce);
+        self.state.queue.has_gathered(once);
         self.number_queue();
     }
 
@@ -218,7 +218,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
     fn number_queue(&mut self) {
         let limits = self.config.limits;
         while self.has_numbers_to_give() {
-            let batch = take_batch::<M>(&mut self.state.queue, limits.batch_commands, limits.batch_bytes);
+            let batch = self.state.queue.take_batch::<M>(limits.batch_commands, limits.batch_bytes);
             self.number(Action::Commands(batch.into()));
         }
     }

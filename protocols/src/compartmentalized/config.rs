@@ -298,6 +298,9 @@ pub struct Timing {
     pub catch_up: Duration,
     /// A batch that is not full is sent after this.
     pub batch: Duration,
+    /// Without batchers, a leader proposes what arrives within this together; each command at once if there is none. Where it is
+    /// zero, nothing waits for what is not here yet.
+    pub gather: Option<Duration>,
 }
 
 impl Default for Timing {
@@ -308,6 +311,7 @@ impl Default for Timing {
             resend: Duration::from_millis(50),
             catch_up: Duration::from_millis(20),
             batch: Duration::from_millis(1),
+            gather: Some(Duration::ZERO),
         }
     }
 }

@@ -6,13 +6,15 @@ use super::node::{Node, Part, Turn};
 use super::storage::Storage;
 use super::{Msg, Timer};
 use crate::client::ClientMsg;
-use crate::command::{Command, CommandOf, Value, ValueOf, take_batch};
+use crate::command::{CommandOf, Value, ValueOf};
 use crate::ids::{Round, Slot, SlotClass, remainder};
 use crate::log::Recovery;
+use crate::queue::{Due, Queue};
 use crate::state_machine::StateMachine;
-use im::{OrdSet, Vector};
+use im::OrdSet;
 use parthood_quorums::NodeSet;
 use stateright::actor::{Id, Out};
+use std::time::Duration;
 
 /// A leader's state, of which its last round is saved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +41,7 @@ pub struct Leading<C: Clone> {
     /// The first slot of its own that it has not proposed for.
     pub next_slot: Slot,
     /// Commands that wait for a slot.
-    pub queue: Vector<Command<C>>,
+    pub queue: Queue<C>,
     /// What it knew to be chosen when it last asked, its window being full.
     pub asked_at: Option<Slot>,
 }
@@ -134,6 +136,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
         match timer {
             Timer::Election if self.state.leading.is_none() => self.elect(self.state.chosen_below),
             Timer::Ping => self.ping(),
+            Timer::Propose => self.on_propose_timeout(),
             Timer::Resend => self.on_resend_timeout(),
             _ => {}
         }
@@ -200,7 +203,8 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
         if let Some(leading) = self.state.leading.take() {
             self.cancel_timer(Timer::Ping);
             self.cancel_timer(Timer::Resend);
-            for command in &leading.queue {
+            self.cancel_timer(Timer::Propose);
+            for command in &leading.queue.commands {
                 self.send_elsewhere(command);
             }
         }
@@ -237,7 +241,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
                 self.send(client, Msg::Client(ClientMsg::Busy { id: command.id }));
             }
             Some(leading) => {
-                leading.queue.push_back(command);
+                leading.queue.commands.push_back(command);
                 self.propose_more(1);
             }
         }
@@ -260,7 +264,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
             Some(leading) if leading.queue.len() + commands.len() > limit => {}
             Some(leading) => {
                 let added = commands.len();
-                leading.queue.extend(commands);
+                leading.queue.commands.extend(commands);
                 self.propose_more(added);
             }
         }
@@ -269,7 +273,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
     /// Goes on with whatever waited for room.
     pub(super) fn go_on(&mut self) {
         self.advance_recovery();
-        if !self.propose_queue() {
+        if !self.propose_soon() {
             self.set_timer(Timer::Resend);
         }
         self.skip_if_behind();
@@ -279,7 +283,37 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
     /// back.
     fn propose_more(&mut self, added: usize) {
         let first = self.ready().is_some_and(|leading| leading.queue.len() == added);
-        if !self.propose_queue() && first {
+        if !self.propose_soon() && first {
+            self.set_timer(Timer::Resend);
+        }
+    }
+
+    /// How long commands gather. Where there are batchers they have gathered: a batch is proposed when it arrives.
+    fn gather(&self) -> Option<Duration> {
+        self.config.timing.gather.filter(|_| self.layout().batchers == 0)
+    }
+
+    /// Proposes what waits when what has arrived with it is here, too; false if it has to wait for room.
+    fn propose_soon(&mut self) -> bool {
+        let (gather, window_end) = (self.gather(), self.window_end());
+        let Some(leading) = self.ready().filter(|leading| !leading.queue.is_empty()) else { return true };
+        if leading.next_slot >= window_end {
+            return false;
+        }
+        match leading.queue.due(gather) {
+            Due::Now => return self.propose_queue(),
+            Due::AtTimer => self.set_timer(Timer::Propose),
+            Due::AtTimerSet => {}
+        }
+        true
+    }
+
+    /// What has arrived together is here.
+    fn on_propose_timeout(&mut self) {
+        let once = self.breaks(Mutant::GatherOnce);
+        let Some(leading) = &mut self.state.leading else { return };
+        leading.queue.has_gathered(once);
+        if !self.propose_queue() {
             self.set_timer(Timer::Resend);
         }
     }
@@ -304,7 +338,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
                 self.tell_high_watermark(before);
                 return false;
             }
-            let mut batch = take_batch::<M>(&mut leading.queue, limits.batch_commands, limits.batch_bytes);
+            let mut batch = leading.queue.take_batch::<M>(limits.batch_commands, limits.batch_bytes);
             for command in &mut batch {
                 command.id.seq += renumber;
             }

@@ -28,6 +28,8 @@
 //!   for may be lost with its leader. The replica asks the leader to fill the log with noops up to there.
 //! - **Truncation.** Replicas save snapshots and tell acceptors; an acceptor drops votes when enough replicas have saved
 //!   what they stand for, and keeps its watermark. It reports in phase 1 how far it has truncated.
+//! - **Batching.** Without batchers, what arrives at a leader together shares a slot. What comes from batchers has waited for
+//!   others already, and is proposed when it arrives; if the window is full it shares a slot, too.
 //! - **Flow.** A leader is at most a window of slots ahead of what replicas report as chosen, which bounds proxy leaders too.
 //! - **Restarts.** An acceptor saves promises and votes, a leader its round, a replica its snapshots, a read batcher how
 //!   often it was started (a late answer to an earlier life's question must not pass for one to its own). The others
@@ -281,6 +283,8 @@ pub enum Timer {
     Election,
     /// The active leader says that it leads.
     Ping,
+    /// The active leader proposes what has arrived together.
+    Propose,
     /// A leader, proxy leader or read batcher sends again what was not answered.
     Resend,
     /// A replica asks for what it lacks.

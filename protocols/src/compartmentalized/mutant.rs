@@ -87,6 +87,8 @@ pub enum Mutant {
     RecoverAboveChosen,
     /// A proxy leader does not propose again what acceptors did not answer (defect D6).
     ProposeOnce,
+    /// A leader that has proposed what arrived together takes it for still arriving.
+    GatherOnce,
     /// A leader whose window is full takes nothing in it for lost.
     TrustWindow,
     /// A leader hands what it proposes again for a slot to the proxy leader that had it before.

@@ -17,6 +17,7 @@ use crate::state_machine::StateMachine;
 use stateright::actor::{Actor, Id, Out};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A node that is no client, as configured.
 #[derive(Clone, Debug)]
@@ -124,6 +125,7 @@ impl<S, M: StateMachine, F: Rules> Turn<'_, S, M, F> {
             Timer::Resend => timing.resend..timing.resend,
             Timer::CatchUp => timing.catch_up..timing.catch_up,
             Timer::Batch => timing.batch..timing.batch,
+            Timer::Propose => timing.gather.map_or(Duration::ZERO..Duration::ZERO, |after| after..after),
             Timer::Ping | Timer::Retry(_) => return,
         };
         self.out.set_timer(timer, after);

@@ -3,13 +3,14 @@
 use super::server::Turn;
 use super::{Config, Msg, Mutant, Timer};
 use crate::client::ClientMsg;
-use crate::command::{Command, CommandOf, Operation, Value, ValueOf, take_batch};
+use crate::command::{CommandOf, Operation, Value, ValueOf};
 use crate::faults::{Faults, is_enough};
 use crate::ids::{Round, Slot};
 use crate::log::Recovery;
+use crate::queue::{Due, Queue};
 use crate::sessions::{Answer, LaneKey};
 use crate::state_machine::StateMachine;
-use im::{OrdMap, Vector};
+use im::OrdMap;
 use parthood_quorums::NodeSet;
 use stateright::actor::Id;
 
@@ -34,9 +35,7 @@ pub struct LeaderState<C: Clone> {
     /// What it has proposed and does not know to be chosen.
     pub outstanding: OrdMap<Slot, Proposal<C>>,
     /// Commands that wait for a slot.
-    pub queue: Vector<Command<C>>,
-    /// Whether a timer will propose the queue.
-    pub gathering: bool,
+    pub queue: Queue<C>,
     /// The lanes whose clients wait for an answer from this leader, and the sequence numbers they wait for.
     pub waiting: OrdMap<LaneKey, u64>,
 }
@@ -58,8 +57,7 @@ impl<C: Clone> LeaderState<C> {
             recovery: None,
             next_slot,
             outstanding: OrdMap::new(),
-            queue: Vector::new(),
-            gathering: false,
+            queue: Queue::default(),
             waiting: OrdMap::new(),
         }
     }
@@ -115,7 +113,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// Gives up a leadership that a higher round has ended.
     pub(super) fn step_down(&mut self) {
         let Leadership::Leader(leader) = &self.state.leadership else { return };
-        for command in leader.queue.clone() {
+        for command in leader.queue.commands.clone() {
             self.send_elsewhere(&command);
         }
         self.state.leadership = Leadership::Follower;
@@ -163,7 +161,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             return;
         }
         leader.waiting.insert(lane, id.seq);
-        leader.queue.push_back(command);
+        leader.queue.commands.push_back(command);
         self.propose_soon();
     }
 
@@ -185,26 +183,25 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
     }
 
-    /// Gives waiting commands slots when what has arrived with them is here, too: a timer of no length fires when all that has
-    /// arrived is handled.
+    /// Gives waiting commands slots when what has arrived with them is here, too.
     fn propose_soon(&mut self) {
         let Config { timing, limits, .. } = &*self.server.config;
-        if timing.gather.is_none() {
-            self.propose_queue();
-        } else if let Some(leader) = self.state.leadership.leader_mut()
-            && !leader.gathering
-            && leader.has_slots_to_give(limits.window_slots)
-        {
-            leader.gathering = true;
-            self.set_timer(Timer::Propose);
+        let leader = self.state.leadership.leader_mut();
+        let Some(leader) = leader.filter(|leader| leader.has_slots_to_give(limits.window_slots)) else {
+            return;
+        };
+        match leader.queue.due(timing.gather) {
+            Due::Now => self.propose_queue(),
+            Due::AtTimer => self.set_timer(Timer::Propose),
+            Due::AtTimerSet => {}
         }
     }
 
     /// What has arrived together is here.
     pub(super) fn on_propose_timeout(&mut self) {
-        let again = !self.breaks(Mutant::GatherOnce);
+        let once = self.breaks(Mutant::GatherOnce);
         if let Some(leader) = self.state.leadership.leader_mut() {
-            leader.gathering &= !again;
+            leader.queue.has_gathered(once);
             self.propose_queue();
         }
     }
@@ -229,7 +226,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let limits = self.server.config.limits;
         let renumber = u64::from(self.breaks(Mutant::RenumberCommands));
         let Some(leader) = self.state.leadership.leader_mut() else { return Value::Noop };
-        let mut batch = take_batch::<M>(&mut leader.queue, limits.batch_commands, limits.batch_bytes);
+        let mut batch = leader.queue.take_batch::<M>(limits.batch_commands, limits.batch_bytes);
         for command in &mut batch {
             command.id.seq += renumber;
         }

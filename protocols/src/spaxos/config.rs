@@ -142,10 +142,12 @@ impl<F: Faults<Mutant>> Config<F> {
         stores: Vec<Group>,
         lifetime_slots: u64,
     ) -> Self {
+        // A slot holds one id, so nothing is gained by waiting for others.
         let limits = parts::Limits { batch_commands: 1, ..parts.limits };
+        let timing = parts::Timing { gather: None, ..parts.timing.clone() };
         Self {
             layout: Layout { parts: parts.layout, disseminators, stabilizers },
-            order: Arc::new(parts::Config { limits, ..parts.clone() }),
+            order: Arc::new(parts::Config { limits, timing, ..parts.clone() }),
             faults: parts.faults.0,
             parts: Arc::new(parts),
             stores,

@@ -32,7 +32,7 @@ pub struct Sizes {
 
 impl Default for Times {
     fn default() -> Self {
-        let compartmentalized::Timing { election, ping, resend, catch_up, batch } =
+        let compartmentalized::Timing { election, ping, resend, catch_up, batch, .. } =
             compartmentalized::Timing::default();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
@@ -53,30 +53,32 @@ impl Default for Sizes {
 }
 
 impl Times {
-    pub(in crate::deploy) fn timing(self) -> multipaxos::Timing {
-        let compartmentalized::Timing { election, ping, resend, catch_up, .. } = self.timing_in_parts();
-        multipaxos::Timing { election, ping, resend, catch_up, ..multipaxos::Timing::default() }
+    pub(in crate::deploy) fn timing(self, sizes: Sizes) -> multipaxos::Timing {
+        let compartmentalized::Timing { election, ping, resend, catch_up, gather, .. } =
+            self.timing_in_parts(sizes);
+        multipaxos::Timing { election, ping, resend, catch_up, gather }
     }
 
-    pub(in crate::deploy) fn timing_in_parts(self) -> compartmentalized::Timing {
+    pub(in crate::deploy) fn timing_in_parts(self, sizes: Sizes) -> compartmentalized::Timing {
         compartmentalized::Timing {
             election: range(self.election_ms),
             ping: Duration::from_millis(self.ping_ms),
             resend: Duration::from_millis(self.resend_ms),
             catch_up: Duration::from_millis(self.catch_up_ms),
             batch: Duration::from_millis(self.batch_ms),
+            gather: sizes.gather(),
         }
     }
 
     /// A vertex that somebody waits for is recovered when its client would ask again, or a little later.
-    pub(in crate::deploy) fn timing_of_a_graph(self) -> bpaxos::Timing {
+    pub(in crate::deploy) fn timing_of_a_graph(self, sizes: Sizes) -> bpaxos::Timing {
         let (from, to) = self.retry_ms;
         bpaxos::Timing {
             resend: Duration::from_millis(self.resend_ms),
             backoff: self.resend(),
             recover: range((from, to.saturating_mul(2))),
             catch_up: Duration::from_millis(self.catch_up_ms),
-            ..bpaxos::Timing::default()
+            gather: sizes.gather(),
         }
     }
 
@@ -95,6 +97,11 @@ fn range((from, to): (u64, u64)) -> Range<Duration> {
 }
 
 impl Sizes {
+    /// Where a slot holds one command nothing is gained by waiting for others.
+    fn gather(self) -> Option<Duration> {
+        multipaxos::Timing::default().gather.filter(|_| self.batch_commands > 1)
+    }
+
     /// What [`parthood_protocols::compartmentalized`] begins with: its leader hears only now and then how far everything is
     /// chosen, so its window is wide.
     pub(in crate::deploy) fn in_parts() -> Self {
