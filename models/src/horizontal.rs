@@ -157,7 +157,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Horizontal<M, F> {
         self.config.role(id).is_some()
     }
 
-    /// Timers of one kind share a budget, in this order: election, ping, resend, catch-up, retry, ask.
+    /// Timers of one kind share a budget, in this order: election, ping, resend, catch-up, retry, ask. A leader proposes as often
+    /// as there is something to propose.
     fn budget(&self, _: Id, timer: &Timer) -> Budget {
         match timer {
             Timer::Election => Budget::Shared(0),
@@ -166,6 +167,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Protocol for Horizontal<M, F> {
             Timer::CatchUp => Budget::Shared(3),
             Timer::Retry(_) => Budget::Shared(4),
             Timer::Ask => Budget::Shared(5),
+            Timer::Propose => Budget::Unlimited,
         }
     }
 

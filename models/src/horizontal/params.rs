@@ -49,6 +49,12 @@ pub struct Params {
     /// Whether leaders send again.
     #[serde(default)]
     pub resend: bool,
+    /// Whether what arrives at a leader together shares a slot: a timer proposes it, at any time after it was set.
+    #[serde(default)]
+    pub gather: bool,
+    /// How many commands share a slot at most.
+    #[serde(default = "one")]
+    pub batch_commands: usize,
     /// How many slots a page holds.
     #[serde(default = "plenty")]
     pub page_slots: usize,
@@ -105,7 +111,7 @@ impl Horizontal {
         let all: Vec<&Configuration> = configurations.iter().collect();
         let acceptors = all.iter().flat_map(|one| one.acceptors().iter()).max().map_or(0, |last| last + 1);
         let limits = Limits {
-            batch_commands: 1,
+            batch_commands: params.batch_commands,
             page_slots: params.page_slots,
             lanes: 64,
             snapshot_slots: u64::MAX,
@@ -119,7 +125,7 @@ impl Horizontal {
             alpha: params.alpha,
             known_clients: client_params::known(&params.clients, params.servers + acceptors),
             limits,
-            timing: Timing::default(),
+            timing: Timing { gather: params.gather.then_some(Duration::ZERO), ..Timing::default() },
             acceptor_failures: params.acceptor_failures,
             orders_max: params.orders_max,
             retire: params.retire,

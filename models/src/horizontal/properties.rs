@@ -39,7 +39,7 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Horizontal<AppendLog, F>>> {
-    let with_scripts: [Property<Horizontal<AppendLog, F>>; 15] = [
+    let with_scripts: [Property<Horizontal<AppendLog, F>>; 16] = [
         Property::always("what is proposed excludes other choices below", proposals_exclude),
         Property::always("each request is done once at most", requests_are_done_once),
         Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
@@ -52,6 +52,9 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Horizontal<
             !view.protocol.answers || every_client_is_answered(view)
         }),
         Property::sometimes("all clients are done", every_client_is_answered),
+        Property::sometimes("commands share a slot", |view| {
+            view.ghost.votes.values().any(|value| value.commands().len() > 1)
+        }),
         Property::sometimes("old and new acceptors choose", old_and_new_choose),
         Property::sometimes("old acceptors are retired", |view| {
             let done = |operator: &OperatorState| operator.wanted.is_none() && operator.done > 0;

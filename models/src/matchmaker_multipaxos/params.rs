@@ -68,6 +68,12 @@ pub struct Params {
     /// How many slots a leader may have outstanding.
     #[serde(default = "plenty")]
     pub window_slots: usize,
+    /// Whether what arrives at a leader together shares a slot: a timer proposes it, at any time after it was set.
+    #[serde(default)]
+    pub gather: bool,
+    /// How many commands share a slot at most.
+    #[serde(default = "one")]
+    pub batch_commands: usize,
     /// How many slots a page holds.
     #[serde(default = "plenty")]
     pub page_slots: usize,
@@ -157,7 +163,7 @@ impl MatchmakerMultipaxos {
         let nodes = params.servers + matchmakers + acceptors;
         let limits = Limits {
             window_slots: params.window_slots,
-            batch_commands: 1,
+            batch_commands: params.batch_commands,
             page_slots: params.page_slots,
             lanes: 64,
             snapshot_slots: u64::MAX,
@@ -182,7 +188,7 @@ impl MatchmakerMultipaxos {
             acceptor_failures: params.acceptor_failures,
             known_clients: client_params::known(&params.clients, nodes),
             limits,
-            timing: Timing::default(),
+            timing: Timing { gather: params.gather.then_some(Duration::ZERO), ..Timing::default() },
             log_max: 64,
             orders_max: params.orders_max,
             patience: params.patience,

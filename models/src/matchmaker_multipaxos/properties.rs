@@ -61,7 +61,7 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerMultipaxos<AppendLog, F>>> {
-    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 24] = [
+    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 25] = [
         Property::always("each request is done once at most", requests_are_done_once),
         Property::always("a watermark stands on f + 1 logs", watermarks_are_anchored),
         Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
@@ -72,6 +72,9 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
         Property::always("linearizable", |view| view.ghost.clients.linearizable()),
         Property::at_the_end("every client is answered", |view| {
             !view.protocol.answers || every_client_is_answered(view)
+        }),
+        Property::sometimes("commands share a slot", |view| {
+            view.ghost.votes.values().any(|value| value.commands().len() > 1)
         }),
         Property::sometimes("old and new acceptors choose", |view| {
             let rounds: BTreeSet<Round> =

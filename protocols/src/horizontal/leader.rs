@@ -6,11 +6,12 @@ use super::server::Turn;
 use super::window::Chunk;
 use super::{Configured, Entry, Msg, Mutant, Numbered, Role, Timer};
 use crate::client::ClientMsg;
-use crate::command::{Command, CommandId, CommandOf, Operation, Value, ValueOf, take_batch};
+use crate::command::{Command, CommandId, CommandOf, Operation, Value, ValueOf};
 use crate::faults::{Faults, is_enough};
 use crate::ids::{Round, Slot};
 use crate::matchmaking::Configuration;
 use crate::operator::{Progress, Refusal, Wanted, out_of_turn};
+use crate::queue::Queue;
 use crate::sessions::{Answer, LaneKey};
 use crate::state_machine::StateMachine;
 use im::{OrdMap, Vector};
@@ -39,7 +40,7 @@ pub struct Leading<C: Clone> {
     /// How far acceptors have been told that everything is stored.
     pub persisted: Slot,
     /// Commands and configurations that wait for a slot.
-    pub queue: Vector<Command<Entry<C>>>,
+    pub queue: Queue<Entry<C>>,
     /// The lanes whose clients wait for an answer from this leader, and the sequence numbers they wait for.
     pub waiting: OrdMap<LaneKey, u64>,
 }
@@ -77,7 +78,7 @@ impl<C: Clone> Leading<C> {
             told: None,
             stored: OrdMap::new(),
             persisted: Slot::ZERO,
-            queue: Vector::new(),
+            queue: Queue::default(),
             waiting: OrdMap::new(),
         }
     }
@@ -117,7 +118,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             return;
         }
         leading.waiting.insert(lane, id.seq);
-        leading.queue.push_back(entry(command));
+        leading.queue.commands.push_back(entry(command));
         self.go_on();
     }
 
@@ -134,11 +135,12 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// A higher round of another server ends one's leadership. Whoever waits for a slot is sent on.
     pub(super) fn step_down(&mut self) {
         let Some(leading) = self.state.leading.take() else { return };
-        for command in leading.queue.iter().filter(|command| is_of_client(command)) {
+        for command in leading.queue.commands.iter().filter(|command| is_of_client(command)) {
             self.send_elsewhere(command.id);
         }
         self.cancel_timer(Timer::Ping);
         self.cancel_timer(Timer::Resend);
+        self.cancel_timer(Timer::Propose);
         self.await_leader();
     }
 
@@ -153,8 +155,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             alpha => slot.plus(alpha),
         };
         let Some(leading) = self.leading() else { return Value::Noop };
-        let queue = &mut leading.queue;
-        let mut batch = take_batch::<Configured<M>>(queue, limits.batch_commands, limits.batch_bytes);
+        let mut batch = leading.queue.take_batch::<Configured<M>>(limits.batch_commands, limits.batch_bytes);
         for command in &mut batch {
             match &mut command.op {
                 Operation::Apply(Entry::Configuration(numbered)) => {
@@ -296,7 +297,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         let (slot, configuration) = (Slot::ZERO, wanted.clone());
         let entry = Entry::Configuration(Numbered { number, slot, first: slot, configuration });
         let id = CommandId { client: operator as u64, session: 0, pseudonym: 0, seq: number };
-        leading.queue.push_back(Command { id, op: Operation::Apply(entry) });
+        leading.queue.commands.push_back(Command { id, op: Operation::Apply(entry) });
         if early { Progress::Active(number) } else { Progress::Waiting }
     }
 

@@ -14,7 +14,8 @@
 //!
 //! The leader goes on with the old acceptors up to `s + alpha`, and meanwhile runs phase 1 of its round with the new ones, so
 //! that the change costs nobody time as long as the window is wide enough for what arrives in a round trip. What is left of the
-//! window it fills with noops if nothing waits. (The paper describes that; its implementation has not got it.)
+//! window it fills with noops if nothing waits. (The paper describes that; its implementation has not got it.) Else what arrives
+//! at a leader together shares a slot, as in [`crate::multipaxos`]; what gathers while a window is filled is not waited for.
 //!
 //! Configurations are numbered, and one that does not follow the newest is void. So one that was proposed twice, or by two
 //! leaders, takes effect once.
@@ -166,6 +167,8 @@ pub enum Timer {
     Election,
     /// A leader says that it leads.
     Ping,
+    /// A leader proposes what has arrived together.
+    Propose,
     /// A leader sends again what was not answered.
     Resend,
     /// A server asks for what it lacks.

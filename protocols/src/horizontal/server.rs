@@ -12,6 +12,7 @@ use crate::state_machine::StateMachine;
 use parthood_quorums::NodeSet;
 use stateright::actor::{Id, Out};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A server, as configured.
 #[derive(Clone, Debug)]
@@ -155,6 +156,7 @@ impl<F: Faults<Mutant>> Server<F> {
         self.turn(state, out, |turn| match timer {
             Timer::Election => turn.on_election_timeout(),
             Timer::Ping => turn.ping(),
+            Timer::Propose => turn.on_propose_timeout(),
             Timer::Resend => turn.on_resend_timeout(),
             Timer::CatchUp => turn.on_catch_up_timeout(),
             Timer::Retry(_) | Timer::Ask => {}
@@ -269,6 +271,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             Timer::Ping if bounds.ping => timing.ping..timing.ping,
             Timer::Resend if bounds.resend => timing.resend..timing.resend,
             Timer::CatchUp => timing.catch_up..timing.catch_up,
+            Timer::Propose => timing.gather.map_or(Duration::ZERO..Duration::ZERO, |after| after..after),
             Timer::Ping | Timer::Resend | Timer::Retry(_) | Timer::Ask => return,
         };
         self.out.set_timer(timer, after);

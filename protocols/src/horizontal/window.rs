@@ -7,13 +7,14 @@
 
 use super::leader::Leading;
 use super::server::Turn;
-use super::{Entry, Msg, Mutant, Numbered, Role};
+use super::{Entry, Msg, Mutant, Numbered, Role, Timer};
 use crate::command::ValueOf;
 use crate::faults::{Faults, is_enough};
 use crate::ids::{Round, Slot, SlotClass};
 use crate::log::{Recovery, RecoveryRules, Report};
 use crate::matchmaking::Configuration;
 use crate::operator::Progress;
+use crate::queue::Due;
 use crate::state_machine::StateMachine;
 use im::Vector;
 use parthood_quorums::{NodeSet, QuorumSystem};
@@ -73,8 +74,17 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     /// Takes slots for as long as the window and phase 1 allow it, and says how far it is.
     pub(super) fn go_on(&mut self) {
         self.follow_log();
-        while self.take_next_slot() {}
+        while self.take_next_slot(false) {}
         self.tell_operator();
+    }
+
+    /// What has arrived together is here.
+    pub(super) fn on_propose_timeout(&mut self) {
+        let once = self.breaks(Mutant::GatherOnce);
+        if let Some(leading) = self.leading() {
+            leading.queue.has_gathered(once);
+            while self.take_next_slot(true) {}
+        }
     }
 
     /// Opens chunks for configurations that were chosen, and leaves behind what is executed.
@@ -109,8 +119,10 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
     }
 
     /// Proposes for the next slot, or goes on with phase 1 of its chunk; false if it has to wait. What remains until a new
-    /// configuration governs is filled with noops where nothing waits, so that this comes to pass.
-    fn take_next_slot(&mut self) -> bool {
+    /// configuration governs is filled at once, with noops where nothing waits, so that this comes to pass; from there on what
+    /// waits is proposed when it `has_gathered`.
+    fn take_next_slot(&mut self, has_gathered: bool) -> bool {
+        let gather = self.server.config.timing.gather.filter(|_| !has_gathered);
         let beyond = u64::from(self.breaks(Mutant::ProposeBeyondWindow));
         let horizon = self.server.config.horizon(self.state.replica.executed).plus(beyond);
         let governs_from = self.newest().first;
@@ -120,9 +132,16 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         if leading.chunks[at].phase1.is_some() {
             return self.recover(at, horizon);
         }
-        if leading.queue.is_empty() && slot >= governs_from {
-            return false;
+        if slot >= governs_from {
+            let due = (!leading.queue.is_empty()).then(|| leading.queue.due(gather));
+            if due == Some(Due::AtTimer) {
+                self.set_timer(Timer::Propose);
+            }
+            if due != Some(Due::Now) {
+                return false;
+            }
         }
+        let Some(leading) = self.leading() else { return false };
         leading.next_slot = slot.next();
         let value = self.next_value(slot);
         self.propose(slot, value);

@@ -6,12 +6,13 @@ use super::reconfiguration::{Call, Next, Order};
 use super::server::Turn;
 use super::{Announced, Matched, Matching, Msg, Mutant, Role, Timer, Transition};
 use crate::client::ClientMsg;
-use crate::command::{Command, CommandOf, Value, ValueOf, take_batch};
+use crate::command::{CommandOf, Value, ValueOf};
 use crate::faults::{Faults, is_enough};
 use crate::ids::Slot;
 use crate::log::Recovery;
 use crate::matchmaker_paxos::Garbage;
 use crate::matchmaking::{Configuration, Epoch, Round};
+use crate::queue::{Due, Queue};
 use crate::sessions::{Answer, LaneKey};
 use crate::state_machine::StateMachine;
 use im::{OrdMap, Vector};
@@ -58,7 +59,7 @@ pub struct Leading<C: Clone> {
     /// How far the retirement of smaller rounds is.
     pub garbage: Garbage,
     /// Commands that wait for a slot.
-    pub queue: Vector<Command<C>>,
+    pub queue: Queue<C>,
     /// The lanes whose clients wait for an answer from this leader, and the sequence numbers they wait for.
     pub waiting: OrdMap<LaneKey, u64>,
     /// How often it has sent again in vain since it last got ahead in becoming the leader.
@@ -114,7 +115,7 @@ impl<C: Clone> Leading<C> {
             persisted: Slot::ZERO,
             noted: OrdMap::new(),
             garbage: Garbage::Idle,
-            queue: Vector::new(),
+            queue: Queue::default(),
             waiting: OrdMap::new(),
             attempts: 0,
         }
@@ -194,8 +195,8 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             return;
         }
         leading.waiting.insert(lane, id.seq);
-        leading.queue.push_back(command);
-        self.propose_queue();
+        leading.queue.commands.push_back(command);
+        self.propose_soon();
     }
 
     pub(super) fn send_elsewhere(&mut self, command: &CommandOf<M>) {
@@ -204,16 +205,40 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         self.reply(id.client_id(), ClientMsg::NotLeader { id, leader });
     }
 
+    /// The leading state, if commands wait that may have a slot.
+    fn with_slots_to_give(&mut self) -> Option<&mut Leading<M::Command>> {
+        let window = self.server.config.limits.window_slots;
+        let waits = self.server.config.transition == Transition::Waits;
+        let leading = self.steady().filter(|leading| !waits || leading.next.is_none());
+        leading.filter(|leading| !leading.queue.is_empty() && leading.outstanding.len() < window)
+    }
+
+    /// Gives waiting commands slots when what has arrived with them is here, too.
+    fn propose_soon(&mut self) {
+        let gather = self.server.config.timing.gather;
+        let Some(leading) = self.with_slots_to_give() else { return };
+        match leading.queue.due(gather) {
+            Due::Now => self.propose_queue(),
+            Due::AtTimer => self.set_timer(Timer::Propose),
+            Due::AtTimerSet => {}
+        }
+    }
+
+    /// What has arrived together is here. Its slots are of the round of now, which may have begun since.
+    pub(super) fn on_propose_timeout(&mut self) {
+        let once = self.breaks(Mutant::GatherOnce);
+        if let Some(leading) = self.leading() {
+            leading.queue.has_gathered(once);
+            self.propose_queue();
+        }
+    }
+
     /// Gives waiting commands slots while there are slots to give.
     pub(super) fn propose_queue(&mut self) {
         let limits = self.server.config.limits;
-        let waits = self.server.config.transition == Transition::Waits;
         let renumber = u64::from(self.breaks(Mutant::RenumberCommands));
-        while let Some(leading) = self.steady().filter(|leading| !waits || leading.next.is_none()) {
-            if leading.queue.is_empty() || leading.outstanding.len() >= limits.window_slots {
-                return;
-            }
-            let mut batch = take_batch::<M>(&mut leading.queue, limits.batch_commands, limits.batch_bytes);
+        while let Some(leading) = self.with_slots_to_give() {
+            let mut batch = leading.queue.take_batch::<M>(limits.batch_commands, limits.batch_bytes);
             for command in &mut batch {
                 command.id.seq += renumber;
             }
@@ -247,7 +272,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         voted.insert(acceptor);
         self.choose_if_enough(slot);
         self.advance_recovery();
-        self.propose_queue();
+        self.propose_soon();
     }
 
     /// A value is chosen when a write quorum has voted for it in one round.

@@ -49,8 +49,9 @@
 //!
 //! # What else runs
 //!
-//! Sessions, batching, catch-up and snapshots in parts are those of [`crate::multipaxos`]. A round above one's own ends
-//! one's leadership. Whoever waits for acceptors that were retired after it had matched gives up and matches again.
+//! Sessions, batching, catch-up and snapshots in parts are those of [`crate::multipaxos`]. What gathers at a leader belongs to
+//! no round before it has a slot: it is proposed in the round of that moment, of the old acceptors or the new ones. A round above
+//! one's own ends one's leadership. Whoever waits for acceptors that were retired after it had matched gives up and matches again.
 //!
 //! What a server's cluster file asks for its leader does as well, once: `wish.rs`.
 //!
@@ -237,6 +238,8 @@ pub enum Timer {
     Election,
     /// A leader says that it leads.
     Ping,
+    /// A leader proposes what has arrived together.
+    Propose,
     /// A leader sends again what was not answered.
     Resend,
     /// A server asks for what it lacks.

@@ -92,6 +92,8 @@ pub enum Mutant {
     ReplyOnChosen,
     /// A leader proposes a command under another number than its client gave it.
     RenumberCommands,
+    /// A leader that has proposed what arrived together takes it for still arriving.
+    GatherOnce,
     /// A leader does not answer.
     SilentLeader,
     /// An acceptor does not save.

@@ -43,11 +43,12 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             return;
         }
         if let Some(leading) = self.state.leading.take() {
-            for command in &leading.queue {
+            for command in &leading.queue.commands {
                 self.send_elsewhere(command);
             }
             self.cancel_timer(Timer::Ping);
             self.cancel_timer(Timer::Resend);
+            self.cancel_timer(Timer::Propose);
             self.await_leader();
         }
     }
@@ -80,8 +81,9 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
         }
         if let Some(old) = old {
             let pending = old.outstanding.values().flat_map(|proposal| proposal.value.commands().to_vec());
-            begun.queue = pending.collect();
-            begun.queue.append(old.queue);
+            begun.queue.commands = pending.collect();
+            begun.queue.commands.append(old.queue.commands);
+            begun.queue.gathering = old.queue.gathering;
             begun.waiting = old.waiting;
             begun.orders = old.orders;
             begun.handover = old.handover;

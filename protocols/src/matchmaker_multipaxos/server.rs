@@ -14,6 +14,7 @@ use crate::state_machine::StateMachine;
 use parthood_quorums::NodeSet;
 use stateright::actor::{Id, Out};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A server, as configured.
 #[derive(Clone, Debug)]
@@ -230,6 +231,7 @@ impl<F: Faults<Mutant>> Server<F> {
                 turn.ping();
                 turn.look_around();
             }
+            Timer::Propose => turn.on_propose_timeout(),
             Timer::Resend => turn.on_resend_timeout(),
             Timer::CatchUp => turn.on_catch_up_timeout(),
             Timer::Retry(_) | Timer::Ask => {}
@@ -316,6 +318,7 @@ impl<M: StateMachine, F: Faults<Mutant>> Turn<'_, M, F> {
             // A random time, so that two who overtake one another do not do so for ever.
             Timer::Resend if bounds.resend => timing.resend..2 * timing.resend,
             Timer::CatchUp => timing.catch_up..timing.catch_up,
+            Timer::Propose => timing.gather.map_or(Duration::ZERO..Duration::ZERO, |after| after..after),
             Timer::Ping | Timer::Resend | Timer::Retry(_) | Timer::Ask => return,
         };
         self.out.set_timer(timer, after);

@@ -80,7 +80,8 @@ impl Cluster {
             initial: Configuration::Majority(NodeSet::first(3)),
             known_clients: vec![13],
             limits: Limits::default(),
-            timing: Timing::default(),
+            // Nobody lets that timer fire.
+            timing: Timing { gather: None, ..Timing::default() },
             log_max: 64,
             acceptor_failures: 1,
             orders_max: 1,
