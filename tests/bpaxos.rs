@@ -195,6 +195,7 @@ fn a_million_commands_keep_memory_flat() {
         snapshot_vertices: u64::MAX,
         generation_vertices: usize::MAX,
         generation_parts: usize::MAX,
+        log_bytes: usize::MAX,
         ..limits
     };
     let samples = remembered(250, never);

@@ -113,6 +113,7 @@ impl Deployed {
             // The paper's code takes no snapshots and forgets nothing.
             limits: Limits {
                 snapshot_vertices: u64::MAX,
+                log_bytes: usize::MAX,
                 generation_vertices: usize::MAX,
                 generation_parts: usize::MAX,
                 ..Limits::default()

@@ -189,6 +189,8 @@ pub struct Limits {
     pub snapshot_vertices: u64,
     /// How many vertices before its snapshot a replica keeps for others.
     pub retained_vertices: usize,
+    /// About how many bytes each may take: a snapshot is due earlier, and less is kept before it, where vertices are large.
+    pub log_bytes: usize,
     /// The most lanes in the client table.
     pub lanes: usize,
 }
@@ -211,6 +213,7 @@ impl Default for Limits {
             snapshot_ranges: 1_024,
             snapshot_vertices: 16_384,
             retained_vertices: 16_384,
+            log_bytes: 32 << 20,
             lanes: 65_536,
         }
     }

@@ -3,12 +3,12 @@
 //! What travels between replicas, vertices by pages and snapshots in parts, is in [`super::transfer`].
 
 use super::clients::{ClientTable, TableRules};
-use super::config::Role;
+use super::config::{Limits, Role};
 use super::mutant::{Mutant, Rules};
 use super::node::{Node, Part, Turn};
 use super::snapshot::{Snapshot, Transfer};
 use super::storage::Storage;
-use super::{Action, Committed, Msg, ProposalOf, Timer};
+use super::{Action, Committed, Msg, ProposalOf, Timer, proposal_bytes};
 use crate::client::ClientMsg;
 use crate::command::CommandOf;
 use crate::graph::{Executor, Outcome, VertexId, VertexSet, Vertices as _};
@@ -26,6 +26,8 @@ pub struct ReplicaState<M: StateMachine> {
     pub log: OrdMap<VertexId, ProposalOf<M>>,
     /// What has run and is kept for others, in the order in which it ran.
     pub history: Vector<VertexId>,
+    /// About how many bytes that takes.
+    pub history_bytes: usize,
     /// What has run and is not kept: whoever lacks it needs the snapshot.
     pub dropped: VertexSet,
     /// The state machine.
@@ -36,6 +38,8 @@ pub struct ReplicaState<M: StateMachine> {
     pub snapshots: u64,
     /// How many vertices have run since the last of them.
     pub since_snapshot: u64,
+    /// About how many bytes those take.
+    pub bytes_since_snapshot: usize,
     /// The last snapshot taken or received; saved.
     pub snapshot: Snapshot<M>,
     /// Vertices that it has recovered, and how often it has asked.
@@ -55,11 +59,13 @@ impl<M: StateMachine> ReplicaState<M> {
             executor: Executor::at(snapshot.executed.clone()),
             log: OrdMap::new(),
             history: Vector::new(),
+            history_bytes: 0,
             dropped: snapshot.executed.clone(),
             machine: snapshot.machine.clone(),
             clients: snapshot.clients.clone(),
             snapshots: snapshot.number,
             since_snapshot: 0,
+            bytes_since_snapshot: 0,
             recovering: OrdMap::new(),
             turn: 0,
             lent: None,
@@ -71,6 +77,33 @@ impl<M: StateMachine> ReplicaState<M> {
     /// The vertices that have run.
     pub fn executed(&self) -> &VertexSet {
         self.executor.executed()
+    }
+
+    /// About how many bytes a vertex of the log takes.
+    pub(super) fn bytes_of(&self, vertex: VertexId) -> usize {
+        self.log.get(&vertex).map_or(0, proposal_bytes::<M>)
+    }
+
+    /// Notes that a vertex has run.
+    fn note(&mut self, vertex: VertexId) {
+        let bytes = self.bytes_of(vertex);
+        self.history.push_back(vertex);
+        self.history_bytes += bytes;
+        self.since_snapshot += 1;
+        self.bytes_since_snapshot += bytes;
+    }
+
+    /// Drops all but the last of what the snapshot stands for.
+    fn drop_retained(&mut self, limits: Limits) {
+        while (self.history.len() > limits.retained_vertices || self.history_bytes > limits.log_bytes)
+            && let Some(vertex) = self.history.front().copied()
+            && self.snapshot.executed.contains(vertex)
+        {
+            self.history_bytes -= self.bytes_of(vertex);
+            self.history.pop_front();
+            self.log.remove(&vertex);
+            self.dropped.insert(vertex);
+        }
     }
 }
 
@@ -118,7 +151,7 @@ impl<F: Rules> Part<F> {
 
 impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
     pub(super) fn on_msg(&mut self, src: Id, msg: Msg<M>) {
-        self.drop_retained();
+        self.state.drop_retained(self.config.limits);
         match msg {
             Msg::Commit(committed) => self.on_commit(src, committed),
             Msg::Recover(vertex) => self.on_recover(src, vertex),
@@ -191,9 +224,9 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
         if !splits {
             component.sort_by_key(|vertex| action(self.state, vertex) == Action::Snapshot);
         }
+        let bytes_before = self.state.bytes_since_snapshot;
         for (place, vertex) in component.iter().enumerate() {
-            self.state.history.push_back(*vertex);
-            self.state.since_snapshot += 1;
+            self.state.note(*vertex);
             match action(self.state, vertex) {
                 Action::Noop => {}
                 Action::Commands(commands) => {
@@ -211,7 +244,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
                 }
             }
         }
-        self.request_snapshot_if_due();
+        self.request_snapshot_if_due(bytes_before);
     }
 
     /// Executes a command unless it was executed before. The replica whose turn the vertex is replies; to what was executed
@@ -247,9 +280,9 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
 
     fn take_snapshot(&mut self, executed: VertexSet) {
         let forget_clients = self.breaks(Mutant::SnapshotWithoutClients);
-        let ReplicaState { snapshots, since_snapshot, machine, clients, snapshot, .. } = self.state;
+        let ReplicaState { snapshots, machine, clients, snapshot, .. } = self.state;
         *snapshots += 1;
-        *since_snapshot = 0;
+        (self.state.since_snapshot, self.state.bytes_since_snapshot) = (0, 0);
         let holes: Vec<VertexId> =
             executed.filled().outside(&executed).take(self.config.limits.recovering_vertices).collect();
         if executed.ranges() <= self.config.limits.snapshot_ranges {
@@ -281,30 +314,28 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
         }
     }
 
-    /// Drops all but the last of what the snapshot stands for.
-    fn drop_retained(&mut self) {
-        let ReplicaState { history, log, dropped, snapshot, .. } = self.state;
-        while history.len() > self.config.limits.retained_vertices
-            && let Some(vertex) =
-                history.front().filter(|vertex| snapshot.executed.contains(**vertex)).copied()
-        {
-            history.pop_front();
-            log.remove(&vertex);
-            dropped.insert(vertex);
-        }
-    }
-
-    /// After how many vertices this replica asks for a snapshot: they take turns, and each waits for those before it.
-    fn snapshot_due(&self) -> u64 {
+    /// After how many vertices, or bytes of them, this replica asks for a snapshot: they take turns, and each waits for those
+    /// before it.
+    fn snapshot_due(&self) -> (u64, usize) {
         let (index, replicas) = (self.index as u64, self.layout().replicas as u64);
-        let place = (index + replicas - self.state.snapshots % replicas) % replicas;
-        self.config.limits.snapshot_vertices.saturating_mul(1 + place)
+        let turn = 1 + (index + replicas - self.state.snapshots % replicas) % replicas;
+        let limits = self.config.limits;
+        let bytes = limits.log_bytes.saturating_mul(usize::try_from(turn).unwrap_or(usize::MAX));
+        (limits.snapshot_vertices.saturating_mul(turn), bytes)
     }
 
-    fn request_snapshot_if_due(&mut self) {
-        if self.state.since_snapshot == self.snapshot_due() {
+    /// Asks when either is reached; it asks again, in its time, as long as none is taken.
+    fn request_snapshot_if_due(&mut self, bytes_before: usize) {
+        let (vertices, bytes) = self.snapshot_due();
+        let reaches_bytes = bytes_before < bytes && bytes <= self.state.bytes_since_snapshot;
+        if self.state.since_snapshot == vertices || reaches_bytes {
             self.request_snapshot();
         }
+    }
+
+    fn snapshot_is_due(&self) -> bool {
+        let (vertices, bytes) = self.snapshot_due();
+        self.state.since_snapshot >= vertices || self.state.bytes_since_snapshot >= bytes
     }
 
     fn request_snapshot(&mut self) {
@@ -364,7 +395,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
             self.tell_saved();
         }
         // Whoever is fetching one would make others take ever newer ones, and have to begin again.
-        if self.state.since_snapshot >= self.snapshot_due() && self.state.transfer.is_none() {
+        if self.snapshot_is_due() && self.state.transfer.is_none() {
             self.request_snapshot();
         }
         for missing in self.state.executor.missing(self.config.limits.recovering_vertices) {
@@ -377,7 +408,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpaxos::{Bounds, Config, Layout, Limits, Proposal, State, Timing};
+    use crate::bpaxos::{Bounds, Config, Layout, Proposal, State, Timing};
     use crate::command::{Command, CommandId, Operation};
     use crate::compartmentalized::Group;
     use crate::faults::Correct;
@@ -391,6 +422,10 @@ mod tests {
 
     /// The second replica.
     fn replica() -> (Node<Counter>, State<Counter>) {
+        replica_within(Limits::default())
+    }
+
+    fn replica_within(limits: Limits) -> (Node<Counter>, State<Counter>) {
         let majority = || Group::grid(0, 1, 1);
         let config = Arc::new(Config {
             layout: LAYOUT,
@@ -400,7 +435,7 @@ mod tests {
             compaction: None,
             saves_needed: 1,
             known_clients: vec![7],
-            limits: Limits::default(),
+            limits,
             timing: Timing::default(),
             bounds: Bounds::default(),
             faults: Correct,
@@ -451,6 +486,52 @@ mod tests {
         let leader = |index| LAYOUT.id(Role::Leader, index);
         let other = |index| LAYOUT.id(Role::Replica, index);
         assert_eq!(asked, [leader(0), leader(1), other(2), leader(2), leader(0), other(0)]);
+    }
+
+    /// What this replica sends when it learns of these.
+    fn learned(
+        replica: &mut (Node<Counter>, State<Counter>),
+        committed: Vec<Committed<CounterCommand>>,
+    ) -> Vec<Msg<Counter>> {
+        let (mut out, mut state) = (Out::new(), Cow::Borrowed(&replica.1));
+        let leader = LAYOUT.id(Role::Leader, 0);
+        replica.0.on_msg(LAYOUT.id(Role::Replica, 1), &mut state, leader, Msg::Commit(committed), &mut out);
+        replica.1 = state.into_owned();
+        let sent = out.into_iter().filter_map(|effect| match effect {
+            Effect::Send(_, msg) => Some(msg),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    /// Ten commands, a snapshot, and what it learns of next. Another replica asks first, so this one waits for twice as much.
+    #[test]
+    fn snapshots_are_asked_for_earlier_and_less_is_kept_where_vertices_are_large() {
+        let committed = |id: u64, action, deps| Committed {
+            vertex: vertex((0, id)),
+            proposal: Proposal { action, deps },
+        };
+        let command = |id: u64| {
+            let command_id = CommandId { client: 7, session: 0, pseudonym: 0, seq: 1 + id };
+            let command = Command { id: command_id, op: Operation::Apply(CounterCommand::Add(1)) };
+            committed(id, Action::Commands([command].into()), VertexSet::EMPTY)
+        };
+        let bytes = proposal_bytes::<Counter>(&command(9).proposal);
+        let wide = Limits { snapshot_vertices: 1_000, retained_vertices: 1_000, ..Limits::default() };
+        for (vertices, asked, kept) in [(2, vec![3], 2), (4, vec![7], 4), (5, vec![9], 5), (20, vec![], 11)] {
+            let mut replica = replica_within(Limits { log_bytes: vertices * bytes, ..wide });
+            let asks = |msg: &Msg<Counter>| matches!(msg, Msg::SnapshotRequest);
+            let asked_at: Vec<u64> =
+                (0..10).filter(|id| learned(&mut replica, vec![command(*id)]).iter().any(asks)).collect();
+            assert_eq!(asked_at, asked, "{vertices}");
+            learned(&mut replica, vec![committed(10, Action::Snapshot, VertexSet::below([10]))]);
+            learned(&mut replica, vec![command(11)]);
+            let State::Replica(state) = &replica.1 else { panic!("a replica") };
+            assert_eq!((state.history.len(), state.log.len()), (kept + 1, kept + 1));
+            assert_eq!((state.since_snapshot, state.bytes_since_snapshot), (1, bytes));
+            let kept_bytes = state.history.iter().map(|vertex| state.bytes_of(*vertex)).sum::<usize>();
+            assert_eq!(state.history_bytes, kept_bytes);
+        }
     }
 
     #[test]

@@ -65,6 +65,10 @@ impl<M: StateMachine> ReplicaState<M> {
     /// Counts these as executed and kept elsewhere.
     fn install(&mut self, executed: &VertexSet) -> Outcome<VertexId> {
         let outcome = self.executor.install(executed);
+        let bytes_of = |vertex: &VertexId| self.bytes_of(*vertex);
+        let gone =
+            self.history.iter().filter(|vertex| executed.contains(**vertex)).map(bytes_of).sum::<usize>();
+        self.history_bytes -= gone;
         self.log = self.log.iter().filter(|(vertex, _)| !executed.contains(**vertex)).map(clone).collect();
         self.history.retain(|vertex| !executed.contains(*vertex));
         self.dropped.add_all(executed);
@@ -168,7 +172,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
         self.state.machine = snapshot.machine.clone();
         self.state.clients = snapshot.clients.clone();
         self.state.snapshots = snapshot.number;
-        self.state.since_snapshot = 0;
+        (self.state.since_snapshot, self.state.bytes_since_snapshot) = (0, 0);
         let outcome = self.state.install(&snapshot.executed);
         self.state.snapshot = snapshot;
         self.save();
