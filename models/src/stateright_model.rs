@@ -91,12 +91,12 @@ fn nth<P: Protocol, const N: usize>(system: &System<P>, state: &State<P>) -> boo
 }
 
 /// One function for each of the properties that a system can have.
-fn conditions<P: Protocol>() -> [Condition<P>; 48] {
+fn conditions<P: Protocol>() -> [Condition<P>; 52] {
     macro_rules! table {
         ($($n:literal)*) => { [$(nth::<P, $n>),*] };
     }
     table!(
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39
-        40 41 42 43 44 45 46 47
+        40 41 42 43 44 45 46 47 48 49 50 51
     )
 }

@@ -129,7 +129,7 @@ impl<P: Protocol> System<P> {
     pub const ACTORS_MAX: usize = 128;
     /// How many properties a system may have, the one that guards collection included: the library's properties are plain
     /// functions, and the table of them has a length.
-    pub const PROPERTIES_MAX: usize = 48;
+    pub const PROPERTIES_MAX: usize = 52;
 
     /// The system of a protocol in a world.
     ///
