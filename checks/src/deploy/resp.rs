@@ -1,9 +1,9 @@
 //! The gateway: a cluster as clients of Redis see it.
 //!
 //! One thread serves all connections and the clients of the cluster, one for each kind of read, and waits for none of them.
-//! The requests that a connection has waiting go to the store together, as one batch, and the next ones when that is answered:
-//! so they take effect in their order, and a pipeline costs one command of the log. Connections overlap, as many as there are
-//! lanes.
+//! The requests that a connection has waiting go to the store together, and the next ones when those are answered: so they take
+//! effect in their order. What several connections have waiting at the same time shares a batch, those that write and those that
+//! only read apart: pipelines, and many connections, cost one command of the log. Batches overlap, as many as there are lanes.
 //!
 //! **Bounds.** Connections, requests that wait, and bytes of replies that nobody reads are limited: a connection that reaches a
 //! limit is not read until it is below, and one that takes no reply for a while is closed.
