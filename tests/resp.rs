@@ -210,8 +210,8 @@ fn clients_that_cannot_be_accepted_wait_and_disturb_nobody() {
     let address =
         server.announced.iter().find_map(|line| line.strip_prefix("clients of Redis are served on "));
     let address: SocketAddr = address.expect("it says where it listens").parse().unwrap();
-    let mut served = Connection::to(address);
-    assert_eq!(served.say("SET k v"), "+OK\n");
+    let mut connection = Connection::to(address);
+    assert_eq!(connection.say("SET k v"), "+OK\n");
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
     let limit = [format!("--pid={}", server.id()), format!("--nofile={0}:{0}", open + 1)];
     match Command::new("prlimit").args(limit).status() {
@@ -220,7 +220,7 @@ fn clients_that_cannot_be_accepted_wait_and_disturb_nobody() {
     }
     let others: Vec<_> = (0..20).map(|_| Connection::to(address)).collect();
     for number in 0..100 {
-        assert_eq!(served.say(&format!("SET k {number}")), "+OK\n");
+        assert_eq!(connection.say(&format!("SET k {number}")), "+OK\n");
     }
     drop(others);
     // When there is room again they are accepted.

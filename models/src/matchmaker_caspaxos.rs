@@ -175,12 +175,11 @@ impl<F: Faults<Mutant>> MatchmakerCaspaxos<F> {
                 answers.add(number, *watermark, Age::default(), earlier.clone());
                 2 * answers.replied.len() > self.config.paxos.matchmakers && answers.returned().is_empty()
             }
-            (Paxos::Phase1b { vote: None, .. }, phase, Some(Role::Acceptor(number))) => match phase {
-                CasPhase::Phase1 { earlier, promised, best: None } => {
-                    read_everywhere(earlier.iter().map(|(_, asked)| asked), promised.with(number))
-                }
-                _ => false,
-            },
+            (
+                Paxos::Phase1b { vote: None, .. },
+                CasPhase::Phase1 { earlier, promised, best: None },
+                Some(Role::Acceptor(number)),
+            ) => read_everywhere(earlier.iter().map(|(_, asked)| asked), promised.with(number)),
             (Paxos::Phase2b { .. }, ..) => ghost.cast.iter().any(|((of, _), voters)| {
                 let configuration = self.configuration(round).filter(|_| *of == round);
                 configuration.is_some_and(|configuration| configuration.is_write_quorum(*voters))

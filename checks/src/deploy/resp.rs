@@ -1,9 +1,9 @@
 //! The gateway: a cluster as clients of Redis see it.
 //!
 //! One thread serves all connections and the clients of the cluster, one for each kind of read, and waits for none of them.
-//! The requests that a connection has waiting go to the store together, as one batch, and the next ones when that is answered:
-//! so they take effect in their order, and a pipeline costs one command of the log. Connections overlap, as many as there are
-//! lanes.
+//! The requests that a connection has waiting go to the store together, and the next ones when those are answered: so they take
+//! effect in their order. What several connections have waiting at the same time shares a batch, those that write and those that
+//! only read apart: pipelines, and many connections, cost one command of the log. Batches overlap, as many as there are lanes.
 //!
 //! **Bounds.** Connections, requests that wait, and bytes of replies that nobody reads are limited: a connection that reaches a
 //! limit is not read until it is below, and one that takes no reply for a while is closed.
@@ -17,7 +17,6 @@ mod session;
 use super::client::attend;
 use super::{ClientOptions, Cluster, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
-use clap::ValueEnum as _;
 use parthood_runtime::SharedHistogram;
 use parthood_runtime::wire::read_secret;
 use server::{Server, Stopper};
@@ -199,26 +198,24 @@ fn kinds(cluster: &Cluster, first: Option<Reads>) -> Result<Vec<Reads>, Error> {
     let first = match first {
         None => known[0],
         Some(Reads::Linearizable) if !known.contains(&Reads::Linearizable) => Reads::Log,
-        Some(first) => first,
+        Some(first) => first.among(known, name)?,
     };
-    if !known.contains(&first) {
-        let names: Vec<_> = known.iter().map(|reads| reads_name(*reads)).collect();
-        let (names, first) = (names.join(", "), reads_name(first));
-        return Err(Error::Usage(format!("{name} reads as {names}, not as {first}")));
-    }
     let others = known.iter().copied().filter(|reads| *reads != first);
     Ok(std::iter::once(first).chain(others).collect())
-}
-
-/// A kind of read, as the command line calls it.
-pub(super) fn reads_name(reads: Reads) -> String {
-    reads.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::ValueEnum as _;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn reads_are_called_alike_on_the_command_line_and_by_clients() {
+        for reads in Reads::value_variants() {
+            assert_eq!(reads.to_possible_value().unwrap().get_name(), reads.name());
+        }
+    }
 
     #[test]
     fn a_password_is_one_line_that_nobody_else_can_read() {

@@ -61,7 +61,7 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
 
 /// What is claimed of the append log and clients with scripts: the properties of a model.
 pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerMultipaxos<AppendLog, F>>> {
-    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 25] = [
+    let with_scripts: [Property<MatchmakerMultipaxos<AppendLog, F>>; 19] = [
         Property::always("each request is done once at most", requests_are_done_once),
         Property::always("a watermark stands on f + 1 logs", watermarks_are_anchored),
         Property::always("executed prefixes agree", |view| replicas::executed_prefixes(&all_replicas(view))),
@@ -87,24 +87,6 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
             let chosen = view.ghost.votes.chosen(view.ghost.writes());
             let chosen: BTreeSet<(Slot, Round)> = chosen.map(|(slot, round, _)| (slot, round)).collect();
             chosen.iter().any(|(slot, round)| chosen.contains(&(slot.next(), round.successor())))
-        }),
-        Property::sometimes("another server leads while one matches its round", |view| {
-            is_overtaken(view, |one| matches!(one.stage, Stage::Matching(_)))
-        }),
-        Property::sometimes("another server leads while one is in phase 1", |view| {
-            is_overtaken(view, |one| matches!(one.stage, Stage::Phase1 { .. }))
-        }),
-        Property::sometimes("another server leads while one does, too", |view| {
-            is_overtaken(view, |one| one.is_steady() && one.next.is_none() && one.previous.is_none())
-        }),
-        Property::sometimes("another server leads while one matches its next round", |view| {
-            is_overtaken(view, |one| one.next.is_some())
-        }),
-        Property::sometimes("another server leads while slots of one's previous round are pending", |view| {
-            is_overtaken(view, |one| one.previous.is_some())
-        }),
-        Property::sometimes("another server leads while one replaces matchmakers", |view| {
-            is_overtaken(view, |one| one.handover.is_some())
         }),
         Property::sometimes("old acceptors are retired", |view| {
             view.ghost.retired_below(view.protocol.config().f() + 1) > Round::ZERO
@@ -141,7 +123,31 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
         Property::sometimes(moment::TWICE, |view| view.ghost.moments.contains(moment::TWICE)),
         Property::sometimes(moment::REFUSED, |view| view.ghost.moments.contains(moment::REFUSED)),
     ];
-    of_any_machine().into_iter().chain(with_scripts).collect()
+    of_any_machine().into_iter().chain(with_scripts).chain(takeovers()).collect()
+}
+
+/// Another server may lead in each state of a leader.
+fn takeovers<F: Faults<Mutant>>() -> [Property<MatchmakerMultipaxos<AppendLog, F>>; 6] {
+    [
+        Property::sometimes("another server leads while one matches its round", |view| {
+            is_overtaken(view, |one| matches!(one.stage, Stage::Matching(_)))
+        }),
+        Property::sometimes("another server leads while one is in phase 1", |view| {
+            is_overtaken(view, |one| matches!(one.stage, Stage::Phase1 { .. }))
+        }),
+        Property::sometimes("another server leads while one does, too", |view| {
+            is_overtaken(view, |one| one.is_steady() && one.next.is_none() && one.previous.is_none())
+        }),
+        Property::sometimes("another server leads while one matches its next round", |view| {
+            is_overtaken(view, |one| one.next.is_some())
+        }),
+        Property::sometimes("another server leads while slots of one's previous round are pending", |view| {
+            is_overtaken(view, |one| one.previous.is_some())
+        }),
+        Property::sometimes("another server leads while one replaces matchmakers", |view| {
+            is_overtaken(view, |one| one.handover.is_some())
+        }),
+    ]
 }
 
 /// There are no more configurations after the first than operators and cluster files have asked for, and matchmakers are not

@@ -84,7 +84,7 @@ impl Drop for Caller {
 }
 
 /// A command whose answer somebody is told.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ticket(Stage);
 
 impl Ticket {

@@ -1,10 +1,15 @@
 //! The event loop of the gateway.
 
+mod asking;
+#[cfg(test)]
+mod tests;
+
+use super::GatewayOptions;
 use super::session::Session;
-use super::{GatewayOptions, reads_name};
 use crate::deploy::client::Attend;
 use crate::deploy::{ClientError, Reads, Ticket};
 use crate::error::Error;
+use asking::Flights;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parthood_protocols::state_machine::{BatchedOutput, KeyValueCommand, KeyValueOutput};
@@ -52,9 +57,8 @@ impl Stopper {
     }
 }
 
-/// Which batch of which connection.
-type Place = (u64, u64);
-type Answer = (Place, Result<KeyValueOutput, ClientError>);
+/// What became of the batch of a number.
+type Answer = (u64, Result<KeyValueOutput, ClientError>);
 type Connect = dyn Fn(Reads) -> Result<Box<dyn Attend>, Error>;
 
 /// A client whose socket the loop waits for.
@@ -67,7 +71,7 @@ fn listening(epoll: &Epoll, client: Box<dyn Attend>) -> Result<Box<dyn Attend>, 
 pub(super) struct Shared {
     options: GatewayOptions,
     kinds: Vec<Reads>,
-    names: Vec<String>,
+    names: Vec<&'static str>,
     connect: Box<Connect>,
     /// A client for each kind of read, once somebody asks for it.
     clients: Vec<Option<Box<dyn Attend>>>,
@@ -93,10 +97,9 @@ impl Shared {
                  rejected_connections:{rejected}\r\ntotal_commands_processed:{requests}\r\n"
             )
         };
-        let reads: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let mut context = Context {
             is_password: password.is_some().then_some(&is_password),
-            reads: &reads,
+            reads: &self.names,
             cursors: &mut self.cursors,
             info: &info,
         };
@@ -114,7 +117,7 @@ impl Shared {
     pub(super) fn submit(
         &mut self,
         kind: usize,
-        place: Place,
+        number: u64,
         command: KeyValueCommand,
     ) -> Result<Ticket, Error> {
         let client = match &mut self.clients[kind] {
@@ -123,7 +126,7 @@ impl Shared {
         };
         let answers = self.answers.clone();
         // Nobody listens when the gateway has stopped.
-        let told = Box::new(move |answer| drop(answers.send((place, answer))));
+        let told = Box::new(move |answer| drop(answers.send((number, answer))));
         Ok(client.submit(command, told))
     }
 
@@ -154,6 +157,9 @@ pub(super) struct Server {
     answers: Receiver<Answer>,
     sessions: BTreeMap<u64, (Session, EpollFlags)>,
     next: u64,
+    /// Connections that have something to ask.
+    ready: Vec<u64>,
+    flights: Flights,
     /// New connections wait until the next look, since the last one could not be accepted.
     is_deaf: bool,
     /// That was said, and none has been accepted since.
@@ -182,7 +188,7 @@ impl Server {
         let clients = std::iter::once(Some(first)).chain(kinds[1..].iter().map(|_| None)).collect();
         let shared = Shared {
             options,
-            names: kinds.iter().map(|reads| reads_name(*reads)).collect(),
+            names: kinds.iter().map(|reads| reads.name()).collect(),
             kinds,
             connect,
             clients,
@@ -194,9 +200,18 @@ impl Server {
             rejected: 0,
             requests: 0,
         };
-        let (sessions, next) = (BTreeMap::new(), FIRST_CONNECTION);
-        let (is_deaf, has_complained) = (false, false);
-        Ok(Self { listener, stopper, answers, sessions, next, is_deaf, has_complained, shared })
+        Ok(Self {
+            listener,
+            stopper,
+            answers,
+            sessions: BTreeMap::new(),
+            next: FIRST_CONNECTION,
+            ready: vec![],
+            flights: Flights::default(),
+            is_deaf: false,
+            has_complained: false,
+            shared,
+        })
     }
 
     pub(super) fn stopper(&self) -> Arc<Stopper> {
@@ -209,7 +224,8 @@ impl Server {
         let mut looked = Instant::now();
         while !self.stopper.is_stopping() {
             // What is less than a millisecond is waited for as one.
-            let patience = self.shared.patience().as_micros().div_ceil(1_000);
+            let patience = if self.ready.is_empty() { self.shared.patience() } else { Duration::ZERO };
+            let patience = patience.as_micros().div_ceil(1_000);
             let patience = EpollTimeout::try_from(patience).unwrap_or(EpollTimeout::MAX);
             let count = match self.shared.epoll.wait(&mut events, patience) {
                 Ok(count) => count,
@@ -224,6 +240,7 @@ impl Server {
                     token => self.on_event(token, event.events()),
                 }
             }
+            self.ask();
             self.shared.attend()?;
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
@@ -301,32 +318,30 @@ impl Server {
     }
 
     fn on_answers(&mut self) {
-        while let Ok(((token, number), answer)) = self.answers.try_recv() {
-            if let Some((session, _)) = self.sessions.get_mut(&token) {
-                session.answer(number, answer, &mut self.shared);
-                self.advance(token);
-            }
+        while let Ok((number, answer)) = self.answers.try_recv() {
+            self.land(number, answer);
         }
     }
 
     fn look_for_what_takes_too_long(&mut self) {
-        let (timeout, patience) = (self.shared.options.timeout, self.shared.options.patience);
-        let tokens: Vec<u64> = self.sessions.keys().copied().collect();
-        for token in tokens {
-            let Some((session, _)) = self.sessions.get_mut(&token) else { continue };
-            if session.is_stuck(patience) {
-                self.close(token);
-            } else if session.expire(timeout) {
-                self.advance(token);
-            }
+        let patience = self.shared.options.patience;
+        let is_stuck =
+            |(token, (session, _)): (&u64, &(Session, _))| session.is_stuck(patience).then_some(*token);
+        let stuck: Vec<u64> = self.sessions.iter().filter_map(is_stuck).collect();
+        for token in stuck {
+            self.close(token);
         }
+        self.expire();
     }
 
     /// Lets a session go on, and ends it when it is done or its client is gone.
     fn advance(&mut self, token: u64) {
         let Some((session, waits_for)) = self.sessions.get_mut(&token) else { return };
-        if session.advance(token, &mut self.shared).is_err() || session.is_done() {
+        if session.advance(&mut self.shared).is_err() || session.is_done() {
             return self.close(token);
+        }
+        if session.wants_to_ask() {
+            self.ready.push(token);
         }
         let mut flags = EpollFlags::empty();
         flags.set(EpollFlags::EPOLLIN, session.wants_to_read());

@@ -1,10 +1,9 @@
 //! One client of the gateway: what it has asked, what it was answered, and the bytes in between.
 
 use super::server::Shared;
-use crate::deploy::{ClientError, Ticket};
+use crate::deploy::ClientError;
 use parthood_protocols::state_machine::{
-    Batch, BatchedCommand, BatchedOutput, KeyValue, KeyValueCommand, KeyValueOutput, MAX_BATCH_COMMANDS,
-    StateMachine as _,
+    BatchedCommand, BatchedOutput, MAX_BATCH_COMMANDS, MAX_OUTPUT_BYTES,
 };
 use parthood_resp::{Connection, Protocol, Query, Reply, Step};
 use std::collections::VecDeque;
@@ -33,14 +32,16 @@ enum State {
     Asked(Query, usize),
 }
 
-/// A batch that the store was asked.
-struct Flight {
-    number: u64,
-    /// How many questions it holds.
-    queries: usize,
-    writes: bool,
-    ticket: Ticket,
-    since: Instant,
+/// The questions of a client that come next, as many as one batch may hold.
+pub(super) struct Questions {
+    /// Which reads they want.
+    pub(super) kind: usize,
+    pub(super) queries: usize,
+    pub(super) commands: usize,
+    pub(super) bytes: usize,
+    pub(super) writes: bool,
+    /// Must they be a batch of their own?
+    pub(super) alone: bool,
 }
 
 /// A client.
@@ -50,9 +51,12 @@ pub(super) struct Session {
     entries: VecDeque<Entry>,
     /// The bytes of the questions among them.
     waiting: usize,
-    flight: Option<Flight>,
+    /// The first of these questions are asked.
+    is_asking: bool,
     /// How many questions the next batch may hold: less while the answers of more are too large.
     queries_max: usize,
+    /// Its answers were too large to be told with those of others.
+    is_alone: bool,
     out: Vec<u8>,
     /// How much of that is sent.
     sent: usize,
@@ -60,7 +64,6 @@ pub(super) struct Session {
     taken: Instant,
     /// Nothing more is read.
     has_ended: bool,
-    flights: u64,
 }
 
 impl Session {
@@ -70,13 +73,13 @@ impl Session {
             connection,
             entries: VecDeque::new(),
             waiting: 0,
-            flight: None,
+            is_asking: false,
             queries_max: MAX_BATCH_COMMANDS,
+            is_alone: false,
             out: vec![],
             sent: 0,
             taken: Instant::now(),
             has_ended: false,
-            flights: 0,
         }
     }
 
@@ -113,11 +116,10 @@ impl Session {
         Ok(())
     }
 
-    /// Does what can be done: takes requests, asks the store, and sends what is answered.
-    pub(super) fn advance(&mut self, token: u64, shared: &mut Shared) -> io::Result<()> {
+    /// Does what can be done: takes requests, and sends what is answered.
+    pub(super) fn advance(&mut self, shared: &mut Shared) -> io::Result<()> {
         loop {
             self.take_requests(shared);
-            self.ask(token, shared);
             let was_full = self.is_full();
             self.settle();
             let was_full = was_full || self.is_full();
@@ -148,71 +150,39 @@ impl Session {
         }
     }
 
-    /// Asks the store what waits, if it is not asked already: questions for reads of one kind, as many as fit.
-    fn ask(&mut self, token: u64, shared: &mut Shared) {
-        if self.flight.is_some() {
-            return;
-        }
-        let (mut commands, mut bytes, mut queries, mut kind) = (vec![], 0, 0, None);
-        for entry in &self.entries {
-            let State::Asked(query, reads) = &entry.state else { continue };
-            let fits = Query::fit(commands.len() + query.commands().len(), bytes + query.bytes());
-            if kind.is_some_and(|kind| kind != *reads)
-                || queries == self.queries_max
-                || (queries > 0 && !fits)
-            {
+    /// Is there something to ask?
+    pub(super) fn wants_to_ask(&self) -> bool {
+        !self.is_asking && self.waiting > 0
+    }
+
+    /// What comes next, if nothing is asked.
+    pub(super) fn questions(&self) -> Option<Questions> {
+        let mut next: Option<Questions> = None;
+        for entry in self.entries.iter().filter(|_| !self.is_asking) {
+            let State::Asked(query, kind) = &entry.state else { continue };
+            let (own, kind, alone) = (query.commands(), *kind, self.is_alone);
+            let start = Questions { kind, queries: 0, commands: 0, bytes: 0, writes: false, alone };
+            let next = next.get_or_insert(start);
+            let fits = Query::fit(next.commands + own.len(), next.bytes + query.bytes());
+            if next.kind != kind || next.queries == self.queries_max || (next.queries > 0 && !fits) {
                 break;
             }
-            kind = Some(*reads);
-            queries += 1;
-            bytes += query.bytes();
-            commands.extend_from_slice(query.commands());
+            next.queries += 1;
+            next.commands += own.len();
+            next.bytes += query.bytes();
+            next.writes |= !own.iter().all(BatchedCommand::is_read);
         }
-        let Some(kind) = kind else { return };
-        self.flights += 1;
-        let command = KeyValueCommand::Batch(commands.into_iter().collect::<Batch>());
-        let writes = !KeyValue::is_read(&command);
-        match shared.submit(kind, (token, self.flights), command) {
-            Ok(ticket) => {
-                let number = self.flights;
-                self.flight = Some(Flight { number, queries, writes, ticket, since: Instant::now() });
-            }
-            Err(error) => self.refuse(usize::MAX, &Reply::Error(format!("CLUSTERDOWN {error}"))),
-        }
+        next
     }
 
-    /// Takes the answer to a batch; one to a batch that was given up is not heard.
-    pub(super) fn answer(
-        &mut self,
-        number: u64,
-        answer: Result<KeyValueOutput, ClientError>,
-        shared: &mut Shared,
-    ) {
-        let Some(flight) = self.flight.take_if(|flight| flight.number == number) else { return };
-        match answer {
-            Ok(KeyValueOutput::Batch(outputs)) => {
-                self.queries_max = self.queries_max.saturating_mul(2).min(MAX_BATCH_COMMANDS);
-                self.tell(flight.queries, outputs.outputs(), shared);
-            }
-            Ok(KeyValueOutput::OutputTooLarge) if flight.queries > 1 => {
-                // Nothing was done: ask for half as much.
-                self.queries_max = flight.queries / 2;
-            }
-            Ok(KeyValueOutput::OutputTooLarge) => self.refuse(1, &Query::too_large_to_tell()),
-            Ok(other) => {
-                let what = Reply::error(format!("the store gave an unexpected answer: {other:?}"));
-                self.refuse(flight.queries, &what);
-            }
-            Err(error) => self.fail(flight.queries, flight.writes, &error),
-        }
-    }
-
-    /// Gives up a batch that nobody has answered in time; false if there is none.
-    pub(super) fn expire(&mut self, timeout: Duration) -> bool {
-        let flight = self.flight.take_if(|flight| flight.since.elapsed() >= timeout);
-        let Some(Flight { ticket, queries, writes, .. }) = flight else { return false };
-        self.fail(queries, writes, &ticket.give_up(timeout));
-        true
+    /// The commands of the first questions, which are asked now.
+    pub(super) fn begin(&mut self, queries: usize) -> impl Iterator<Item = &BatchedCommand> {
+        self.is_asking = true;
+        let asked = self.entries.iter().filter_map(|entry| match &entry.state {
+            State::Asked(query, _) => Some(query),
+            State::Answered(_) => None,
+        });
+        asked.take(queries).flat_map(Query::commands)
     }
 
     /// Has the client taken nothing for so long?
@@ -225,21 +195,36 @@ impl Session {
     }
 
     /// Answers the first questions with these outputs.
-    fn tell(&mut self, queries: usize, mut outputs: &[BatchedOutput], shared: &mut Shared) {
-        let mut done = 0;
+    pub(super) fn hear(&mut self, queries: usize, outputs: &[BatchedOutput], shared: &mut Shared) {
+        self.is_asking = false;
+        self.queries_max = self.queries_max.saturating_mul(2).min(MAX_BATCH_COMMANDS);
+        self.is_alone &= outputs.iter().map(BatchedOutput::bytes).sum::<usize>() > MAX_OUTPUT_BYTES / 4;
+        let (mut rest, mut done) = (outputs, 0);
         for entry in self.asked().take(queries) {
             let State::Asked(query, _) = &entry.state else { continue };
-            let count = query.commands().len().min(outputs.len());
-            let (own, behind) = outputs.split_at(count);
-            outputs = behind;
+            let (own, behind) = rest.split_at(query.commands().len().min(rest.len()));
+            rest = behind;
             done += query.bytes();
             entry.state = State::Answered(shared.reply(query, own));
         }
         self.waiting -= done;
     }
 
+    /// The answers to the first questions are too large, perhaps those of others with which they were told.
+    pub(super) fn ask_for_less(&mut self, queries: usize, is_shared: bool) {
+        self.is_asking = false;
+        if is_shared {
+            self.is_alone = true;
+        } else if queries > 1 {
+            self.queries_max = queries / 2;
+        } else {
+            self.refuse(1, &Query::too_large_to_tell());
+        }
+    }
+
     /// Answers the first questions with this.
-    fn refuse(&mut self, queries: usize, reply: &Reply) {
+    pub(super) fn refuse(&mut self, queries: usize, reply: &Reply) {
+        self.is_asking = false;
         let mut done = 0;
         for entry in self.asked().take(queries) {
             if let State::Asked(query, _) = &entry.state {
@@ -250,13 +235,18 @@ impl Session {
         self.waiting -= done;
     }
 
+    /// Answers all questions with this.
+    pub(super) fn refuse_all(&mut self, reply: &Reply) {
+        self.refuse(usize::MAX, reply);
+    }
+
     /// Tells why a batch has no answer. What waits behind one that may yet take effect must not overtake it.
-    fn fail(&mut self, queries: usize, writes: bool, error: &ClientError) {
+    pub(super) fn fail(&mut self, queries: usize, writes: bool, error: &ClientError) {
         let is_unknown = matches!(error, ClientError::Timeout(_) | ClientError::SessionLost);
         if is_unknown && writes {
             self.refuse_mixed(queries, &Reply::Error(format!("UNKNOWN {error}")), &without_answer());
             let behind = "TRYAGAIN not sent, so it has no effect: a command before it has no answer";
-            self.refuse(usize::MAX, &Reply::Error(behind.into()));
+            self.refuse_all(&Reply::Error(behind.into()));
             return;
         }
         let reply = match error {
