@@ -18,7 +18,7 @@ fn millis(millis: u64) -> Duration {
 }
 
 /// Three servers, three of four matchmakers, three of five acceptors, and operators who exchange them all the time.
-fn params(mutant: Option<Mutant>) -> Params {
+fn params() -> Params {
     const COMMANDS: u8 = 12;
     let client = |number: u8| ClientParams {
         script: (0..COMMANDS).map(|entry| AppendLogCommand::Append(number * COMMANDS + entry)).collect(),
@@ -59,9 +59,8 @@ fn params(mutant: Option<Mutant>) -> Params {
         patience: 4,
         transition: Transition::Seamless,
         window_slots: 3,
-        // The seeds that find mutants are those of a leader that proposes each command by itself.
-        gather: mutant.is_none(),
-        batch_commands: if mutant.is_none() { 2 } else { 1 },
+        gather: false,
+        batch_commands: 1,
         page_slots: 2,
         retained_slots: 3,
         answers: false,
@@ -70,9 +69,8 @@ fn params(mutant: Option<Mutant>) -> Params {
 
 /// The property that falls in a storm, if one does, and how many requests of the operators were done or refused.
 fn watched(seed: u64, mutant: Option<Mutant>) -> (Option<&'static str>, usize) {
-    let model = MatchmakerMultipaxos::new(&params(mutant), mutant)
-        .expect("the configuration makes sense")
-        .in_a_storm();
+    let model =
+        MatchmakerMultipaxos::new(&params(), mutant).expect("the configuration makes sense").in_a_storm();
     let actors = models::Protocol::actors(&model);
     let nodes = actors.len();
     let observer = Watching::new(model, nodes);
