@@ -169,31 +169,35 @@ fn inputs_are_not_written_over(folder: &Path) {
 }
 
 #[test]
-fn two_equal_runs_from_disk_do_not_disturb_each_other() {
+fn two_equal_runs_do_not_disturb_each_other() {
     let folder = folder();
     let folder = folder.path();
     done(folder, &["phantom", "clay.mrc", "--size", "128,256,48"]);
     done(folder, &["project", "clay.mrc", "tilts.mrc", "--tilts=-60:60:8"]);
     let solve = ["reconstruct", "tilts.mrc", "-o", "rec.mrc", "--planes", "48", "--iterations", "40"];
-    let solve = [&solve[..], &["--tv", "0.05", "--memory", "56MiB"]].concat();
-    let tomo: Vec<&str> = [&["tomo"], &solve[..]].concat();
-    let mut first = command(folder, &tomo).stdout(Stdio::null()).spawn().unwrap();
-    while !folder.join("rec.mrc.parts/state").exists() {
-        assert!(first.try_wait().unwrap().is_none(), "it ended before the second began");
-        std::thread::sleep(Duration::from_millis(1));
+    let solve = [&solve[..], &["--tv", "0.05"]].concat();
+    let from_disk = [&solve[..], &["--memory", "56MiB"]].concat();
+    for (solve, kept, where_it_works) in
+        [(from_disk, "rec.mrc.parts/state", "rec.mrc.parts"), (solve, "rec.mrc.checkpoint", "rec.mrc")]
+    {
+        let tomo: Vec<&str> = [&["tomo"], &solve[..]].concat();
+        let mut first = command(folder, &tomo).stdout(Stdio::null()).spawn().unwrap();
+        while !folder.join(kept).exists() {
+            assert!(first.try_wait().unwrap().is_none(), "it ended before the second began");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let second = parthood(folder, &tomo);
+        assert!(first.try_wait().unwrap().is_none(), "the first was to run while the second tried");
+        assert_eq!((second.status, second.err.lines().count()), (4, 1), "{second:?}");
+        let busy = format!("parthood: {where_it_works}: another process works there; wait until it ends");
+        assert!(second.err.contains(&busy), "{second:?}");
+        // What was killed holds nothing.
+        first.kill().unwrap();
+        first.wait().unwrap();
+        done(folder, &solve);
+        assert_eq!(names(folder), ["clay.mrc", "rec.mrc", "tilts.mrc", "tilts.tlt"]);
+        fs::remove_file(folder.join("rec.mrc")).unwrap();
     }
-    let second = parthood(folder, &tomo);
-    assert!(first.try_wait().unwrap().is_none(), "the first was to run while the second tried");
-    assert_eq!((second.status, second.err.lines().count()), (4, 1), "{second:?}");
-    assert!(
-        second.err.contains("rec.mrc.parts: another process works there; wait until it ends"),
-        "{second:?}"
-    );
-    // What was killed holds nothing.
-    first.kill().unwrap();
-    first.wait().unwrap();
-    done(folder, &solve);
-    assert_eq!(names(folder), ["clay.mrc", "rec.mrc", "tilts.mrc", "tilts.tlt"]);
 }
 
 #[test]

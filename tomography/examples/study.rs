@@ -14,8 +14,8 @@
 use nix::time::{ClockId, clock_gettime};
 use parthood_tomography::align::Alignment;
 use parthood_tomography::compare::{Shell, compare, fourier_shells};
-use parthood_tomography::io::mrc::{self, Content, Order, Output};
-use parthood_tomography::io::{Source, Survey};
+use parthood_tomography::io::mrc::{Content, Order, Output};
+use parthood_tomography::io::{self, Source, Survey};
 use parthood_tomography::job::{Job, stitch_blocks};
 use parthood_tomography::phantom::clay;
 use parthood_tomography::plan::{Contrast, Mode, Model, Multislice, Plan, Solver, Spec};
@@ -211,8 +211,8 @@ impl Study {
     fn sample(&self) -> Outcome<Value> {
         let truth = clay(self.shape, VOXEL_ANGSTROM, 1)?;
         let images = self.model(BIN / 2)?.images(&truth, VOXEL_ANGSTROM, &self.angles())?;
-        mrc::write(&self.file("clay.mrc"), &truth, &Output::new(Content::Volume, VOXEL_ANGSTROM))?;
-        mrc::write(&self.file("tilts.mrc"), &images, &Output::new(Content::Images, VOXEL_ANGSTROM))?;
+        io::write(&self.file("clay.mrc"), &truth, &Output::new(Content::Volume, VOXEL_ANGSTROM))?;
+        io::write(&self.file("tilts.mrc"), &images, &Output::new(Content::Images, VOXEL_ANGSTROM))?;
         Ok(Value::Null)
     }
 

@@ -1,6 +1,9 @@
 //! What the tests of this package share.
 
+use crate::align::Alignment;
 use crate::comm::{Comm, Event};
+use crate::plan::{Contrast, Mode, Model, Solver, Spec};
+use crate::solve::Prior;
 use crate::{Error, Result, Shape, Stack, Tilt};
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
@@ -10,6 +13,24 @@ use std::time::Duration;
 /// Tilts of these angles.
 pub(crate) fn tilts(angles_deg: &[f64]) -> Vec<Tilt> {
     angles_deg.iter().map(|angle| Tilt::new(*angle)).collect()
+}
+
+/// Sums along rays in voxels of 1.5 Angstrom at seven tilts onto images of 16 columns; four iterations.
+pub(crate) fn rays(volume: Shape, solver: Solver, prior: Prior) -> Spec {
+    Spec {
+        volume,
+        voxel_angstrom: 1.5,
+        pixels: 16,
+        tilts: tilts(&[-60.0, -41.0, -20.1, 0.0, 19.9, 33.0, 61.0]),
+        alignment: Alignment::default(),
+        contrast: Contrast::Projection,
+        model: Model::Linear,
+        solver,
+        prior,
+        iterations: 4,
+        seed: 4,
+        mode: Mode::Exact {},
+    }
 }
 
 /// Values in -1..1, drawn from a seed in the order of rows, planes, columns.

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what is not as expected fails its test")]
 
 use parthood_tomography::align::Alignment;
-use parthood_tomography::io::Survey;
 use parthood_tomography::io::mrc::{self, Content, Output};
+use parthood_tomography::io::{self, Survey};
 use parthood_tomography::job::Job;
 use parthood_tomography::phantom::clay;
 use parthood_tomography::plan::{Contrast, Mode, Model, Multislice, Plan, Solver, Spec};
@@ -73,7 +73,7 @@ fn any_number_of_ranks_writes_the_file_of_one_process() {
         let truth = clay(spec.volume, spec.voxel_angstrom, 3).unwrap();
         let images = spec.model.images(&truth, spec.voxel_angstrom, &spec.tilts).unwrap();
         let series = folder.join("tilts.mrc");
-        mrc::write(&series, &images, &Output::new(Content::Images, 2.0)).unwrap();
+        io::write(&series, &images, &Output::new(Content::Images, 2.0)).unwrap();
         let plan = Plan::new(spec).unwrap();
         std::fs::write(folder.join("plan.json"), plan.to_json().unwrap()).unwrap();
         let survey = Survey::of(&series).unwrap();

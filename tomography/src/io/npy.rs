@@ -80,7 +80,7 @@ impl Header {
                 .map(|(_, rest)| rest.trim_start())
         };
         let wrong = |field: &str, found: Option<&str>, expected: &str| {
-            let shown: String = found.unwrap_or("missing").chars().take(24).collect();
+            let shown: String = found.map_or("missing", first_value).chars().take(40).collect();
             content(path, format!("{field} of the header"), shown, expected)
         };
         let descr = value("descr");
@@ -111,6 +111,12 @@ impl Header {
             _ => [0; 3],
         }
     }
+}
+
+/// The value that a text of a dictionary begins with.
+fn first_value(text: &str) -> &str {
+    let end = if text.starts_with('(') { text.find(')').map(|at| at + 1) } else { text.find([',', '}']) };
+    text[..end.unwrap_or(text.len())].trim_end()
 }
 
 /// An open array. What its header says fits its length.
@@ -149,7 +155,8 @@ impl<R: Read + Seek> Reader<R> {
         }
         let (at, header_bytes) = match start[6] {
             1 => (10, usize::from(u16::from_le_bytes([start[8], start[9]]))),
-            _ => (12, u32::from_le_bytes([start[8], start[9], start[10], start[11]]) as usize),
+            2 | 3 => (12, u32::from_le_bytes([start[8], start[9], start[10], start[11]]) as usize),
+            version => return Err(content(path, "the version of the format", version, "1, 2 or 3")),
         };
         if header_bytes > MAX_HEADER_BYTES || (at + header_bytes) as u64 > length {
             return Err(content(

@@ -152,7 +152,7 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -161,7 +161,7 @@ fn sync_folder_of(path: &Path) -> Result<()> {
 }
 
 /// How the names begin of what is not finished beside a path: hidden, and its own.
-fn beginning(name: &std::ffi::OsStr) -> OsString {
+pub(super) fn beginning(name: &std::ffi::OsStr) -> OsString {
     let mut beginning = OsString::from(".");
     beginning.push(name);
     beginning.push(".");

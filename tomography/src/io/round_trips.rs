@@ -136,6 +136,16 @@ fn a_tiff_that_claims_more_than_it_can_hold_is_refused_before_memory_is_taken() 
     assert!(error.contains("a.tif: the number of bytes stored is"), "{error}");
 }
 
+#[test]
+fn what_is_cut_off_or_no_file_is_told_as_that() {
+    let mut bytes = bytes_of("a.tif");
+    bytes.truncate(bytes.len() / 2);
+    let error = tiff::Reader::new(Cursor::new(bytes), Path::new("a.tif")).err().unwrap().to_string();
+    assert_eq!(error, "a.tif: the TIFF is cut off; it must be as long as its header says");
+    let error = Source::open(Path::new("/dev/null")).err().unwrap().to_string();
+    assert_eq!(error, "/dev/null: the name is that of a pipe or a device; it must be that of a file");
+}
+
 /// `ImageJ` writes a stack beyond 4 GiB as one page, with the others' pixels behind it and their number in the description.
 #[test]
 fn a_stack_of_one_page_that_says_it_has_more_is_refused() {
@@ -235,7 +245,12 @@ mod numpy {
             let header = format!("{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}, }}");
             values(&header, &vec![0; bytes]).unwrap_err().to_string()
         };
-        assert!(with("'<c8'", "False", "(1, 1, 1)", 8).contains("descr of the header is '<c8'"));
+        let complex = with("'<c8'", "False", "(1, 1, 1)", 8);
+        assert!(complex.contains("descr of the header is '<c8'; it must be"), "{complex}");
+        let turned = with("'<f4'", "True", "(1, 1, 1)", 4);
+        assert!(turned.contains("fortran_order of the header is True; it must be False"), "{turned}");
+        let negative = with("'<f4'", "False", "(1, -1, 1)", 4);
+        assert!(negative.contains("shape of the header is (1, -1, 1); it must be"), "{negative}");
         assert!(with("[('a', '<f4')]", "False", "(1, 1, 1)", 4).contains("descr"));
         assert!(with("'<f4'", "True", "(1, 1, 1)", 4).contains("ascontiguousarray"));
         for shape in ["(1,)", "(1, 0, 1)", "(1, 2, 3, 4)", "1", "(1, -1, 1)", "(99999999999999999999, 1, 1)"]
@@ -245,6 +260,10 @@ mod numpy {
         let lying = with("'<f4'", "False", "(4294967295, 4294967295, 4294967295)", 4);
         assert!(lying.contains("the length of the file"), "{lying}");
         assert!(with("'<f4'", "False", "(1, 1, 2)", 4).contains("the length of the file"));
+        let newer = npy::Reader::new(Cursor::new(b"\x93NUMPY\x04\x00\x00\x00\x00\x00"), Path::new("a.npy"));
+        assert!(
+            newer.unwrap_err().to_string().contains("the version of the format is 4; it must be 1, 2 or 3")
+        );
         let other = npy::Reader::new(Cursor::new(b"PK\x03\x04 an archive of them"), Path::new("a.npz"));
         assert!(other.unwrap_err().to_string().contains("the beginning"));
     }

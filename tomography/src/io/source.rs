@@ -207,6 +207,10 @@ impl Source {
     /// # Errors
     /// [`Error::File`] if the system refuses, [`Error::Content`] for a header that cannot be so or that is not read.
     pub fn open(path: &Path) -> Result<Self> {
+        // A pipe would be waited for, and cannot be read at any place.
+        if split(path).0.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return Err(content(path, "the name", "that of a pipe or a device", "that of a file"));
+        }
         Ok(Self(match Format::of(path) {
             Format::Mrc => Box::new(mrc::Reader::open(path)?),
             Format::Npy => Box::new(npy::Reader::open(path)?),

@@ -33,6 +33,7 @@ fn damaged(path: &Path) -> impl Fn(TiffError) -> Error {
         TiffError::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
             refused(&path, "read")(error)
         }
+        TiffError::IoError(_) => content(&path, "the TIFF", "cut off", "as long as its header says"),
         error => content(&path, "the TIFF", error, "an intact stack of grey pages"),
     }
 }
@@ -85,30 +86,7 @@ impl<R: Read + Seek> Reader<R> {
             _ => None,
         };
         let first = decoder.dimensions().map_err(&failed)?;
-        let (mut pages, mut pixel_bytes) = (0, 0);
-        loop {
-            let (size, colour) =
-                (decoder.dimensions().map_err(&failed)?, decoder.colortype().map_err(&failed)?);
-            let ColorType::Gray(bits @ (8 | 16 | 32 | 64)) = colour else {
-                let field = format!("the pixels of page {pages}");
-                return Err(content(path, field, format!("{colour:?}"), "grey, of 8 to 64 bits"));
-            };
-            pixel_bytes = pixel_bytes.max(u64::from(bits / 8));
-            if size != first {
-                let expected = format!("{first:?}, as that of the first page");
-                return Err(content(
-                    path,
-                    format!("the size of page {pages}"),
-                    format!("{size:?}"),
-                    expected,
-                ));
-            }
-            pages += 1;
-            if !decoder.more_images() || pages > Shape::MAX_EXTENT {
-                break;
-            }
-            decoder.next_image().map_err(&failed)?;
-        }
+        let (pages, pixel_bytes) = pages_of(&mut decoder, first, path)?;
         let labels = description.lines().filter_map(|line| line.strip_prefix(LABEL)).map(str::to_owned);
         let (labels, size) = (labels.collect(), [first.0 as usize, first.1 as usize, pages]);
         if size.contains(&0) {
@@ -149,6 +127,34 @@ impl<R: Read + Seek> Reader<R> {
         }
         let field = format!("the number of pixels of page {page}");
         Err(content(&self.path, field, values.len(), columns * lines))
+    }
+}
+
+/// The number of pages, all of which must be grey and of one size, and the bytes of a pixel as it is stored.
+fn pages_of<R: Read + Seek>(decoder: &mut Decoder<R>, size: (u32, u32), path: &Path) -> Result<(usize, u64)> {
+    let failed = damaged(path);
+    let (mut pages, mut pixel_bytes) = (0, 0);
+    loop {
+        let (found, colour) = (decoder.dimensions().map_err(&failed)?, decoder.colortype().map_err(&failed)?);
+        let ColorType::Gray(bits @ (8 | 16 | 32 | 64)) = colour else {
+            let field = format!("the pixels of page {pages}");
+            return Err(content(path, field, format!("{colour:?}"), "grey, of 8 to 64 bits"));
+        };
+        if found != size {
+            let field = format!("the size of page {pages}");
+            return Err(content(
+                path,
+                field,
+                format!("{found:?}"),
+                format!("{size:?}, as that of the first page"),
+            ));
+        }
+        pixel_bytes = pixel_bytes.max(u64::from(bits / 8));
+        pages += 1;
+        if !decoder.more_images() || pages > Shape::MAX_EXTENT {
+            return Ok((pages, pixel_bytes));
+        }
+        decoder.next_image().map_err(&failed)?;
     }
 }
 

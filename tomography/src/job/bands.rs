@@ -161,6 +161,39 @@ impl Rows for Beside<'_> {
     }
 }
 
+/// An [`Iterate`] on disk.
+struct OnFile {
+    volume: Spilled,
+    ahead: Spilled,
+}
+
+/// The numbers that go from one step over all bands to the next.
+#[derive(Debug, Clone, Copy)]
+struct Carried {
+    /// That of the momentum, as in [`Iterate`].
+    t: f64,
+    /// The misfit of the last step.
+    last: f64,
+    /// The misfits of this iteration's steps.
+    sum: f64,
+    /// The misfit of the first iteration, infinite before that.
+    first: f64,
+}
+
+impl Carried {
+    const START: Self = Self { t: 1.0, last: f64::INFINITY, sum: 0.0, first: f64::INFINITY };
+
+    const fn scalars(&self) -> [f64; 4] {
+        [self.t, self.last, self.sum, self.first]
+    }
+
+    /// What [`Carried::scalars`] gave.
+    fn from_scalars(scalars: &[f64]) -> Self {
+        let numbers = <[f64; 4]>::try_from(scalars);
+        numbers.map_or(Self::START, |[t, last, sum, first]| Self { t, last, sum, first })
+    }
+}
+
 /// Tells of a band, and keeps its checkpoint.
 struct Told<'a> {
     band: usize,
@@ -285,67 +318,75 @@ impl<'a, 'b> OnDisk<'a, 'b> {
         let subsets = spec.subsets();
         let series = self.series()?;
         let steps = Steps::of(self.job.plan, &subsets)?;
-        let two = |name: &str| -> Result<[Spilled; 2]> {
-            let one = |side: usize| self.spilled(&format!("{name}.{side}"), spec.volume, is_new);
-            Ok([one(0)?, one(1)?])
-        };
-        let (volumes, aheads) = (two("volume")?, two("ahead")?);
+        let [even, odd] = ["0", "1"].map(|side| self.iterate(side, is_new));
+        let sides = [even?, odd?];
         let next = self.spilled("next", spec.volume, true)?;
         let images = if series.is_none() { self.spill_images(&subsets, is_new)? } else { Vec::new() };
-        let (mut done, mut numbers) = match kept.map(|state| (state.iterations, state.scalars)) {
-            Some((done, scalars)) => {
-                (done, <[f64; 4]>::try_from(scalars).unwrap_or([1.0, f64::INFINITY, 0.0, f64::INFINITY]))
-            }
-            None => (0, [1.0, f64::INFINITY, 0.0, f64::INFINITY]),
-        };
-        let mut descent = Descent::from(numbers[3]);
+        let (mut done, mut carried) = kept
+            .map_or((0, Carried::START), |state| (state.iterations, Carried::from_scalars(&state.scalars)));
+        let mut descent = Descent::from(carried.first);
         if is_new {
-            self.state.save(0, &numbers, &[])?;
+            self.state.save(0, &carried.scalars(), &[])?;
         }
         // A step is one subset of one iteration; without subsets it is an iteration.
         let mut outside = 0.0_f64;
         while done < spec.iterations * subsets.len() {
-            let (from, to, subset) = (done % 2, (done + 1) % 2, done % subsets.len());
-            let [mut t, last, sum, _] = numbers;
-            let iteration = done / subsets.len();
+            let (iteration, subset) = (done / subsets.len(), done % subsets.len());
+            let (from, to) = (&sides[done % 2], &sides[(done + 1) % 2]);
             let misfit = match &series {
-                Some(series) => {
-                    let files = [&aheads[from], &next];
-                    self.wave_step(series, &subsets[subset], files, steps.step)?
-                }
-                None => self.ray_step(&steps, subset, [&aheads[from], &next, &images[subset]])?,
+                Some(series) => self.wave_step(series, &subsets[subset], [&from.ahead, &next], steps.step)?,
+                None => self.ray_step(&steps, subset, [&from.ahead, &next, &images[subset]])?,
             };
-            let loss = misfit.loss;
-            let total = if subset == 0 { loss } else { sum + loss };
-            outside = if subset == 0 { misfit.energy_outside } else { outside.max(misfit.energy_outside) };
+            let is_first = subset == 0;
             let is_last = subset + 1 == subsets.len();
+            outside = if is_first { misfit.energy_outside } else { outside.max(misfit.energy_outside) };
+            let sum = if is_first { misfit.loss } else { carried.sum + misfit.loss };
             if is_last {
-                let progress = Progress { iteration, loss: total, energy_outside: outside };
+                let progress = Progress { iteration, loss: sum, energy_outside: outside };
                 told(BandProgress { band: None, progress });
                 descent.take(progress)?;
             }
-            if steps.restarts && loss > last {
-                t = 1.0;
-            }
-            let mut after = t;
-            for rows in self.ranges() {
-                let mut beside = Beside { all: &next, own: rows.clone() };
-                let new = steps.prior(is_last).apply(next.rows(rows.clone())?, &mut beside)?;
-                let (volume, ahead) = (volumes[from].rows(rows.clone())?, aheads[from].rows(rows.clone())?);
-                let mut iterate = Iterate { volume, ahead, t };
-                iterate.advance(new, |full| steps.momentum(full));
-                volumes[to].set_rows(rows.start, &iterate.volume)?;
-                aheads[to].set_rows(rows.start, &iterate.ahead)?;
-                after = iterate.t;
-            }
-            volumes[to].sync()?;
-            aheads[to].sync()?;
+            let is_restarted = steps.restarts && misfit.loss > carried.last;
+            let t = if is_restarted { 1.0 } else { carried.t };
+            let t = self.advance(&steps, is_last, &next, [from, to], t)?;
             done += 1;
-            numbers = [after, loss, total, descent.first];
-            self.state.save(done, &numbers, &[])?;
+            carried = Carried { t, last: misfit.loss, sum, first: descent.first };
+            self.state.save(done, &carried.scalars(), &[])?;
         }
-        let [even, odd] = volumes;
-        Ok(if done % 2 == 0 { even } else { odd })
+        let [even, odd] = sides;
+        Ok(if done % 2 == 0 { even.volume } else { odd.volume })
+    }
+
+    /// One of the two iterates that take turns.
+    fn iterate(&self, side: &str, is_new: bool) -> Result<OnFile> {
+        let named = |name: &str| self.spilled(&format!("{name}.{side}"), self.job.plan.spec.volume, is_new);
+        Ok(OnFile { volume: named("volume")?, ahead: named("ahead")? })
+    }
+
+    /// Makes the next iterate of the one before and of the volume after the gradient step, and gives the next number of
+    /// its momentum.
+    fn advance(
+        &self,
+        steps: &Steps<'_>,
+        is_last: bool,
+        next: &Spilled,
+        [from, to]: [&OnFile; 2],
+        t: f64,
+    ) -> Result<f64> {
+        let mut after = t;
+        for rows in self.ranges() {
+            let mut beside = Beside { all: next, own: rows.clone() };
+            let new = steps.prior(is_last).apply(next.rows(rows.clone())?, &mut beside)?;
+            let (volume, ahead) = (from.volume.rows(rows.clone())?, from.ahead.rows(rows.clone())?);
+            let mut iterate = Iterate { volume, ahead, t };
+            iterate.advance(new, |full| steps.momentum(full));
+            to.volume.set_rows(rows.start, &iterate.volume)?;
+            to.ahead.set_rows(rows.start, &iterate.ahead)?;
+            after = iterate.t;
+        }
+        to.volume.sync()?;
+        to.ahead.sync()?;
+        Ok(after)
     }
 
     /// Leaves the volume after a gradient step for a subset of the images in `next`, and gives their misfit.

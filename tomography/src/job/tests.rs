@@ -1,12 +1,12 @@
 //! Jobs in bands from disk are jobs in memory, in every bit, however often they are interrupted.
 
 use super::*;
-use crate::align::{Alignment, Place};
-use crate::io::mrc::{self, Output};
+use crate::align::Place;
+use crate::io::mrc::Output;
 use crate::plan::{Contrast, Model, Multislice, Solver, Spec};
 use crate::solve::{Filter, Momentum, Prior, Tv};
 use crate::stitch::{disagreements, stitch};
-use crate::testing::{absolute, noise, tilts};
+use crate::testing::{absolute, noise, rays};
 use crate::wave::{Focus, Loss, Microscope};
 use crate::{LANES, Shape};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,20 +47,8 @@ fn of_waves(solver: Solver, prior: Prior) -> Spec {
 }
 
 fn spec(solver: Solver, prior: Prior) -> Spec {
-    Spec {
-        volume: Shape { planes: 8, rows: 83, columns: 14 },
-        voxel_angstrom: 1.5,
-        pixels: 16,
-        tilts: tilts(&[-60.0, -41.0, -20.1, 0.0, 19.9, 33.0, 61.0]),
-        alignment: Alignment::default(),
-        contrast: Contrast::Projection,
-        model: Model::Linear,
-        solver,
-        prior,
-        iterations: ITERATIONS,
-        seed: 4,
-        mode: Mode::Exact {},
-    }
+    let volume = Shape { planes: 8, rows: 83, columns: 14 };
+    Spec { iterations: ITERATIONS, ..rays(volume, solver, prior) }
 }
 
 /// A folder with a series of noise.
@@ -68,7 +56,7 @@ fn series() -> (tempfile::TempDir, Survey) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("series.mrc");
     let images = absolute(&noise(Shape::new(7, 83, 16).unwrap(), 2));
-    mrc::write(&path, &images, &Output::new(Content::Images, 1.5)).unwrap();
+    io::write(&path, &images, &Output::new(Content::Images, 1.5)).unwrap();
     (folder, Survey::of(&path).unwrap())
 }
 
@@ -243,7 +231,7 @@ fn blocks_of_another_kind_of_machine_are_not_stitched() {
         let labels = job.labels().iter().map(|label| label.replace(&plan.processor, "VAX")).collect();
         if block == 2 {
             let output = Output { labels, ..Output::new(Content::Volume, 1.5) };
-            mrc::write(&path(block), &volume, &output).unwrap();
+            io::write(&path(block), &volume, &output).unwrap();
         }
     }
     let error = check_blocks(&plan, path).unwrap_err().to_string();
@@ -257,7 +245,7 @@ fn pixels_that_cannot_be_are_named_by_file_and_place_before_any_work() {
     images.update([], |value, []| value + 0.5);
     *images.at_mut(4, 70, 3) = -0.25;
     let path = folder.path().join("negative.mrc");
-    mrc::write(&path, &images, &Output::new(Content::Images, 1.5)).unwrap();
+    io::write(&path, &images, &Output::new(Content::Images, 1.5)).unwrap();
     let survey = Survey::of(&path).unwrap();
     let [rays, waves] = [spec(Solver::Cgls {}, Prior::default()), of_waves(solvers()[4].0, TV)];
     let logarithm = Spec { contrast: Contrast::Logarithm { vacuum: 1.5 }, ..rays.clone() };

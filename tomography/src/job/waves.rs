@@ -40,7 +40,8 @@ impl OnDisk<'_, '_> {
                     beams.par_extend(band.slabs().par_iter().map(|slab| series.turn(*shot, slab)));
                 }
             }
-            let responses = shots.par_iter().zip(beams).map(|(shot, beams)| series.respond(*shot, beams));
+            let responses =
+                shots.par_iter().with_max_len(1).zip(beams).map(|(shot, beams)| series.respond(*shot, beams));
             let responses = responses.collect::<Result<Vec<_>>>()?;
             misfits.extend(responses.iter().map(|response| response.misfit));
             let mut first = 0;

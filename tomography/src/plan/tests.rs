@@ -4,12 +4,11 @@ mod refusals;
 mod subsets;
 
 use super::*;
-use crate::align::Alignment;
 use crate::geometry::centre;
 use crate::project::Projector;
 use crate::solve::{Progress, Tv, Whole};
 use crate::stitch::{disagreements, stitch};
-use crate::testing::{absolute, difference, noise, tilts};
+use crate::testing::{absolute, difference, noise, rays, tilts};
 use crate::wave::{Focus, Loss, Microscope, Series};
 use crate::{Projections, Stack, Volume};
 use proptest::prelude::*;
@@ -19,20 +18,8 @@ const TV: Prior = Prior { positive: true, tv: Some(Tv { weight: 0.05, iterations
 const POSITIVE: Prior = Prior { positive: true, tv: None };
 
 fn spec(solver: Solver, prior: Prior, mode: Mode) -> Spec {
-    Spec {
-        volume: Shape { planes: 10, rows: 44, columns: 14 },
-        voxel_angstrom: 1.7,
-        pixels: 16,
-        tilts: tilts(&[-60.0, -41.0, -20.1, 0.0, 19.9, 33.0, 61.0]),
-        alignment: Alignment::default(),
-        contrast: Contrast::Projection,
-        model: Model::Linear,
-        solver,
-        prior,
-        iterations: 6,
-        seed: 4,
-        mode,
-    }
+    let volume = Shape { planes: 10, rows: 44, columns: 14 };
+    Spec { voxel_angstrom: 1.7, iterations: 6, mode, ..rays(volume, solver, prior) }
 }
 
 fn solvers() -> [(Solver, Prior); 6] {

@@ -195,7 +195,7 @@ impl Series {
     pub fn simulate(setup: Setup, volume: &Volume) -> Result<Projections> {
         let series = Self::without_images(setup)?;
         volume.check_shape("volume to image", series.setup.volume)?;
-        let images = (0..series.setup.shots.len()).into_par_iter().map(|shot| {
+        let images = (0..series.setup.shots.len()).into_par_iter().with_max_len(1).map(|shot| {
             let stack = series.gather(series.turn_all(shot, volume.slabs()));
             series.with_workspace(|ws| series.exposure(shot)?.intensities(&stack, ws))
         });
@@ -294,7 +294,8 @@ impl Series {
             Ok(self.scatter(&product))
         };
         for shots in shots.chunks(self.setup.wave_of_tilts) {
-            let slabs: Vec<Vec<Slab>> = shots.par_iter().map(of_shot).collect::<Result<_>>()?;
+            let slabs: Vec<Vec<Slab>> =
+                shots.par_iter().with_max_len(1).map(of_shot).collect::<Result<_>>()?;
             let slabs: Vec<&[Slab]> = slabs.iter().map(|slabs| &slabs[..]).collect();
             self.add(shots, &slabs, &mut product);
         }

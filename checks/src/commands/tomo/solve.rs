@@ -140,6 +140,7 @@ pub(super) fn reconstruct(console: &Console, args: &ReconstructArgs) -> Result<S
         in_blocks(console, &plan, &survey, args)?;
         None
     } else {
+        let _lock = Lock::on(&args.out)?;
         let job = Job::new(&plan, 0, &survey)?;
         solve_block(&job, &plan, String::new(), (&args.out, order), args.run, machine)?
     };

@@ -319,24 +319,13 @@ impl Output {
     }
 }
 
-/// Writes a stack, whole or not at all.
+/// Writes what is given section by section, in the order of the file, whole or not at all. `fill(section, values)` overwrites
+/// the values of a section, line by line.
 ///
 /// # Errors
 /// [`Error::Parameter`] for an output that makes no sense, [`Error::Content`] for a value that the mode cannot hold,
-/// [`Error::File`] if the system refuses, as on a full disk.
-pub fn write(path: &Path, stack: &Stack, output: &Output) -> Result<()> {
-    write_sections(path, stack.shape(), output, &mut |section, values| {
-        source::section_of(stack, output.order, section, values);
-        Ok(())
-    })
-}
-
-/// Writes what is given section by section, in the order of the file, whole or not at all: the same file as [`write()`] of
-/// the whole stack. `fill(section, values)` overwrites the values of a section, line by line.
-///
-/// # Errors
-/// As [`write()`], and those of `fill`.
-pub fn write_sections(
+/// [`Error::File`] if the system refuses, as on a full disk; and those of `fill`.
+pub(super) fn write_sections(
     path: &Path,
     shape: Shape,
     output: &Output,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::io::write;
 use crate::testing::noise;
 use proptest::prelude::*;
 use std::io::Cursor;
