@@ -40,6 +40,7 @@ pub mod matchmaker_fast_paxos;
 pub mod matchmaker_multipaxos;
 pub mod matchmaker_paxos;
 pub mod mencius;
+mod moments;
 pub mod multipaxos;
 mod network;
 pub mod paxos;
