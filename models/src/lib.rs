@@ -43,6 +43,7 @@ pub mod mencius;
 mod moments;
 pub mod multipaxos;
 mod network;
+mod one_value;
 pub mod paxos;
 pub mod program_order;
 mod protocol;
