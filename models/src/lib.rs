@@ -27,6 +27,7 @@ mod checker;
 mod client_params;
 pub mod compartmentalized;
 pub mod craq;
+mod defaults;
 pub mod epaxos;
 mod fingerprint;
 pub mod history;

@@ -10,6 +10,7 @@
 mod properties;
 
 use crate::client_params::{self, ClientParams};
+use crate::defaults::three;
 use crate::history::History;
 use crate::matchmaker_paxos::{ConfigurationParams, alike};
 use crate::sequential::OneObject;
@@ -60,10 +61,6 @@ pub struct Params {
     /// Whether every client must have its answers in the end: not so where rounds or retries may run out first.
     #[serde(default)]
     pub answers: bool,
-}
-
-fn three() -> usize {
-    3
 }
 
 /// The state that is voted for, in models.
