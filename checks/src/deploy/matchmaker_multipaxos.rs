@@ -8,19 +8,18 @@
 use super::reconfigure::{Reconfigures, configuration, numbers, operator};
 use super::standing::{self, Needed, Stands, nodes_of};
 use super::{
-    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, changes,
-    client, scripted,
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, Simulated, StateOf, Store,
+    changes, client,
 };
 use crate::error::Error;
 use parthood_models as models;
-use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_multipaxos::{
     Acceptor, Bounds, Config, Matchmaker, Msg, Node, Places, Role, Server, Stage, State, Transition, Wish,
 };
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::operator::{Operator, OperatorMsg, Refusal, Wanted};
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::KeyValue;
 use parthood_quorums::NodeSet;
 use parthood_runtime::udp::{Choice, Quorum, Standing};
 use stateright::actor::Id;
@@ -82,6 +81,7 @@ fn places(cluster: &Cluster) -> Places {
 impl Deployable for MatchmakerMultiPaxos {
     type Actor = Node<KeyValue>;
     type Model = models::matchmaker_multipaxos::MatchmakerMultipaxos<KeyValue, Correct>;
+    type Service = Store;
 
     const NAME: &'static str = "matchmaker_multipaxos";
     const ROLES: &'static [&'static str] = &["server", "matchmaker", "acceptor"];
@@ -168,10 +168,6 @@ impl Deployable for MatchmakerMultiPaxos {
         }
     }
 
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted::<Self>(seed, number, commands))
-    }
-
     /// One who goes through all pairs of acceptors, and waits each time until the others are retired; and one who does so with
     /// matchmakers, if there are spares.
     fn operators(cluster: &Cluster, seed: u64) -> Vec<Self::Actor> {
@@ -202,23 +198,9 @@ impl Deployable for MatchmakerMultiPaxos {
         }
     }
 
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            State::Client(client) => Some(answered(client)),
-            _ => None,
-        }
-    }
-
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        match state {
-            State::Client(client) => client.outstanding(0),
-            _ => None,
-        }
-    }
-
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        match msg {
-            Msg::Client(msg) => msg.output(),
+            State::Client(client) => Some(client.into()),
             _ => None,
         }
     }
@@ -231,11 +213,7 @@ impl Replicates for MatchmakerMultiPaxos {
         Node::Client(client(0..cluster.count("server"), cluster, role))
     }
 
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        Msg::Client(msg)
-    }
-
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         match msg {
             Msg::Client(msg) => Some(msg),
             _ => None,
