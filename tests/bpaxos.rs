@@ -130,7 +130,8 @@ fn replicas_that_ran_commuting_commands_in_different_orders_end_in_the_same_stat
 /// What the nodes of each role remember, written out, at equal distances in the graph; the clients are done at the end.
 fn remembered(commands_each: usize, limits: Limits) -> Vec<BTreeMap<Role, usize>> {
     const CLIENTS: usize = 400;
-    const SAMPLES: usize = 20;
+    // Several between two snapshots, so that the most of many is as much as there ever is.
+    const SAMPLES: usize = 80;
     let layout =
         Layout { leaders: 2, dependency_nodes: 3, acceptors: 3, replicas: 2, proposers: 2, coupled: false };
     let value = Bytes::from("sixteen bytes...");

@@ -55,6 +55,7 @@ pub use standing::{Found, Needed, Stands, Surveyed, look, quorums};
 pub use unreplicated::Unreplicated;
 
 use crate::error::Error;
+use itertools::Itertools as _;
 use parthood_models as models;
 use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::command::CommandId;
@@ -216,6 +217,25 @@ pub enum Reads {
 }
 
 impl Reads {
+    /// What it is called, on the command line and by clients.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Linearizable => "linearizable",
+            Self::Sequential => "sequential",
+            Self::Eventual => "eventual",
+        }
+    }
+
+    /// Refuses what is not among what a protocol of this name has.
+    fn among(self, known: &[Self], protocol: &str) -> Result<Self, Error> {
+        if known.contains(&self) {
+            return Ok(self);
+        }
+        let (known, name) = (known.iter().map(|reads| reads.name()).join(", "), self.name());
+        Err(Error::Usage(format!("{protocol} reads as {known}, not as {name}")))
+    }
+
     /// What reads past the log promise.
     pub fn consistency(self) -> Option<Consistency> {
         match self {

@@ -17,7 +17,6 @@ mod session;
 use super::client::attend;
 use super::{ClientOptions, Cluster, Reads, Replicates, VisitStore, visit_store};
 use crate::error::Error;
-use clap::ValueEnum as _;
 use parthood_runtime::SharedHistogram;
 use parthood_runtime::wire::read_secret;
 use server::{Server, Stopper};
@@ -199,26 +198,24 @@ fn kinds(cluster: &Cluster, first: Option<Reads>) -> Result<Vec<Reads>, Error> {
     let first = match first {
         None => known[0],
         Some(Reads::Linearizable) if !known.contains(&Reads::Linearizable) => Reads::Log,
-        Some(first) => first,
+        Some(first) => first.among(known, name)?,
     };
-    if !known.contains(&first) {
-        let names: Vec<_> = known.iter().map(|reads| reads_name(*reads)).collect();
-        let (names, first) = (names.join(", "), reads_name(first));
-        return Err(Error::Usage(format!("{name} reads as {names}, not as {first}")));
-    }
     let others = known.iter().copied().filter(|reads| *reads != first);
     Ok(std::iter::once(first).chain(others).collect())
-}
-
-/// A kind of read, as the command line calls it.
-pub(super) fn reads_name(reads: Reads) -> String {
-    reads.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::ValueEnum as _;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn reads_are_called_alike_on_the_command_line_and_by_clients() {
+        for reads in Reads::value_variants() {
+            assert_eq!(reads.to_possible_value().unwrap().get_name(), reads.name());
+        }
+    }
 
     #[test]
     fn a_password_is_one_line_that_nobody_else_can_read() {

@@ -2,7 +2,6 @@
 
 use super::super::{ClientRole, Cluster, Commands, DurableJournal, KvClientMsg, Reads, Replicates};
 use crate::error::Error;
-use clap::ValueEnum as _;
 use parthood_protocols::client::{ClientMsg, Returned};
 use parthood_protocols::state_machine::{KeyValueCommand, KeyValueOutput};
 use parthood_runtime::udp::{ClientProcess, Driver, Handle};
@@ -72,13 +71,7 @@ impl<D: Replicates> Lanes<D> {
     }
 
     fn start(cluster: &Cluster, lanes: u32, reads: Option<Reads>, records: bool) -> Result<Self, Error> {
-        let reads = reads.unwrap_or(D::READS[0]);
-        if !D::READS.contains(&reads) {
-            let name = |reads: &Reads| reads.to_possible_value().map(|value| value.get_name().to_owned());
-            let known: Vec<_> = D::READS.iter().filter_map(name).collect();
-            let (known, reads) = (known.join(", "), name(&reads).unwrap_or_default());
-            return Err(Error::Usage(format!("{} reads as {known}, not as {reads}", D::NAME)));
-        }
+        let reads = reads.unwrap_or(D::READS[0]).among(D::READS, D::NAME)?;
         let id = ClientProcess::random()?.id(0);
         let mut builder = Driver::builder(cluster.identity(), cluster.keys()?, cluster.book());
         let mut shown = None;

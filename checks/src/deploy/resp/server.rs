@@ -4,8 +4,8 @@ mod asking;
 #[cfg(test)]
 mod tests;
 
+use super::GatewayOptions;
 use super::session::Session;
-use super::{GatewayOptions, reads_name};
 use crate::deploy::client::Attend;
 use crate::deploy::{ClientError, Reads, Ticket};
 use crate::error::Error;
@@ -71,7 +71,7 @@ fn listening(epoll: &Epoll, client: Box<dyn Attend>) -> Result<Box<dyn Attend>, 
 pub(super) struct Shared {
     options: GatewayOptions,
     kinds: Vec<Reads>,
-    names: Vec<String>,
+    names: Vec<&'static str>,
     connect: Box<Connect>,
     /// A client for each kind of read, once somebody asks for it.
     clients: Vec<Option<Box<dyn Attend>>>,
@@ -97,10 +97,9 @@ impl Shared {
                  rejected_connections:{rejected}\r\ntotal_commands_processed:{requests}\r\n"
             )
         };
-        let reads: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let mut context = Context {
             is_password: password.is_some().then_some(&is_password),
-            reads: &reads,
+            reads: &self.names,
             cursors: &mut self.cursors,
             info: &info,
         };
@@ -189,7 +188,7 @@ impl Server {
         let clients = std::iter::once(Some(first)).chain(kinds[1..].iter().map(|_| None)).collect();
         let shared = Shared {
             options,
-            names: kinds.iter().map(|reads| reads_name(*reads)).collect(),
+            names: kinds.iter().map(|reads| reads.name()).collect(),
             kinds,
             connect,
             clients,
