@@ -4,7 +4,7 @@
 //! them with `parthood reconfigure`. The window is the limit on outstanding slots, and must stay what it is for as long as the
 //! cluster lives.
 
-use super::reconfigure::{Reconfigures, operator};
+use super::reconfigure::{ORDERS_MAX, Reconfigures, SIMULATED_RECONFIGURATIONS, operator};
 use super::standing::{self, Needed, Stands, nodes_of};
 use super::{
     ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, Simulated, StateOf, Store, client,
@@ -24,12 +24,6 @@ use std::sync::Arc;
 /// [`parthood_protocols::horizontal`].
 #[derive(Clone, Copy, Debug)]
 pub struct Horizontal;
-
-/// How many reconfigurations may be on their way into the log.
-const ORDERS_MAX: usize = 4;
-
-/// How many reconfigurations there are in a simulation, before the last.
-const SIMULATED_RECONFIGURATIONS: usize = 12;
 
 fn config(cluster: &Cluster) -> Arc<Config> {
     let (servers, acceptors) = (cluster.count("server"), cluster.count("acceptor"));

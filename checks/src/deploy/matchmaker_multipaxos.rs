@@ -5,7 +5,9 @@
 //! `[reconfiguration]` of a changed cluster file when nodes are started again. New matchmakers and acceptors come at the end of
 //! the file; nodes keep their numbers.
 
-use super::reconfigure::{Reconfigures, configuration, numbers, operator};
+use super::reconfigure::{
+    ORDERS_MAX, Reconfigures, SIMULATED_RECONFIGURATIONS, configuration, numbers, operator,
+};
 use super::standing::{self, Needed, Stands, nodes_of};
 use super::{
     ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, Simulated, StateOf, Store,
@@ -34,12 +36,6 @@ const PATIENCE: u32 = 8;
 
 /// The most configurations that a matchmaker keeps; so many fit a datagram.
 const LOG_MAX: usize = 500;
-
-/// How many reconfigurations may wait for the one under way.
-const ORDERS_MAX: usize = 4;
-
-/// How many reconfigurations there are in a simulation, before the last.
-const SIMULATED_RECONFIGURATIONS: usize = 12;
 
 /// What all participants of a cluster know.
 pub(crate) fn config(cluster: &Cluster) -> Arc<Config> {
