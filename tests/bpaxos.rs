@@ -6,8 +6,9 @@ mod holes;
 mod room;
 pub(crate) mod storm;
 
+use crate::storms;
 use itertools::Itertools as _;
-use parthood::simulate::{self, Storm};
+use parthood::simulate;
 use parthood_protocols::bpaxos::{Action, Config, Layout, Limits, Mutant, Node, Role, State};
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::graph::VertexId;
@@ -34,15 +35,9 @@ fn config(layout: Layout, limits: Limits) -> Settled {
     storm::config(layout, None, limits, Mutated(None))
 }
 
-/// The deployed configuration, with the properties of the model throughout.
 #[test]
 fn clients_see_one_store_through_crashes_partitions_loss_and_duplication() {
-    let storm = Storm { protocol: "bpaxos".into(), ..Storm::default() };
-    for seed in 0..10 {
-        let outcome = simulate::run(&storm, seed, None).unwrap();
-        assert_eq!(outcome.failure, None, "seed {seed}");
-        assert_eq!(outcome.answered, storm.commands * usize::from(storm.clients), "seed {seed}");
-    }
+    storms::survives("bpaxos", 10);
 }
 
 #[test]

@@ -5,7 +5,8 @@ mod runs;
 use crate::bpaxos::storm::{
     CLIENTS, COMMANDS, config, one_store_over_udp_at_every_rate_of_conflict, replicas, storm, tiny,
 };
-use parthood::simulate::{self, Storm};
+use crate::storms;
+use parthood::simulate;
 use parthood_protocols::bpaxos::{Config, Fast, Layout, Limits};
 use parthood_protocols::epaxos::Mutant;
 use parthood_protocols::faults::Mutated;
@@ -13,26 +14,13 @@ use parthood_protocols::faults::Mutated;
 type Settled = Config<Mutated<Mutant>>;
 
 fn settled(servers: usize, limits: Limits, mutant: Option<Mutant>) -> Settled {
-    let layout = Layout {
-        leaders: servers,
-        dependency_nodes: 0,
-        acceptors: servers,
-        replicas: servers,
-        proposers: 0,
-        coupled: true,
-    };
+    let layout = Layout::of_servers(servers);
     config(layout, Some(Fast::Epaxos), limits, Mutated(mutant))
 }
 
-/// The deployed configuration, with the properties of the model throughout.
 #[test]
 fn clients_see_one_store_through_crashes_partitions_loss_and_duplication() {
-    let storm = Storm { protocol: "epaxos".into(), ..Storm::default() };
-    for seed in 0..10 {
-        let outcome = simulate::run(&storm, seed, None).unwrap();
-        assert_eq!(outcome.failure, None, "seed {seed}");
-        assert_eq!(outcome.answered, storm.commands * usize::from(storm.clients), "seed {seed}");
-    }
+    storms::survives("epaxos", 10);
 }
 
 #[test]

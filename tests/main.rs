@@ -41,6 +41,7 @@ mod resp;
 mod scenario;
 mod security;
 mod spaxos;
+mod storms;
 mod strategy;
 mod tidy;
 mod tile_ledger;

@@ -2,6 +2,7 @@
 //! messages a leader handles.
 
 use crate::compartmentalized::long;
+use crate::storms;
 use parthood::deploy::Cluster;
 use parthood::simulate::{self, Storm};
 use parthood_protocols::compartmentalized::Role;
@@ -10,12 +11,7 @@ use std::path::Path;
 /// Three hosts with a member of each of two leader groups, and a proxy leader and a replica.
 #[test]
 fn clients_see_one_store_through_crashes_partitions_loss_and_duplication() {
-    let storm = Storm { protocol: "mencius".into(), ..Storm::default() };
-    for seed in 0..10 {
-        let outcome = simulate::run(&storm, seed, None).unwrap();
-        assert_eq!(outcome.failure, None, "seed {seed}");
-        assert_eq!(outcome.answered, storm.commands * usize::from(storm.clients), "seed {seed}");
-    }
+    storms::survives("mencius", 10);
 }
 
 /// A client alone: all groups but one are always behind.

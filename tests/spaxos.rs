@@ -2,6 +2,7 @@
 
 use crate::memory::{self, Long, writes};
 use crate::message_law::tally;
+use crate::storms;
 use itertools::Itertools as _;
 use parthood::simulate::{self, ClientHistory, Storm};
 use parthood_models::linearizability::{self, Linearizability, StepLimit};
@@ -273,12 +274,7 @@ fn put(client: usize, number: usize) -> KeyValueCommand {
 
 #[test]
 fn the_deployed_cluster_weathers_storms_with_its_properties_watched() {
-    let storm = Storm { protocol: "spaxos".into(), ..Storm::default() };
-    for seed in 0..4 {
-        let outcome = simulate::run(&storm, seed, None).unwrap();
-        assert_eq!(outcome.failure, None, "seed {seed}");
-        assert_eq!(outcome.answered, storm.commands * usize::from(storm.clients), "seed {seed}");
-    }
+    storms::survives("spaxos", 4);
 }
 
 /// A long run in which batchers make batches of commands.

@@ -1,7 +1,8 @@
 //! Unanimous `BPaxos` beyond the exhaustive rows: storms in the simulator, mutants that they find, and loads over UDP.
 
 use crate::bpaxos::storm::{COMMANDS, config, one_store_over_udp_at_every_rate_of_conflict, storm, tiny};
-use parthood::simulate::{self, Storm};
+use crate::storms;
+use parthood::simulate;
 use parthood_protocols::bpaxos::{Config, Fast, Layout};
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::unanimous_bpaxos::Mutant;
@@ -12,15 +13,9 @@ fn settled(acceptors: usize, mutant: Option<Mutant>) -> Config<Mutated<Mutant>> 
     config(layout, Some(Fast::Unanimous), tiny(), Mutated(mutant))
 }
 
-/// The deployed configuration, with the properties of the model throughout.
 #[test]
 fn clients_see_one_store_through_crashes_partitions_loss_and_duplication() {
-    let storm = Storm { protocol: "unanimous_bpaxos".into(), ..Storm::default() };
-    for seed in 0..10 {
-        let outcome = simulate::run(&storm, seed, None).unwrap();
-        assert_eq!(outcome.failure, None, "seed {seed}");
-        assert_eq!(outcome.answered, storm.commands * usize::from(storm.clients), "seed {seed}");
-    }
+    storms::survives("unanimous_bpaxos", 10);
 }
 
 #[test]

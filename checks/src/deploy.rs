@@ -1,8 +1,8 @@
 //! The deployed world: a cluster file, the processes that host its nodes, and clients.
 //!
 //! The runtime knows no protocol and the protocols know no socket; here they meet. A protocol that can be deployed
-//! implements [`Deployable`], and [`Replicates`] if it replicates the key-value store; what hosts its nodes and what
-//! speaks to them is the same for all. The protocols are listed once, in [`visit`] and [`visit_store`].
+//! implements [`Deployable`], and [`Replicates`] if it replicates the key-value store or [`Decides`] if it chooses one value;
+//! what hosts its nodes and what speaks to them is the same for all. The protocols are listed once, in [`visit`].
 
 mod backup;
 mod bpaxos;
@@ -21,6 +21,7 @@ mod paxos;
 mod reconfigure;
 mod resp;
 mod server;
+mod service;
 mod spaxos;
 mod standing;
 mod unreplicated;
@@ -48,6 +49,7 @@ pub(crate) use reconfigure::operator;
 pub use reconfigure::{Reconfigures, acceptors, matchmakers, node_name, reconfigure};
 pub use resp::{Gateway, GatewayOptions, Password};
 pub use server::{ServeOptions, Serving, serve};
+pub use service::{OneValue, Service, Simulated, Store};
 pub use spaxos::Spaxos;
 pub use standing::{Found, Needed, Stands, Surveyed, look, quorums};
 pub use unreplicated::Unreplicated;
@@ -55,7 +57,7 @@ pub use unreplicated::Unreplicated;
 use crate::error::Error;
 use itertools::Itertools as _;
 use parthood_models as models;
-use parthood_protocols::client::{Client, ClientMsg, ClientState};
+use parthood_protocols::client::{Client, ClientMsg};
 use parthood_protocols::command::CommandId;
 use parthood_protocols::compartmentalized::Consistency;
 use parthood_protocols::durable::Durable;
@@ -78,6 +80,9 @@ pub trait Deployable: Sized + 'static {
 
     /// What is claimed of it.
     type Model: models::Protocol<Actor = Self::Actor>;
+
+    /// What it does for its clients: [`Store`] or [`OneValue`].
+    type Service: Service<Self>;
 
     /// The name it has in every layer.
     const NAME: &'static str;
@@ -142,11 +147,8 @@ pub trait Deployable: Sized + 'static {
     /// The protocol in the configuration of this cluster, to evaluate its properties.
     fn model(cluster: &Cluster) -> Self::Model;
 
-    /// A client of a simulation, by number: what it asks for follows from the seed.
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor;
-
-    /// For such a client: how many of its commands were answered.
-    fn answered(state: &StateOf<Self>) -> Option<usize>;
+    /// For a client of a simulation: how far it is.
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>>;
 
     /// Who else takes part in a simulation, as operators that reconfigure it.
     fn operators(cluster: &Cluster, seed: u64) -> Vec<Self::Actor> {
@@ -154,15 +156,10 @@ pub trait Deployable: Sized + 'static {
         Vec::new()
     }
 
-    /// For such a participant: has it done all that it wanted?
+    /// For such an operator: has it done all that it wanted?
     fn is_done(state: &StateOf<Self>) -> bool {
         let _ = state;
         true
-    }
-
-    /// How many commands such a client has if it may have so many.
-    fn commands(most: usize) -> usize {
-        most
     }
 
     /// What is bounded where the cluster file says nothing.
@@ -182,33 +179,23 @@ pub trait Deployable: Sized + 'static {
         let _ = state;
         0
     }
-
-    /// For a client of a simulation: the command of the store that it waits for, and its sequence number.
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        let _ = state;
-        None
-    }
-
-    /// The output of a command of the store, if the message brings its client one.
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        let _ = msg;
-        None
-    }
 }
 
 /// A deployable protocol that replicates the key-value store.
-pub trait Replicates: Deployable {
+pub trait Replicates: Deployable<Actor: Actor<Msg: From<KvClientMsg>>> {
     /// A client.
     fn client(cluster: &Cluster, role: ClientRole) -> Self::Actor;
 
     /// How its clients can read; first how they do if they do not say.
     const READS: &'static [Reads];
 
-    /// What clients and their applications say, as a message of the protocol.
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self>;
+    /// What clients and their applications say and are told, if this is such a message.
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg>;
 
-    /// What clients and their applications say, if this is such a message.
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg>;
+    /// The output of a command, if the message brings its client one.
+    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
+        Self::client_msg(msg)?.output()
+    }
 
     /// The answer to a client that this is shows the slots below, where the protocol says so.
     fn shown(_: &MsgOf<Self>) -> Option<u64> {
@@ -323,24 +310,23 @@ pub fn visit<V: Visit>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
 /// Does something with the protocol of this name, which replicates the store.
 ///
 /// # Errors
-/// When there is no such protocol.
+/// When there is no such protocol, or it replicates no store.
 pub fn visit_store<V: VisitStore>(protocol: &str, visitor: V) -> Result<V::Output, Error> {
-    match protocol {
-        Bpaxos::NAME => Ok(visitor.visit::<Bpaxos>()),
-        Compartmentalized::NAME => Ok(visitor.visit::<Compartmentalized>()),
-        Craq::NAME => Ok(visitor.visit::<Craq>()),
-        Epaxos::NAME => Ok(visitor.visit::<Epaxos>()),
-        Horizontal::NAME => Ok(visitor.visit::<Horizontal>()),
-        MatchmakerMultiPaxos::NAME => Ok(visitor.visit::<MatchmakerMultiPaxos>()),
-        Mencius::NAME => Ok(visitor.visit::<Mencius>()),
-        MultiPaxos::NAME => Ok(visitor.visit::<MultiPaxos>()),
-        Spaxos::NAME => Ok(visitor.visit::<Spaxos>()),
-        UnanimousBpaxos::NAME => Ok(visitor.visit::<UnanimousBpaxos>()),
-        Unreplicated::NAME => Ok(visitor.visit::<Unreplicated>()),
-        Paxos::NAME | MatchmakerPaxos::NAME | MatchmakerFastPaxos::NAME => Err(Error::Usage(format!(
+    visit(protocol, OfStore(visitor))?.ok_or_else(|| {
+        Error::Usage(format!(
             "{protocol} chooses one value and replicates no store: ask it with `parthood client propose VALUE`"
-        ))),
-        other => Err(Error::unknown("protocol", other, DEPLOYABLE)),
+        ))
+    })
+}
+
+/// Visits those that replicate the store.
+struct OfStore<V>(V);
+
+impl<V: VisitStore> Visit for OfStore<V> {
+    type Output = Option<V::Output>;
+
+    fn visit<D: Deployable>(self) -> Self::Output {
+        D::Service::visit_store(self.0)
     }
 }
 
@@ -374,22 +360,6 @@ pub enum Commands {
 pub type MsgOf<D> = <<D as Deployable>::Actor as Actor>::Msg;
 /// The states of a deployable protocol.
 pub type StateOf<D> = <<D as Deployable>::Actor as Actor>::State;
-
-/// The role of a client in a simulation: a mix of all commands on few keys.
-fn scripted<D: Replicates>(seed: u64, number: usize, commands: usize) -> ClientRole {
-    let script = crate::simulate::script(seed, number, commands);
-    ClientRole { commands: Commands::Script(script), reads: D::READS[0], turn: number as u64 }
-}
-
-/// How many commands were answered, of a client with one lane.
-fn answered(client: &ClientState<KeyValueCommand>) -> usize {
-    answered_of(client.invoked(), client.is_idle())
-}
-
-/// The same, of so many invoked. One that is busy without any still opens its session.
-fn answered_of(invoked: usize, is_idle: bool) -> usize {
-    invoked.saturating_sub(usize::from(!is_idle))
-}
 
 /// A client that may ask any of these nodes.
 fn client(nodes: Range<usize>, cluster: &Cluster, role: ClientRole) -> Client<KeyValueCommand> {

@@ -5,7 +5,7 @@
 //! linearizable, and all replicas are equal. It is determined by its seed and its options.
 
 use crate::bench::{self, History, HistoryVerdict};
-use crate::deploy::{Cluster, Deployable, MultiPaxos, Visit, visit};
+use crate::deploy::{Cluster, Deployable, MultiPaxos, Service as _, Visit, visit};
 use crate::error::Error;
 use crate::watching::{Violation, Watching};
 use itertools::Itertools;
@@ -160,7 +160,7 @@ pub(crate) fn cluster(storm: &Storm) -> Result<Cluster, Error> {
 pub(crate) fn actors<D: Deployable>(cluster: &Cluster, storm: &Storm, seed: u64) -> Vec<D::Actor> {
     let nodes = 0..D::servers(cluster.members.len());
     let clients = 0..usize::from(storm.clients);
-    let clients = clients.map(|number| D::scripted(cluster, seed, number, storm.commands));
+    let clients = clients.map(|number| D::Service::scripted(cluster, seed, number, storm.commands));
     let nodes = nodes.map(|index| D::server(cluster, index, true));
     nodes.chain(clients).chain(D::operators(cluster, seed)).collect()
 }
@@ -257,13 +257,13 @@ fn answers<D: Deployable>(
     storm: &Storm,
 ) -> impl Iterator<Item = usize> {
     (servers..servers + usize::from(storm.clients))
-        .map(|client| sim.state(Id::from(client)).and_then(D::answered).unwrap_or_default())
+        .map(|client| sim.state(Id::from(client)).and_then(D::simulated).map_or(0, |client| client.answered))
 }
 
 /// Has every client its answers and every operator what it wanted, and have all replicas executed the same?
 fn is_done<D: Deployable>(sim: &Sim<D::Actor, Recorder<D>>, servers: usize, storm: &Storm) -> bool {
     let operators = servers + usize::from(storm.clients)..sim.stats().len();
-    answers::<D>(sim, servers, storm).all(|answered| answered == D::commands(storm.commands))
+    answers::<D>(sim, servers, storm).all(|answered| answered == D::Service::commands(storm.commands))
         && operators.into_iter().all(|id| sim.state(Id::from(id)).is_some_and(D::is_done))
         && (0..servers).all(|server| sim.state(Id::from(server)).is_some())
         && replicas::<D>(sim, servers)
@@ -349,7 +349,7 @@ impl<D: Deployable> Observer<D::Actor> for Recorder<D> {
 
     fn on_step(&mut self, step: &Step<'_, D::Actor>) {
         if usize::from(step.id) >= self.servers {
-            self.history.observe(step, D::outstanding, D::output);
+            self.history.observe(step, |state| D::simulated(state)?.outstanding, D::Service::output);
         }
         self.watching.on_step(step);
         self.trace.iter_mut().for_each(|trace| trace.on_step(step));

@@ -26,6 +26,7 @@ pub use ghost::Ghost;
 pub(crate) use properties::of_a_fast_model;
 pub use variants::{KnownRun, known_runs};
 
+use crate::defaults::{one, plenty, three, two};
 use crate::quorum_params::{self, QuorumParams};
 use crate::{Budget, Property, Protocol, Step};
 use parthood_protocols::bpaxos::{
@@ -148,28 +149,12 @@ pub struct ClientParams {
     pub opens_session: bool,
 }
 
-fn one() -> usize {
-    1
-}
-
 fn one_id() -> u64 {
     1
 }
 
 fn column() -> u64 {
     Limits::default().column_vertices
-}
-
-fn two() -> usize {
-    2
-}
-
-fn three() -> usize {
-    3
-}
-
-fn plenty() -> usize {
-    64
 }
 
 /// Simple `BPaxos` in one configuration.

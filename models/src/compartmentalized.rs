@@ -13,6 +13,7 @@ pub use ghost::Ghost;
 pub(crate) use ghost::observe;
 pub(crate) use scope::{InParts, RecordOf, Scope, quorums_meet};
 
+use crate::defaults::{one, plenty, three, two};
 use crate::quorum_params::{self, QuorumParams};
 use crate::{Budget, Property, Protocol, Step, View};
 use parthood_protocols::client::Client;
@@ -173,22 +174,6 @@ impl From<AskParams> for Ask<AppendLogCommand> {
             AskParams::LoggedRead => Self { command: AppendLogCommand::Read, read: None },
         }
     }
-}
-
-fn one() -> usize {
-    1
-}
-
-fn two() -> usize {
-    2
-}
-
-fn three() -> usize {
-    3
-}
-
-fn plenty() -> usize {
-    64
 }
 
 fn durable() -> Vec<Role> {

@@ -3,6 +3,7 @@
 //! In the checker the state machine is an append log: its answers show every write that was lost, doubled, swapped or
 //! seen too early.
 
+use crate::defaults::{plenty, two};
 use crate::history::History;
 use crate::sequential::OneObject;
 use crate::{Budget, Cause, ClientParams, Property, Protocol, Step, View, client_params};
@@ -33,14 +34,6 @@ pub struct Params {
     /// Whether every client must have its answers when nothing more can happen. Not so where a client may give up.
     #[serde(default)]
     pub answers: bool,
-}
-
-fn two() -> usize {
-    2
-}
-
-fn plenty() -> usize {
-    64
 }
 
 /// A chain and its clients in one configuration.

@@ -10,6 +10,7 @@
 mod properties;
 
 use crate::client_params::{self, ClientParams};
+use crate::defaults::three;
 use crate::history::History;
 use crate::matchmaker_paxos::{ConfigurationParams, alike};
 use crate::sequential::OneObject;
@@ -60,10 +61,6 @@ pub struct Params {
     /// Whether every client must have its answers in the end: not so where rounds or retries may run out first.
     #[serde(default)]
     pub answers: bool,
-}
-
-fn three() -> usize {
-    3
 }
 
 /// The state that is voted for, in models.
@@ -163,10 +160,9 @@ impl<F: Faults<Mutant>> MatchmakerCaspaxos<F> {
     /// I8: does this step allow that what is below a round is retired, or does it only say so again? A state is chosen in the round
     /// (Scenario 1), or nothing was or will be chosen below (Scenario 2): nobody was there to ask, or nobody has voted.
     fn may_collect(&self, ghost: &Ghost, step: &Step<'_, Node<AppendLog, F>>, round: Round) -> bool {
-        let (Cause::Deliver { src, msg: Msg::Paxos(msg) }, Some(State::Proposer(before))) =
-            (&step.cause, step.before)
-        else {
-            return true;
+        let Some(State::Proposer(before)) = step.before else { return false };
+        let Cause::Deliver { src, msg: Msg::Paxos(msg) } = &step.cause else {
+            return matches!(before.garbage, Garbage::Asked(_));
         };
         match (msg, &before.phase, self.config.paxos.role(*src)) {
             (Paxos::MatchB { watermark, earlier, .. }, phase, Some(Role::Matchmaker(number))) => {

@@ -11,6 +11,7 @@ mod properties;
 
 pub use ghost::Ghost;
 
+use crate::defaults::{one, plenty, three};
 use crate::quorum_params::{self, QuorumParams};
 use crate::{Budget, ClientParams, Property, Protocol, Step, client_params};
 use parthood_protocols::client::{Client, ClientMsg};
@@ -72,18 +73,6 @@ pub struct Params {
     /// Whether every client must have its answers when nothing more can happen. Not so where a client may give up.
     #[serde(default)]
     pub answers: bool,
-}
-
-fn one() -> usize {
-    1
-}
-
-fn three() -> usize {
-    3
-}
-
-fn plenty() -> usize {
-    64
 }
 
 /// `MultiPaxos` in one configuration.

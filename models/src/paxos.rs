@@ -18,6 +18,7 @@ mod tests;
 
 pub use ghost::Ghost;
 
+use crate::defaults::{three, two};
 use crate::quorum_params::{self, NODES_MAX, QuorumParams};
 use crate::{Budget, Class, Hashed, Parts, Property, Protocol, Step, index};
 use parthood_protocols::faults::{Faults, Mutated};
@@ -79,14 +80,6 @@ pub struct ClientParams {
     /// validity: the actors are generic in the value, and so cannot make one up.
     #[serde(default)]
     pub outsider: bool,
-}
-
-fn two() -> usize {
-    2
-}
-
-fn three() -> usize {
-    3
 }
 
 /// Single-decree Paxos in one configuration.

@@ -12,6 +12,7 @@ mod properties;
 pub use ghost::Ghost;
 
 use crate::compartmentalized::{self, Contacted, InParts, RecordOf, Scope};
+use crate::defaults::one;
 use crate::{Budget, Property, Protocol, QuorumParams, Step, View};
 use parthood_protocols::command::ValueOf;
 use parthood_protocols::compartmentalized as parts;
@@ -53,10 +54,6 @@ pub struct Params {
     pub restartable: Vec<Role>,
     /// Those who order and serve, and the clients, which turn to disseminators or batchers. (Who may restart is said above.)
     pub parts: compartmentalized::Params,
-}
-
-fn one() -> usize {
-    1
 }
 
 fn plenty() -> u64 {

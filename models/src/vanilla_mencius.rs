@@ -8,6 +8,7 @@
 mod properties;
 
 use crate::client_params::{self, ClientParams};
+use crate::defaults::{one, three};
 use crate::history::History;
 use crate::sequential::OneObject;
 use crate::votes::Votes;
@@ -45,14 +46,6 @@ pub struct Params {
     /// Whether every client must have its answers when nothing more can happen.
     #[serde(default)]
     pub answers: bool,
-}
-
-fn one() -> usize {
-    1
-}
-
-fn three() -> usize {
-    3
 }
 
 /// Mencius with servers of their own slots, in one configuration.

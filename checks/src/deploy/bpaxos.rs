@@ -3,16 +3,15 @@
 
 use super::standing::{self, Needed, Stands};
 use super::{
-    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf, answered,
-    client, scripted,
+    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Simulated, Sizes, StateOf,
+    Store, client,
 };
 use parthood_models as models;
 use parthood_protocols::bpaxos::{Bounds, Config, Fast, Layout, Msg, Node, Part, ReplicaState, Role, State};
-use parthood_protocols::command::CommandId;
 use parthood_protocols::compartmentalized;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::schedule::Schedule;
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::KeyValue;
 use parthood_quorums::{Majority, NodeSet};
 use parthood_runtime::udp::Standing;
 use stateright::actor::Id;
@@ -51,15 +50,7 @@ const fn fast(way: u8) -> Option<Fast> {
 impl<const WAY: u8> Graph<WAY> {
     fn layout(cluster: &Cluster) -> Layout {
         if WAY == EPAXOS {
-            let servers = cluster.count("server");
-            return Layout {
-                leaders: servers,
-                dependency_nodes: 0,
-                acceptors: servers,
-                replicas: servers,
-                proposers: 0,
-                coupled: true,
-            };
+            return Layout::of_servers(cluster.count("server"));
         }
         Layout {
             leaders: cluster.count("leader"),
@@ -100,6 +91,7 @@ impl<const WAY: u8> Graph<WAY> {
 impl<const WAY: u8> Deployable for Graph<WAY> {
     type Actor = Node<KeyValue>;
     type Model = models::bpaxos::Bpaxos<KeyValue, Correct>;
+    type Service = Store;
 
     const NAME: &'static str = match WAY {
         UNANIMOUS => "unanimous_bpaxos",
@@ -175,13 +167,9 @@ impl<const WAY: u8> Deployable for Graph<WAY> {
         models::bpaxos::Bpaxos::deployed(Self::config(cluster))
     }
 
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted::<Self>(seed, number, commands))
-    }
-
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            State::Client(client) => Some(answered(client)),
+            State::Client(client) => Some(client.into()),
             _ => None,
         }
     }
@@ -202,17 +190,6 @@ impl<const WAY: u8> Deployable for Graph<WAY> {
             hasher.finish()
         })
     }
-
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        match state {
-            State::Client(client) => client.outstanding(0),
-            _ => None,
-        }
-    }
-
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        msg.output()
-    }
 }
 
 fn replica(state: &State<KeyValue>) -> Option<&ReplicaState<KeyValue>> {
@@ -232,11 +209,7 @@ impl<const WAY: u8> Replicates for Graph<WAY> {
         Node::Client(client(first..first + layout.leaders, cluster, role))
     }
 
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        Msg::Client(msg)
-    }
-
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         match msg {
             Msg::Client(msg) => Some(msg),
             _ => None,

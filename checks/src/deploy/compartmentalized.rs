@@ -3,8 +3,8 @@
 
 use super::standing::{self, Stands};
 use super::{
-    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf,
-    answered_of, client, scripted,
+    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Simulated, Sizes, StateOf,
+    Store, client,
 };
 use parthood_models as models;
 use parthood_protocols::command::CommandId;
@@ -100,6 +100,7 @@ pub(super) fn stands<M: StateMachine, F: Rules>(config: &Config<F>, node: Id, st
 impl<const SEVERAL: bool> Deployable for InParts<SEVERAL> {
     type Actor = Node<KeyValue>;
     type Model = models::compartmentalized::Compartmentalized<KeyValue, Correct>;
+    type Service = Store;
 
     const NAME: &'static str = if SEVERAL { "mencius" } else { "compartmentalized" };
     const ROLES: &'static [&'static str] = &["leader", "proxy_leader", "acceptor", "replica"];
@@ -130,13 +131,9 @@ impl<const SEVERAL: bool> Deployable for InParts<SEVERAL> {
         }
     }
 
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted::<Self>(seed, number, commands))
-    }
-
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            State::Client(client) => Some(answered_of(client.asked, client.is_idle())),
+            State::Client(client) => Some(client.into()),
             _ => None,
         }
     }
@@ -151,17 +148,6 @@ impl<const SEVERAL: bool> Deployable for InParts<SEVERAL> {
             _ => None,
         }
     }
-
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        match state {
-            State::Client(client) => client.outstanding(0),
-            _ => None,
-        }
-    }
-
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        msg.output()
-    }
 }
 
 impl<const SEVERAL: bool> Replicates for InParts<SEVERAL> {
@@ -175,21 +161,21 @@ impl<const SEVERAL: bool> Replicates for InParts<SEVERAL> {
         Node::Client(reader(cluster, &config, first..first + config.layout.count(contacts), role))
     }
 
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        Msg::Client(msg)
+    fn shown(msg: &MsgOf<Self>) -> Option<u64> {
+        match msg {
+            Msg::Reply(reply) => Some(reply.below.0),
+            _ => None,
+        }
     }
 
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         match msg {
             Msg::Client(msg) => Some(msg),
             _ => None,
         }
     }
 
-    fn shown(msg: &MsgOf<Self>) -> Option<u64> {
-        match msg {
-            Msg::Reply(reply) => Some(reply.below.0),
-            _ => None,
-        }
+    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
+        msg.output()
     }
 }

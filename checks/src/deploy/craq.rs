@@ -2,14 +2,12 @@
 
 use super::standing::{Needed, Stands};
 use super::{
-    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
-    scripted,
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, Simulated, StateOf, Store, client,
 };
 use parthood_models as models;
-use parthood_protocols::command::CommandId;
 use parthood_protocols::craq::{Chain, Config, Msg, Node, Reader, State};
 use parthood_protocols::faults::Correct;
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::KeyValue;
 use parthood_runtime::udp::Standing;
 use std::sync::Arc;
 
@@ -34,6 +32,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
 impl Deployable for Craq {
     type Actor = Node<KeyValue>;
     type Model = models::craq::Craq<KeyValue, Correct>;
+    type Service = Store;
 
     const NAME: &'static str = "craq";
     const ROLES: &'static [&'static str] = &["node"];
@@ -68,13 +67,9 @@ impl Deployable for Craq {
         models::craq::Craq::deployed(config(cluster))
     }
 
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted::<Self>(seed, number, commands))
-    }
-
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            State::Client(client) => Some(answered(client)),
+            State::Client(client) => Some(client.into()),
             State::Chain(_) => None,
         }
     }
@@ -83,20 +78,6 @@ impl Deployable for Craq {
         match state {
             State::Chain(node) => Some((node.committed, &node.machine)),
             State::Client(_) => None,
-        }
-    }
-
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        match state {
-            State::Client(client) => client.outstanding(0),
-            State::Chain(_) => None,
-        }
-    }
-
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        match msg {
-            Msg::Client(msg) => msg.output(),
-            _ => None,
         }
     }
 }
@@ -108,11 +89,7 @@ impl Replicates for Craq {
         Node::Client(Reader { client: client(0..cluster.members.len(), cluster, role) })
     }
 
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        Msg::Client(msg)
-    }
-
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         match msg {
             Msg::Client(msg) => Some(msg),
             _ => None,

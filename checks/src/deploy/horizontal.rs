@@ -4,20 +4,18 @@
 //! them with `parthood reconfigure`. The window is the limit on outstanding slots, and must stay what it is for as long as the
 //! cluster lives.
 
-use super::reconfigure::{Reconfigures, operator};
+use super::reconfigure::{ORDERS_MAX, Reconfigures, SIMULATED_RECONFIGURATIONS, operator};
 use super::standing::{self, Needed, Stands, nodes_of};
 use super::{
-    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
-    scripted,
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, Simulated, StateOf, Store, client,
 };
 use parthood_models as models;
-use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::horizontal::{Acceptor, Config, Msg, Node, Role, Server, State};
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::multipaxos::Bounds;
 use parthood_protocols::operator::{Operator, OperatorMsg, Wanted};
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::KeyValue;
 use parthood_quorums::NodeSet;
 use parthood_runtime::udp::Standing;
 use stateright::actor::Id;
@@ -26,12 +24,6 @@ use std::sync::Arc;
 /// [`parthood_protocols::horizontal`].
 #[derive(Clone, Copy, Debug)]
 pub struct Horizontal;
-
-/// How many reconfigurations may be on their way into the log.
-const ORDERS_MAX: usize = 4;
-
-/// How many reconfigurations there are in a simulation, before the last.
-const SIMULATED_RECONFIGURATIONS: usize = 12;
 
 fn config(cluster: &Cluster) -> Arc<Config> {
     let (servers, acceptors) = (cluster.count("server"), cluster.count("acceptor"));
@@ -56,6 +48,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
 impl Deployable for Horizontal {
     type Actor = Node<KeyValue>;
     type Model = models::horizontal::Horizontal<KeyValue, Correct>;
+    type Service = Store;
 
     const NAME: &'static str = "horizontal";
     const ROLES: &'static [&'static str] = &["server", "acceptor"];
@@ -114,10 +107,6 @@ impl Deployable for Horizontal {
         }
     }
 
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted::<Self>(seed, number, commands))
-    }
-
     /// One who goes round the acceptors, as many at a time as there were at first, and waits each time until the others are
     /// retired.
     fn operators(cluster: &Cluster, seed: u64) -> Vec<Self::Actor> {
@@ -140,23 +129,9 @@ impl Deployable for Horizontal {
         }
     }
 
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            State::Client(client) => Some(answered(client)),
-            _ => None,
-        }
-    }
-
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        match state {
-            State::Client(client) => client.outstanding(0),
-            _ => None,
-        }
-    }
-
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        match msg {
-            Msg::Client(msg) => msg.output(),
+            State::Client(client) => Some(client.into()),
             _ => None,
         }
     }
@@ -169,11 +144,7 @@ impl Replicates for Horizontal {
         Node::Client(client(0..cluster.count("server"), cluster, role))
     }
 
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        Msg::Client(msg)
-    }
-
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         match msg {
             Msg::Client(msg) => Some(msg),
             _ => None,

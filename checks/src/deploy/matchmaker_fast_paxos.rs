@@ -4,15 +4,16 @@
 //! As many acceptors serve in a round as half of the matchmakers, and one: all of them must vote. Each round of a proposer
 //! uses the next ones, so that one that does not answer is soon left out. The first proposer begins when it starts.
 
+use super::matchmaker_paxos::servers;
 use super::paxos::{Decides, asking};
 use super::standing::{Needed, Stands, nodes_of, triple};
-use super::{Cluster, Deployable, StateOf};
+use super::{Cluster, Deployable, OneValue, Simulated, StateOf};
 use parthood_models as models;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_fast_paxos::{
     Config, FastAcceptor, FastClient, FastProposer, Node, Shared, State,
 };
-use parthood_protocols::matchmaker_paxos::{Config as PaxosConfig, Matchmaker, Role, Scenarios};
+use parthood_protocols::matchmaker_paxos::{Config as PaxosConfig, Matchmaker, Role};
 use parthood_protocols::state_machine::Bytes;
 use parthood_quorums::NodeSet;
 use parthood_runtime::udp::Standing;
@@ -23,31 +24,10 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub struct MatchmakerFastPaxos;
 
-/// How often a proposer sends again before it goes on to its next round.
-const PATIENCE: u32 = 8;
-
-/// The most configurations that a matchmaker keeps; so many fit a datagram.
-const LOG_MAX: usize = 1_000;
-
 fn config(cluster: &Cluster) -> Arc<Config> {
-    let (proposers, matchmakers) = (cluster.count("proposer"), cluster.count("matchmaker"));
-    let acceptors = cluster.count("acceptor");
-    let paxos = Arc::new(PaxosConfig {
-        proposers,
-        matchmakers,
-        acceptors,
-        replicas: 0,
-        scenarios: Scenarios { chosen: true, free: true, persisted: false },
-        bypass: false,
-        own_bypass: false,
-        ask_everyone: false,
-        log_max: LOG_MAX,
-        nack: true,
-        resend: true,
-        patience: PATIENCE,
-        resend_after: cluster.times.resend(),
-        faults: Shared(Correct),
-    });
+    let known = servers(cluster, Shared(Correct));
+    let paxos = Arc::new(PaxosConfig { bypass: false, own_bypass: false, ..known });
+    let (proposers, acceptors) = (paxos.proposers, paxos.acceptors);
     let of_a_round = paxos.f_plus_1().min(acceptors);
     let from = |first: usize| (0..of_a_round).map(|turn| (first + turn) % acceptors).collect::<NodeSet>();
     let rounds: Vec<NodeSet> = (0..acceptors).map(from).collect();
@@ -62,6 +42,7 @@ fn proposer(index: usize, config: &Arc<Config>) -> FastProposer<Correct> {
 impl Deployable for MatchmakerFastPaxos {
     type Actor = Node<Bytes>;
     type Model = models::matchmaker_fast_paxos::MatchmakerFastPaxos<Bytes, Correct>;
+    type Service = OneValue;
 
     const NAME: &'static str = "matchmaker_fast_paxos";
     const ROLES: &'static [&'static str] = &["proposer", "matchmaker", "acceptor"];
@@ -112,21 +93,11 @@ impl Deployable for MatchmakerFastPaxos {
         models::matchmaker_fast_paxos::MatchmakerFastPaxos::deployed(config, proposers)
     }
 
-    /// Every client proposes a value of its own.
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, _: usize) -> Self::Actor {
-        let value = Bytes::from(&format!("{seed}.{number}"));
-        Self::client(cluster, Some(value), number % cluster.count("proposer"))
-    }
-
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            State::Client(client) => Some(usize::from(client.asks.chosen.is_some())),
+            State::Client(client) => Some((&client.asks).into()),
             _ => None,
         }
-    }
-
-    fn commands(most: usize) -> usize {
-        most.min(1)
     }
 }
 

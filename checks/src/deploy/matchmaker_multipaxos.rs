@@ -5,22 +5,23 @@
 //! `[reconfiguration]` of a changed cluster file when nodes are started again. New matchmakers and acceptors come at the end of
 //! the file; nodes keep their numbers.
 
-use super::reconfigure::{Reconfigures, configuration, numbers, operator};
+use super::reconfigure::{
+    ORDERS_MAX, Reconfigures, SIMULATED_RECONFIGURATIONS, configuration, numbers, operator,
+};
 use super::standing::{self, Needed, Stands, nodes_of};
 use super::{
-    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, changes,
-    client, scripted,
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, Simulated, StateOf, Store,
+    changes, client,
 };
 use crate::error::Error;
 use parthood_models as models;
-use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_multipaxos::{
     Acceptor, Bounds, Config, Matchmaker, Msg, Node, Places, Role, Server, Stage, State, Transition, Wish,
 };
 use parthood_protocols::matchmaking::Configuration;
 use parthood_protocols::operator::{Operator, OperatorMsg, Refusal, Wanted};
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::KeyValue;
 use parthood_quorums::NodeSet;
 use parthood_runtime::udp::{Choice, Quorum, Standing};
 use stateright::actor::Id;
@@ -35,12 +36,6 @@ const PATIENCE: u32 = 8;
 
 /// The most configurations that a matchmaker keeps; so many fit a datagram.
 const LOG_MAX: usize = 500;
-
-/// How many reconfigurations may wait for the one under way.
-const ORDERS_MAX: usize = 4;
-
-/// How many reconfigurations there are in a simulation, before the last.
-const SIMULATED_RECONFIGURATIONS: usize = 12;
 
 /// What all participants of a cluster know.
 pub(crate) fn config(cluster: &Cluster) -> Arc<Config> {
@@ -82,6 +77,7 @@ fn places(cluster: &Cluster) -> Places {
 impl Deployable for MatchmakerMultiPaxos {
     type Actor = Node<KeyValue>;
     type Model = models::matchmaker_multipaxos::MatchmakerMultipaxos<KeyValue, Correct>;
+    type Service = Store;
 
     const NAME: &'static str = "matchmaker_multipaxos";
     const ROLES: &'static [&'static str] = &["server", "matchmaker", "acceptor"];
@@ -168,10 +164,6 @@ impl Deployable for MatchmakerMultiPaxos {
         }
     }
 
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted::<Self>(seed, number, commands))
-    }
-
     /// One who goes through all pairs of acceptors, and waits each time until the others are retired; and one who does so with
     /// matchmakers, if there are spares.
     fn operators(cluster: &Cluster, seed: u64) -> Vec<Self::Actor> {
@@ -202,23 +194,9 @@ impl Deployable for MatchmakerMultiPaxos {
         }
     }
 
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            State::Client(client) => Some(answered(client)),
-            _ => None,
-        }
-    }
-
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        match state {
-            State::Client(client) => client.outstanding(0),
-            _ => None,
-        }
-    }
-
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        match msg {
-            Msg::Client(msg) => msg.output(),
+            State::Client(client) => Some(client.into()),
             _ => None,
         }
     }
@@ -231,11 +209,7 @@ impl Replicates for MatchmakerMultiPaxos {
         Node::Client(client(0..cluster.count("server"), cluster, role))
     }
 
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        Msg::Client(msg)
-    }
-
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         match msg {
             Msg::Client(msg) => Some(msg),
             _ => None,

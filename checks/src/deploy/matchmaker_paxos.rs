@@ -5,7 +5,7 @@
 
 use super::paxos::{Decides, asking};
 use super::standing::{Needed, Stands, nodes_of, triple};
-use super::{Cluster, Deployable, StateOf};
+use super::{Cluster, Deployable, OneValue, Simulated, StateOf};
 use parthood_models as models;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::matchmaker_paxos::{
@@ -28,12 +28,13 @@ const PATIENCE: u32 = 8;
 /// The most configurations that a matchmaker keeps; so many fit a datagram.
 const LOG_MAX: usize = 1_000;
 
-fn config(cluster: &Cluster) -> Arc<Config> {
+/// What all participants know, with these faults.
+pub(super) fn servers<F>(cluster: &Cluster, faults: F) -> Config<F> {
     let replicas = cluster.count("replica");
     let matchmakers = cluster.count("matchmaker");
     // With fewer replicas than f + 1 nothing can be persisted; acceptors are then asked for ever.
     let scenarios = Scenarios { persisted: replicas > matchmakers / 2, ..Scenarios::ALL };
-    Arc::new(Config {
+    Config {
         proposers: cluster.count("proposer"),
         matchmakers,
         acceptors: cluster.count("acceptor"),
@@ -47,8 +48,12 @@ fn config(cluster: &Cluster) -> Arc<Config> {
         resend: true,
         patience: PATIENCE,
         resend_after: cluster.times.resend(),
-        faults: Correct,
-    })
+        faults,
+    }
+}
+
+fn config(cluster: &Cluster) -> Arc<Config> {
+    Arc::new(servers(cluster, Correct))
 }
 
 fn proposer(index: usize, config: &Arc<Config>) -> Proposer<Correct> {
@@ -63,6 +68,7 @@ fn proposer(index: usize, config: &Arc<Config>) -> Proposer<Correct> {
 impl Deployable for MatchmakerPaxos {
     type Actor = Node<Bytes>;
     type Model = models::matchmaker_paxos::MatchmakerPaxos<Bytes, Correct>;
+    type Service = OneValue;
 
     const NAME: &'static str = "matchmaker_paxos";
     const ROLES: &'static [&'static str] = &["proposer", "matchmaker", "acceptor", "replica"];
@@ -111,21 +117,11 @@ impl Deployable for MatchmakerPaxos {
         models::matchmaker_paxos::MatchmakerPaxos::deployed(config, proposers)
     }
 
-    /// Every client proposes a value of its own.
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, _: usize) -> Self::Actor {
-        let value = Bytes::from(&format!("{seed}.{number}"));
-        Self::client(cluster, Some(value), number % cluster.count("proposer"))
-    }
-
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            State::Client(client) => Some(usize::from(client.chosen.is_some())),
+            State::Client(client) => Some(client.into()),
             _ => None,
         }
-    }
-
-    fn commands(most: usize) -> usize {
-        most.min(1)
     }
 }
 

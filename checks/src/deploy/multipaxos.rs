@@ -2,14 +2,13 @@
 
 use super::standing::{self, Stands};
 use super::{
-    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
-    scripted,
+    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Simulated, StateOf, Store,
+    client,
 };
 use parthood_models as models;
-use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
 use parthood_protocols::multipaxos::{self, Config};
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::KeyValue;
 use parthood_runtime::udp::Standing;
 use std::sync::Arc;
 
@@ -32,6 +31,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
 impl Deployable for MultiPaxos {
     type Actor = multipaxos::Node<KeyValue>;
     type Model = models::multipaxos::Multipaxos<KeyValue, Correct>;
+    type Service = Store;
 
     const NAME: &'static str = "multipaxos";
     const ROLES: &'static [&'static str] = &["server"];
@@ -72,28 +72,10 @@ impl Deployable for MultiPaxos {
         }
     }
 
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted::<Self>(seed, number, commands))
-    }
-
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            multipaxos::State::Client(client) => Some(answered(client)),
+            multipaxos::State::Client(client) => Some(client.into()),
             multipaxos::State::Server(_) => None,
-        }
-    }
-
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        match state {
-            multipaxos::State::Client(client) => client.outstanding(0),
-            multipaxos::State::Server(_) => None,
-        }
-    }
-
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        match msg {
-            multipaxos::Msg::Client(msg) => msg.output(),
-            _ => None,
         }
     }
 }
@@ -105,11 +87,7 @@ impl Replicates for MultiPaxos {
         multipaxos::Node::Client(client(0..cluster.members.len(), cluster, role))
     }
 
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        multipaxos::Msg::Client(msg)
-    }
-
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         match msg {
             multipaxos::Msg::Client(msg) => Some(msg),
             _ => None,

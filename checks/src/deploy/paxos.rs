@@ -2,7 +2,8 @@
 
 use super::standing::{Stands, plain};
 use super::{
-    ClientError, Cluster, Deployable, DurableJournal, MatchmakerFastPaxos, MatchmakerPaxos, StateOf,
+    ClientError, Cluster, Deployable, DurableJournal, MatchmakerFastPaxos, MatchmakerPaxos, OneValue,
+    Simulated, StateOf,
 };
 use crate::error::Error;
 use parthood_models as models;
@@ -38,6 +39,7 @@ fn config(cluster: &Cluster) -> Arc<Config> {
 impl Deployable for Paxos {
     type Actor = Node<Bytes>;
     type Model = models::paxos::Paxos<Bytes, Correct>;
+    type Service = OneValue;
 
     const NAME: &'static str = "paxos";
     const ROLES: &'static [&'static str] = &["proposer", "acceptor"];
@@ -69,21 +71,11 @@ impl Deployable for Paxos {
         models::paxos::Paxos::deployed(config(cluster))
     }
 
-    /// Every client proposes a value of its own.
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, _: usize) -> Self::Actor {
-        let value = Bytes::from(&format!("{seed}.{number}"));
-        Self::client(cluster, Some(value), number % cluster.count("proposer"))
-    }
-
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            State::Client(client) => Some(usize::from(client.chosen.is_some())),
+            State::Client(client) => Some(client.into()),
             State::Proposer(_) | State::Acceptor(_) => None,
         }
-    }
-
-    fn commands(most: usize) -> usize {
-        most.min(1)
     }
 }
 

@@ -10,6 +10,12 @@ use parthood_runtime::udp::{ClientProcess, Driver};
 use stateright::actor::{Actor, Id};
 use std::time::{Duration, Instant};
 
+/// How many reconfigurations may wait for the one under way, or be on their way into the log.
+pub(super) const ORDERS_MAX: usize = 4;
+
+/// How many reconfigurations there are in a simulation, before the last.
+pub(super) const SIMULATED_RECONFIGURATIONS: usize = 12;
+
 /// A deployable protocol whose nodes can be exchanged while it runs.
 pub trait Reconfigures: Deployable<Actor: Actor<Msg: From<OperatorMsg>>> {
     /// A participant who asks for that.

@@ -3,15 +3,15 @@
 use super::compartmentalized::{in_parts, layout as layout_of_parts, reader, stands};
 use super::standing::Stands;
 use super::{
-    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Sizes, StateOf,
-    answered_of, scripted,
+    ClientRole, Cluster, Deployable, Group, KvClientMsg, MsgOf, Reads, Replicates, Simulated, Sizes, StateOf,
+    Store,
 };
 use parthood_models as models;
 use parthood_protocols::command::CommandId;
 use parthood_protocols::compartmentalized::{self as parts, Role};
 use parthood_protocols::faults::Correct;
 use parthood_protocols::spaxos::{Config, InParts, Layout, Msg, Node, State};
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::{KeyValue, KeyValueOutput};
 use parthood_runtime::udp::Standing;
 use stateright::actor::Id;
 use std::sync::Arc;
@@ -51,6 +51,7 @@ fn serving(state: &StateOf<Spaxos>) -> Option<&parts::State<KeyValue>> {
 impl Deployable for Spaxos {
     type Actor = Node<KeyValue>;
     type Model = models::spaxos::Spaxos<KeyValue, Correct>;
+    type Service = Store;
 
     const NAME: &'static str = "spaxos";
     const ROLES: &'static [&'static str] = &["leader", "proxy_leader", "acceptor", "replica"];
@@ -78,13 +79,9 @@ impl Deployable for Spaxos {
         models::spaxos::Spaxos::deployed(config(cluster))
     }
 
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted::<Self>(seed, number, commands))
-    }
-
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match serving(state)? {
-            parts::State::Client(client) => Some(answered_of(client.asked, client.is_idle())),
+            parts::State::Client(client) => Some(client.into()),
             _ => None,
         }
     }
@@ -98,17 +95,6 @@ impl Deployable for Spaxos {
             parts::State::Replica(node) => Some((node.replica.executed.0, &node.replica.machine)),
             _ => None,
         }
-    }
-
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        match serving(state)? {
-            parts::State::Client(client) => client.outstanding(0),
-            _ => None,
-        }
-    }
-
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        msg.output()
     }
 }
 
@@ -127,21 +113,21 @@ impl Replicates for Spaxos {
         Node::client(&config, reader(cluster, &config.parts, first..first + count, role))
     }
 
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        msg.into()
+    fn shown(msg: &MsgOf<Self>) -> Option<u64> {
+        match msg {
+            Msg::Serve(parts::Msg::Reply(reply)) => Some(reply.below.0),
+            _ => None,
+        }
     }
 
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         match msg {
             Msg::Serve(parts::Msg::Client(msg)) => Some(msg),
             _ => None,
         }
     }
 
-    fn shown(msg: &MsgOf<Self>) -> Option<u64> {
-        match msg {
-            Msg::Serve(parts::Msg::Reply(reply)) => Some(reply.below.0),
-            _ => None,
-        }
+    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
+        msg.output()
     }
 }

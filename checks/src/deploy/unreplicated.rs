@@ -2,13 +2,11 @@
 
 use super::standing::{Needed, Stands};
 use super::{
-    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, StateOf, answered, client,
-    scripted,
+    ClientRole, Cluster, Deployable, KvClientMsg, MsgOf, Reads, Replicates, Simulated, StateOf, Store, client,
 };
 use parthood_models as models;
-use parthood_protocols::command::CommandId;
 use parthood_protocols::faults::Correct;
-use parthood_protocols::state_machine::{KeyValue, KeyValueCommand, KeyValueOutput};
+use parthood_protocols::state_machine::KeyValue;
 use parthood_protocols::unreplicated;
 use parthood_runtime::udp::Standing;
 
@@ -27,6 +25,7 @@ fn server(cluster: &Cluster) -> unreplicated::Server<Correct> {
 impl Deployable for Unreplicated {
     type Actor = unreplicated::Node<KeyValue>;
     type Model = models::unreplicated::Unreplicated<KeyValue, Correct>;
+    type Service = Store;
 
     const NAME: &'static str = "unreplicated";
     const ROLES: &'static [&'static str] = &["server"];
@@ -67,26 +66,11 @@ impl Deployable for Unreplicated {
         }
     }
 
-    fn scripted(cluster: &Cluster, seed: u64, number: usize, commands: usize) -> Self::Actor {
-        Self::client(cluster, scripted::<Self>(seed, number, commands))
-    }
-
-    fn answered(state: &StateOf<Self>) -> Option<usize> {
+    fn simulated(state: &StateOf<Self>) -> Option<Simulated<'_>> {
         match state {
-            unreplicated::State::Client(client) => Some(answered(client)),
+            unreplicated::State::Client(client) => Some(client.into()),
             unreplicated::State::Server(_) => None,
         }
-    }
-
-    fn outstanding(state: &StateOf<Self>) -> Option<(u64, &KeyValueCommand)> {
-        match state {
-            unreplicated::State::Client(client) => client.outstanding(0),
-            unreplicated::State::Server(_) => None,
-        }
-    }
-
-    fn output(msg: &MsgOf<Self>) -> Option<(CommandId, &KeyValueOutput)> {
-        msg.output()
     }
 }
 
@@ -97,11 +81,7 @@ impl Replicates for Unreplicated {
         unreplicated::Node::Client(client(0..1, cluster, role))
     }
 
-    fn wrap(msg: KvClientMsg) -> MsgOf<Self> {
-        msg
-    }
-
-    fn unwrap(msg: MsgOf<Self>) -> Option<KvClientMsg> {
+    fn client_msg(msg: &MsgOf<Self>) -> Option<&KvClientMsg> {
         Some(msg)
     }
 }

@@ -40,14 +40,7 @@ pub fn published_latency_ms(f: usize, percent: usize) -> Option<f64> {
 /// Servers that survive `f` failures.
 fn epaxos(f: usize, percent: usize, costs: GraphCosts) -> Deployment<Node<KeyValue>> {
     let servers = 2 * f + 1;
-    let layout = Layout {
-        leaders: servers,
-        dependency_nodes: 0,
-        acceptors: servers,
-        replicas: servers,
-        proposers: 0,
-        coupled: true,
-    };
+    let layout = Layout::of_servers(servers);
     let deployed = Deployed { f, leaders: servers, percent };
     Deployment {
         actors: Deployed::nodes(layout, Some(Fast::Epaxos)).chain(deployed.clients()).collect(),

@@ -2,6 +2,7 @@
 
 use super::{Horizontal, properties};
 use crate::client_params::{self, ClientParams};
+use crate::defaults::{one, plenty, two};
 use crate::matchmaker_paxos::{ConfigurationParams, alike};
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::horizontal::{Config, Mutant};
@@ -84,18 +85,6 @@ pub struct OperatorParams {
     /// Whether it must be told the first number.
     #[serde(default)]
     pub knows_nothing: bool,
-}
-
-fn one() -> usize {
-    1
-}
-
-fn two() -> usize {
-    2
-}
-
-fn plenty() -> usize {
-    64
 }
 
 impl Horizontal {

@@ -3,6 +3,7 @@
 use super::ghost::moment;
 use super::{Ghost, Horizontal};
 use crate::history::was_asked;
+use crate::moments::{happens, never};
 use crate::{Property, View, replicas};
 use parthood_protocols::command::{Command, Operation, ValueOf};
 use parthood_protocols::faults::Faults;
@@ -29,11 +30,11 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
         Property::always("exactly once", |view| view.ghost.clients.answers_agree()),
         Property::always("who decides a slot follows from the log", configurations_follow),
         Property::always("persisted means chosen and stored", persisted_means_stored),
-        Property::always(moment::WENT_BACK, |view| !view.ghost.moments.contains(moment::WENT_BACK)),
-        Property::always(moment::WINDOW, |view| !view.ghost.moments.contains(moment::WINDOW)),
-        Property::always(moment::ASKED, |view| !view.ghost.moments.contains(moment::ASKED)),
-        Property::always(moment::TOLD_ACTIVE, |view| !view.ghost.moments.contains(moment::TOLD_ACTIVE)),
-        Property::always(moment::TOLD_RETIRED, |view| !view.ghost.moments.contains(moment::TOLD_RETIRED)),
+        never!(moment::WENT_BACK),
+        never!(moment::WINDOW),
+        never!(moment::ASKED),
+        never!(moment::TOLD_ACTIVE),
+        never!(moment::TOLD_RETIRED),
     ]
 }
 
@@ -64,10 +65,10 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<Horizontal<
             servers(view)
                 .any(|server| server.leading.as_ref().is_some_and(|one| one.leads && one.round > Round::ZERO))
         }),
-        Property::sometimes(moment::BOTH, |view| view.ghost.moments.contains(moment::BOTH)),
-        Property::sometimes(moment::FILLED, |view| view.ghost.moments.contains(moment::FILLED)),
-        Property::sometimes(moment::AHEAD, |view| view.ghost.moments.contains(moment::AHEAD)),
-        Property::sometimes(moment::REFUSED, |view| view.ghost.moments.contains(moment::REFUSED)),
+        happens!(moment::BOTH),
+        happens!(moment::FILLED),
+        happens!(moment::AHEAD),
+        happens!(moment::REFUSED),
     ];
     of_any_machine().into_iter().chain(with_scripts).collect()
 }

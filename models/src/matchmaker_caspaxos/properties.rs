@@ -1,6 +1,7 @@
 //! The properties (matchmaker notes, section 6).
 
 use super::{MatchmakerCaspaxos, Value};
+use crate::one_value::one_proposal_per_round;
 use crate::{Property, View};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::matchmaker_caspaxos::{Mutant, State};
@@ -18,10 +19,7 @@ pub(super) fn all<F: Faults<Mutant>>() -> Vec<Property<MatchmakerCaspaxos<F>>> {
         }),
         Property::always("proposals descend from what can be chosen below", proposals_descend),
         Property::always("garbage collection is justified", |view| !view.ghost.unjustified),
-        Property::always("one state per round", |view| {
-            let mut last = None;
-            view.ghost.proposed.iter().all(|(round, _)| last.replace(round) != Some(round))
-        }),
+        Property::always("one state per round", |view| one_proposal_per_round(&view.ghost.proposed)),
         Property::always("linearizable", |view| view.ghost.clients.linearizable()),
         Property::always("exactly once", |view| view.ghost.clients.answers_agree()),
         Property::at_the_end("every client is answered", |view| {

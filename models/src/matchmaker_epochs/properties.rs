@@ -2,6 +2,7 @@
 
 use super::ghost::moment;
 use super::{Ghost, MatchmakerEpochs};
+use crate::moments::{happens, never};
 use crate::{Property, View};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::matchmaker_epochs::{MatchmakerNode, Mutant, Phase, ProposerState, State};
@@ -11,20 +12,6 @@ use parthood_quorums::NodeSet;
 use std::collections::BTreeMap;
 
 type Seen<'a, F> = View<'a, MatchmakerEpochs<F>>;
-
-/// A moment that must not come.
-macro_rules! never {
-    ($moment:expr) => {
-        Property::always($moment, |view| !view.ghost.moments.contains($moment))
-    };
-}
-
-/// A moment that comes in some run.
-macro_rules! once {
-    ($moment:expr) => {
-        Property::sometimes($moment, |view| view.ghost.moments.contains($moment))
-    };
-}
 
 /// What is claimed.
 pub(super) fn all<F: Faults<Mutant>>() -> Vec<Property<MatchmakerEpochs<F>>> {
@@ -67,10 +54,10 @@ pub(super) fn all<F: Faults<Mutant>>() -> Vec<Property<MatchmakerEpochs<F>>> {
         Property::sometimes("what is below a round is retired", |view| {
             proposers(view).any(|proposer| proposer.garbage == Garbage::Done)
         }),
-        once!(moment::LATE),
-        once!(moment::ADOPTED),
-        once!(moment::REPLACED),
-        once!(moment::POINTED),
+        happens!(moment::LATE),
+        happens!(moment::ADOPTED),
+        happens!(moment::REPLACED),
+        happens!(moment::POINTED),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! History that the properties need.
 
 use super::{MatchmakerFastPaxos, Value};
+use crate::one_value::take_back;
 use crate::{Cause, Step};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::matchmaker_fast_paxos::{
@@ -123,11 +124,7 @@ fn forget_vote<V: Data>(
     after: &AcceptorState<V>,
 ) {
     let Some(old) = before.vote.as_ref().filter(|old| after.vote.as_ref() != Some(*old)) else { return };
-    let cast = &mut ghost.to_mut().cast;
-    if let Some(voters) = cast.get_mut(&(old.vote_round, old.vote_value.clone())) {
-        *voters = voters.without(number);
-    }
-    cast.retain(|_, voters| !voters.is_empty());
+    take_back(&mut ghost.to_mut().cast, number, &(old.vote_round, old.vote_value.clone()));
 }
 
 /// A proposer has forgotten rounds that it had told nobody of.

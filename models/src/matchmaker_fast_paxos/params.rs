@@ -1,6 +1,7 @@
 //! A configuration: what the bounds of a row are about.
 
 use super::{MatchmakerFastPaxos, Value, properties};
+use crate::defaults::{never, three};
 use crate::matchmaker_paxos::alike;
 use crate::quorum_params::NODES_MAX;
 use parthood_protocols::decree::DecreeClient;
@@ -68,14 +69,6 @@ pub struct ClientParams {
     /// Whether it only pretends to be a client, as it could on a network without authentication. Nothing else can break
     /// validity: the actors are generic in the value, and so cannot make one up.
     pub outsider: bool,
-}
-
-fn three() -> usize {
-    3
-}
-
-fn never() -> u32 {
-    u32::MAX
 }
 
 impl MatchmakerFastPaxos {

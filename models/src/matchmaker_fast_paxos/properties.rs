@@ -2,6 +2,11 @@
 
 use super::MatchmakerFastPaxos;
 use super::ghost::moment;
+use crate::moments::never;
+use crate::one_value::{
+    OneValue, agreement, chosen, clients_agree, every_client_is_told, learned_implies_chosen,
+    one_proposal_per_round,
+};
 use crate::{Property, View};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::matchmaker_fast_paxos::{FastAcceptorState, FastPhase, FastState, Mutant, State};
@@ -9,19 +14,13 @@ use parthood_protocols::matchmaking::Round;
 use parthood_protocols::state_machine::Data;
 use parthood_quorums::NodeSet;
 
-/// Nothing bad happened at any moment, as the property of that name says.
-macro_rules! never {
-    ($moment:expr) => {
-        Property::always($moment, |view| !view.ghost.moments.contains($moment))
-    };
-}
-
 /// What is claimed whoever the clients: the properties of a deployed run.
 pub(super) fn of_any_run<V: Data, F: Faults<Mutant>>() -> Vec<Property<MatchmakerFastPaxos<V, F>>> {
     vec![
         Property::always("agreement", agreement),
         Property::always("votes exclude other choices below", votes_exclude),
-        Property::always("one proposal per round", one_proposal_per_round),
+        // That a round has one set of acceptors holds by construction: it follows from its number.
+        Property::always("one proposal per round", |view| one_proposal_per_round(&view.ghost.proposed)),
         never!(moment::ONE_VOTE),
         never!(moment::PROMISES_BIND),
         never!(moment::BYPASS),
@@ -45,7 +44,7 @@ pub(super) fn of_known_clients<V: Data, F: Faults<Mutant>>() -> Vec<Property<Mat
         }),
         Property::sometimes("a value is chosen in two rounds", |view| chosen(view).nth(1).is_some()),
         Property::sometimes("a client counts before the proposer does", |view| {
-            told(view).flatten().next().is_some()
+            OneValue::told(view).flatten().next().is_some()
                 && !proposers(view).any(|proposer| matches!(proposer.phase, FastPhase::Done(_)))
         }),
         Property::sometimes("votes are divided and a value is chosen later", |view| {
@@ -66,19 +65,40 @@ pub(super) fn of_known_clients<V: Data, F: Faults<Mutant>>() -> Vec<Property<Mat
     of_any_run().into_iter().chain(with_clients).collect()
 }
 
-type Seen<'a, 'v, V, F> = &'a View<'v, MatchmakerFastPaxos<V, F>>;
+impl<V: Data, F: Faults<Mutant>> OneValue for MatchmakerFastPaxos<V, F> {
+    type Round = Round;
+    type Value = V;
 
-/// What was chosen: every value for which, in one round, all its acceptors voted.
-fn chosen<'a, V: Data, F: Faults<Mutant>>(
-    view: Seen<'_, 'a, V, F>,
-) -> impl Iterator<Item = &'a (Round, V)> + use<'a, V, F> {
-    let (protocol, ghost) = (view.protocol, view.ghost);
-    let is_chosen = move |round: Round, voters: NodeSet| {
-        let acceptors = protocol.config.acceptors(round);
-        !acceptors.is_empty() && acceptors.is_subset(voters)
-    };
-    ghost.cast.iter().filter(move |((round, _), voters)| is_chosen(*round, **voters)).map(|(vote, _)| vote)
+    /// Every value for which, in one round, all its acceptors voted.
+    fn chosen<'a>(view: &View<'a, Self>) -> impl Iterator<Item = &'a (Round, V)> {
+        let (protocol, ghost) = (view.protocol, view.ghost);
+        let is_chosen = move |round: Round, voters: NodeSet| {
+            let acceptors = protocol.config.acceptors(round);
+            !acceptors.is_empty() && acceptors.is_subset(voters)
+        };
+        ghost
+            .cast
+            .iter()
+            .filter(move |((round, _), voters)| is_chosen(*round, **voters))
+            .map(|(vote, _)| vote)
+    }
+
+    fn learned<'a>(view: &View<'a, Self>) -> impl Iterator<Item = &'a V> {
+        proposers(view).filter_map(|proposer| match &proposer.phase {
+            FastPhase::Done(value) => Some(value),
+            _ => None,
+        })
+    }
+
+    fn told<'a>(view: &View<'a, Self>) -> impl Iterator<Item = Option<&'a V>> {
+        view.states.iter().filter_map(|state| match state {
+            State::Client(client) => Some(client.asks.chosen.as_ref()),
+            _ => None,
+        })
+    }
 }
+
+type Seen<'a, 'v, V, F> = &'a View<'v, MatchmakerFastPaxos<V, F>>;
 
 /// The smallest round in which two values were voted for.
 fn divided<V: Data, F: Faults<Mutant>>(view: Seen<'_, '_, V, F>) -> Option<Round> {
@@ -102,22 +122,6 @@ fn acceptors<'a, V: Data, F: Faults<Mutant>>(
         State::Acceptor(acceptor) => Some(acceptor),
         _ => None,
     })
-}
-
-/// What each client was told, or has found out.
-fn told<'a, V: Data, F: Faults<Mutant>>(
-    view: Seen<'_, 'a, V, F>,
-) -> impl Iterator<Item = Option<&'a V>> + use<'a, V, F> {
-    view.states.iter().filter_map(|state| match state {
-        State::Client(client) => Some(client.asks.chosen.as_ref()),
-        _ => None,
-    })
-}
-
-/// I1.
-fn agreement<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerFastPaxos<V, F>>) -> bool {
-    let mut values = chosen(view).map(|(_, value)| value);
-    values.next().is_none_or(|first| values.all(|value| value == first))
 }
 
 /// Was or can anything but this be chosen in a round in which something was proposed?
@@ -146,12 +150,6 @@ fn votes_exclude<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerFastPaxos
     voted.into_iter().all(|(round, value)| !below(*round).any(|(of, _)| is_choosable(view, *of, Some(value))))
 }
 
-/// I4. That a round has one set of acceptors holds by construction: it follows from its number.
-fn one_proposal_per_round<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerFastPaxos<V, F>>) -> bool {
-    let mut last = None;
-    view.ghost.proposed.iter().all(|(round, _)| last.replace(round) != Some(round))
-}
-
 /// I8: whoever collects in a round has had a value chosen in it, or nothing was or can be chosen below.
 fn collection_is_justified<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerFastPaxos<V, F>>) -> bool {
     let is_free = |round: Round| {
@@ -160,21 +158,4 @@ fn collection_is_justified<V: Data, F: Faults<Mutant>>(view: &View<'_, Matchmake
     };
     let is_chosen = |round: Round| chosen(view).any(|(of, _)| *of == round);
     view.ghost.collected.iter().all(|round| is_chosen(*round) || is_free(*round))
-}
-
-fn learned_implies_chosen<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerFastPaxos<V, F>>) -> bool {
-    let known = proposers(view).filter_map(|proposer| match &proposer.phase {
-        FastPhase::Done(value) => Some(value),
-        _ => None,
-    });
-    known.chain(told(view).flatten()).all(|value| chosen(view).any(|(_, chosen)| chosen == value))
-}
-
-fn clients_agree<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerFastPaxos<V, F>>) -> bool {
-    let mut told = told(view).flatten();
-    told.next().is_none_or(|first| told.all(|value| value == first))
-}
-
-fn every_client_is_told<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerFastPaxos<V, F>>) -> bool {
-    told(view).all(|value| value.is_some())
 }

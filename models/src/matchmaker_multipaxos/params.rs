@@ -2,6 +2,7 @@
 
 use super::{MatchmakerMultipaxos, properties};
 use crate::client_params::{self, ClientParams};
+use crate::defaults::{never, one, plenty, three, two};
 use crate::matchmaker_paxos::{ConfigurationParams, alike};
 use parthood_protocols::faults::Mutated;
 use parthood_protocols::matchmaker_multipaxos::{Bounds, Config, Mutant, Places, Transition, Wish};
@@ -123,28 +124,8 @@ pub struct FileParams {
     pub matchmakers: Option<Vec<usize>>,
 }
 
-fn one() -> usize {
-    1
-}
-
 fn one_round() -> u64 {
     1
-}
-
-fn two() -> usize {
-    2
-}
-
-fn three() -> usize {
-    3
-}
-
-fn never() -> u32 {
-    u32::MAX
-}
-
-fn plenty() -> usize {
-    64
 }
 
 impl MatchmakerMultipaxos {

@@ -3,6 +3,7 @@
 use super::ghost::moment;
 use super::{Ghost, MatchmakerMultipaxos};
 use crate::history::was_asked;
+use crate::moments::{happens, never};
 use crate::replicas;
 use crate::{Property, View};
 use parthood_protocols::command::{Value, ValueOf};
@@ -42,20 +43,18 @@ pub(super) fn of_any_machine<M: StateMachine, F: Faults<Mutant>>() -> Vec<Proper
         Property::always("what is proposed excludes other choices below", proposals_exclude),
         Property::always("garbage collection is justified", collection_is_justified),
         Property::always("who serves knows what was matched before", logs_are_complete),
-        Property::always(moment::ONE_SET, |view| !view.ghost.moments.contains(moment::ONE_SET)),
+        never!(moment::ONE_SET),
         Property::always("persisted means chosen and stored", persisted_means_stored),
-        Property::always(moment::WENT_BACK, |view| !view.ghost.moments.contains(moment::WENT_BACK)),
-        Property::always(moment::ORDER, |view| !view.ghost.moments.contains(moment::ORDER)),
-        Property::always(moment::USED_WATERMARK, |view| !view.ghost.moments.contains(moment::USED_WATERMARK)),
-        Property::always(moment::RETIRED, |view| !view.ghost.moments.contains(moment::RETIRED)),
-        Property::always(moment::TOLD_ACTIVE, |view| !view.ghost.moments.contains(moment::TOLD_ACTIVE)),
-        Property::always(moment::TOLD_RETIRED, |view| !view.ghost.moments.contains(moment::TOLD_RETIRED)),
-        Property::always(moment::TOLD_HANDED_OVER, |view| {
-            !view.ghost.moments.contains(moment::TOLD_HANDED_OVER)
-        }),
-        Property::always(moment::FROZEN, |view| !view.ghost.moments.contains(moment::FROZEN)),
-        Property::always(moment::NEWEST, |view| !view.ghost.moments.contains(moment::NEWEST)),
-        Property::always(moment::BYPASS, |view| !view.ghost.moments.contains(moment::BYPASS)),
+        never!(moment::WENT_BACK),
+        never!(moment::ORDER),
+        never!(moment::USED_WATERMARK),
+        never!(moment::RETIRED),
+        never!(moment::TOLD_ACTIVE),
+        never!(moment::TOLD_RETIRED),
+        never!(moment::TOLD_HANDED_OVER),
+        never!(moment::FROZEN),
+        never!(moment::NEWEST),
+        never!(moment::BYPASS),
     ]
 }
 
@@ -117,11 +116,11 @@ pub(super) fn of_the_append_log<F: Faults<Mutant>>() -> Vec<Property<MatchmakerM
                 serve && generations.any(|generation| generation == newest.generation)
             })
         }),
-        Property::sometimes(moment::CARRIED, |view| view.ghost.moments.contains(moment::CARRIED)),
-        Property::sometimes(moment::OUTDATED, |view| view.ghost.moments.contains(moment::OUTDATED)),
-        Property::sometimes(moment::SEVERAL, |view| view.ghost.moments.contains(moment::SEVERAL)),
-        Property::sometimes(moment::TWICE, |view| view.ghost.moments.contains(moment::TWICE)),
-        Property::sometimes(moment::REFUSED, |view| view.ghost.moments.contains(moment::REFUSED)),
+        happens!(moment::CARRIED),
+        happens!(moment::OUTDATED),
+        happens!(moment::SEVERAL),
+        happens!(moment::TWICE),
+        happens!(moment::REFUSED),
     ];
     of_any_machine().into_iter().chain(with_scripts).chain(takeovers()).collect()
 }

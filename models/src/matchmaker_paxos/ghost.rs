@@ -1,6 +1,7 @@
 //! History that the properties need, and judgements of moments.
 
 use super::{MatchmakerPaxos, Value};
+use crate::one_value::take_back;
 use crate::{Cause, Parts, Step};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::matchmaker_paxos::{
@@ -143,12 +144,8 @@ fn observe_acceptor<V: Data>(
     let promised = before.map_or(Round::ZERO, |before| before.round);
     if undone {
         if let Some(old) = old.filter(|old| after.vote.as_ref() != Some(*old)) {
-            let key = (old.vote_round, old.vote_value.clone());
-            let cast = &mut ghost.to_mut().cast;
-            if let Some(voters) = cast.get_mut(&key) {
-                *voters = voters.without(number);
-            }
-            cast.retain(|_, voters| !voters.is_empty());
+            let vote = (old.vote_round, old.vote_value.clone());
+            take_back(&mut ghost.to_mut().cast, number, &vote);
         }
     } else if after.round < promised {
         note(ghost, moment::PROMISES_BIND);

@@ -2,6 +2,11 @@
 
 use super::MatchmakerPaxos;
 use super::ghost::moment;
+use crate::moments::{happens, never};
+use crate::one_value::{
+    OneValue, agreement, chosen, clients_agree, every_client_is_told, learned_implies_chosen,
+    one_proposal_per_round,
+};
 use crate::{Property, View};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::matchmaker_paxos::{AcceptorState, Mutant, ProposerState, State};
@@ -9,26 +14,13 @@ use parthood_protocols::matchmaking::{MatchmakerState, Round};
 use parthood_protocols::state_machine::Data;
 use parthood_quorums::{NodeSet, QuorumSystem};
 
-/// Nothing bad happened at any moment, as the property of that name says.
-macro_rules! never {
-    ($moment:expr) => {
-        Property::always($moment, |view| !view.ghost.moments.contains($moment))
-    };
-}
-
-/// Something happened at some moment, and the property of that name says so.
-macro_rules! happens {
-    ($moment:expr) => {
-        Property::sometimes($moment, |view| view.ghost.moments.contains($moment))
-    };
-}
-
 /// What is claimed whoever the clients: the properties of a deployed run.
 pub(super) fn of_any_run<V: Data, F: Faults<Mutant>>() -> Vec<Property<MatchmakerPaxos<V, F>>> {
     vec![
         Property::always("agreement", agreement),
         Property::always("what is proposed excludes other choices below", proposals_exclude),
-        Property::always("one value per round", one_value_per_round),
+        // That a round has one configuration holds by construction: it follows from its number.
+        Property::always("one value per round", |view| one_proposal_per_round(&view.ghost.proposed)),
         never!(moment::PROMISES_BIND),
         never!(moment::ORDER),
         never!(moment::USED_WATERMARK),
@@ -70,18 +62,36 @@ pub(super) fn of_known_clients<V: Data, F: Faults<Mutant>>() -> Vec<Property<Mat
     of_any_run().into_iter().chain(with_clients).collect()
 }
 
-type Seen<'a, 'v, V, F> = &'a View<'v, MatchmakerPaxos<V, F>>;
+impl<V: Data, F: Faults<Mutant>> OneValue for MatchmakerPaxos<V, F> {
+    type Round = Round;
+    type Value = V;
 
-/// What was chosen: every value for which, in one round, a write quorum of its configuration voted.
-fn chosen<'a, V: Data, F: Faults<Mutant>>(
-    view: Seen<'_, 'a, V, F>,
-) -> impl Iterator<Item = &'a (Round, V)> + use<'a, V, F> {
-    let (protocol, ghost) = (view.protocol, view.ghost);
-    let is_chosen = move |round: Round, voters: NodeSet| {
-        protocol.configuration(round).is_some_and(|configuration| configuration.is_write_quorum(voters))
-    };
-    ghost.cast.iter().filter(move |((round, _), voters)| is_chosen(*round, **voters)).map(|(vote, _)| vote)
+    /// Every value for which, in one round, a write quorum of its configuration voted.
+    fn chosen<'a>(view: &View<'a, Self>) -> impl Iterator<Item = &'a (Round, V)> {
+        let (protocol, ghost) = (view.protocol, view.ghost);
+        let is_chosen = move |round: Round, voters: NodeSet| {
+            protocol.configuration(round).is_some_and(|configuration| configuration.is_write_quorum(voters))
+        };
+        ghost
+            .cast
+            .iter()
+            .filter(move |((round, _), voters)| is_chosen(*round, **voters))
+            .map(|(vote, _)| vote)
+    }
+
+    fn learned<'a>(view: &View<'a, Self>) -> impl Iterator<Item = &'a V> {
+        proposers(view).filter_map(|proposer| proposer.phase.chosen())
+    }
+
+    fn told<'a>(view: &View<'a, Self>) -> impl Iterator<Item = Option<&'a V>> {
+        view.states.iter().filter_map(|state| match state {
+            State::Client(client) => Some(client.chosen.as_ref()),
+            _ => None,
+        })
+    }
 }
+
+type Seen<'a, 'v, V, F> = &'a View<'v, MatchmakerPaxos<V, F>>;
 
 fn proposers<'a, V: Data, F: Faults<Mutant>>(
     view: Seen<'_, 'a, V, F>,
@@ -110,22 +120,6 @@ fn acceptors<'a, V: Data, F: Faults<Mutant>>(
     })
 }
 
-/// What each client was told.
-fn told<'a, V: Data, F: Faults<Mutant>>(
-    view: Seen<'_, 'a, V, F>,
-) -> impl Iterator<Item = Option<&'a V>> + use<'a, V, F> {
-    view.states.iter().filter_map(|state| match state {
-        State::Client(client) => Some(client.chosen.as_ref()),
-        _ => None,
-    })
-}
-
-/// I1.
-fn agreement<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerPaxos<V, F>>) -> bool {
-    let mut values = chosen(view).map(|(_, value)| value);
-    values.next().is_none_or(|first| values.all(|value| value == first))
-}
-
 /// I3: below a round in which `v` is proposed, no other value was or can be chosen. This is what agreement rests on, and
 /// it breaks earlier.
 fn proposals_exclude<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerPaxos<V, F>>) -> bool {
@@ -141,12 +135,6 @@ fn proposals_exclude<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerPaxos
         let mut above = proposed.iter().filter(|(round, value)| round > below && value != other);
         above.next().is_none() || !choosable(*below, other)
     })
-}
-
-/// I4. That a round has one configuration holds by construction: it follows from its number.
-fn one_value_per_round<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerPaxos<V, F>>) -> bool {
-    let mut last = None;
-    view.ghost.proposed.iter().all(|(round, _)| last.replace(round) != Some(round))
 }
 
 /// I10.
@@ -166,18 +154,4 @@ fn persisted_means_stored<V: Data, F: Faults<Mutant>>(view: &View<'_, Matchmaker
     let is_stored =
         || chosen(view).next().is_some() && view.ghost.stored.len() >= view.protocol.config.f_plus_1();
     !acceptors(view).any(|acceptor| acceptor.persisted) || is_stored()
-}
-
-fn learned_implies_chosen<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerPaxos<V, F>>) -> bool {
-    let known = proposers(view).filter_map(|proposer| proposer.phase.chosen());
-    known.chain(told(view).flatten()).all(|value| chosen(view).any(|(_, chosen)| chosen == value))
-}
-
-fn clients_agree<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerPaxos<V, F>>) -> bool {
-    let mut told = told(view).flatten();
-    told.next().is_none_or(|first| told.all(|value| value == first))
-}
-
-fn every_client_is_told<V: Data, F: Faults<Mutant>>(view: &View<'_, MatchmakerPaxos<V, F>>) -> bool {
-    told(view).all(|value| value.is_some())
 }

@@ -1,6 +1,7 @@
 //! History that the properties need: proposals ever made, votes ever cast, and promises that were taken back.
 
 use super::{Paxos, Value};
+use crate::one_value::take_back;
 use crate::{Cause, Step};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Round;
@@ -71,12 +72,8 @@ fn observe_acceptor<V: Data>(
     }
     if undone {
         if let Some(old) = old {
-            let key = (old.vote_round, old.vote_value.clone());
-            let cast = &mut ghost.to_mut().cast;
-            if let Some(voters) = cast.get_mut(&key) {
-                *voters = voters.without(acceptor);
-            }
-            cast.retain(|_, voters| !voters.is_empty());
+            let vote = (old.vote_round, old.vote_value.clone());
+            take_back(&mut ghost.to_mut().cast, acceptor, &vote);
         }
     } else if before.is_some_and(|before| after.round < before.round) {
         ghost.to_mut().went_back = true;

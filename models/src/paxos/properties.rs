@@ -1,19 +1,21 @@
 //! The properties (compartmentalization notes, section 13), and states and messages in words.
 
 use super::Paxos;
+use crate::one_value::{
+    OneValue, agreement, chosen, clients_agree, every_client_is_told, learned_implies_chosen,
+    one_proposal_per_round,
+};
 use crate::{Property, View};
 use parthood_protocols::faults::Faults;
 use parthood_protocols::ids::Round;
-use parthood_protocols::paxos::{
-    AcceptorState, Msg, Mutant, PaxosClientState, Phase, ProposerState, State, Vote,
-};
+use parthood_protocols::paxos::{AcceptorState, Msg, Mutant, Phase, ProposerState, State, Vote};
 use parthood_protocols::state_machine::Data;
 use std::fmt::Write;
 
 /// What is claimed whoever the clients: the properties of a deployed run.
 pub(super) fn of_any_run<V: Data, F: Faults<Mutant>>() -> Vec<Property<Paxos<V, F>>> {
     vec![
-        Property::always("one proposal per round", one_proposal_per_round),
+        Property::always("one proposal per round", |view| one_proposal_per_round(&view.ghost.proposed)),
         Property::always("agreement", agreement),
         Property::always("learned implies chosen", learned_implies_chosen),
         Property::always("clients agree", clients_agree),
@@ -46,21 +48,29 @@ pub(super) fn of_known_clients<V: Data, F: Faults<Mutant>>() -> Vec<Property<Pax
     of_any_run().into_iter().chain(with_clients).collect()
 }
 
-/// What was chosen: every value for which, in one round, a write quorum voted.
-fn chosen<'a, V: Data, F: Faults<Mutant>>(
-    view: &View<'a, Paxos<V, F>>,
-) -> impl Iterator<Item = &'a (Round, V)> + use<'a, V, F> {
-    let quorums = &view.protocol.config.quorums;
-    view.ghost.cast.iter().filter(|(_, voters)| quorums.is_write_quorum(**voters)).map(|(vote, _)| vote)
-}
+impl<V: Data, F: Faults<Mutant>> OneValue for Paxos<V, F> {
+    type Round = Round;
+    type Value = V;
 
-fn proposers<'a, V: Data, F: Faults<Mutant>>(
-    view: &View<'a, Paxos<V, F>>,
-) -> impl Iterator<Item = &'a ProposerState<V>> + use<'a, V, F> {
-    view.states.iter().filter_map(|state| match state {
-        State::Proposer(proposer) => Some(proposer),
-        State::Acceptor(_) | State::Client(_) => None,
-    })
+    /// Every value for which, in one round, a write quorum voted.
+    fn chosen<'a>(view: &View<'a, Self>) -> impl Iterator<Item = &'a (Round, V)> {
+        let quorums = &view.protocol.config.quorums;
+        view.ghost.cast.iter().filter(|(_, voters)| quorums.is_write_quorum(**voters)).map(|(vote, _)| vote)
+    }
+
+    fn learned<'a>(view: &View<'a, Self>) -> impl Iterator<Item = &'a V> {
+        view.states.iter().filter_map(|state| match state {
+            State::Proposer(ProposerState { phase: Phase::Done(value), .. }) => Some(value),
+            _ => None,
+        })
+    }
+
+    fn told<'a>(view: &View<'a, Self>) -> impl Iterator<Item = Option<&'a V>> {
+        view.states.iter().filter_map(|state| match state {
+            State::Client(client) => Some(client.chosen.as_ref()),
+            _ => None,
+        })
+    }
 }
 
 fn acceptors<'a, V: Data, F: Faults<Mutant>>(
@@ -70,43 +80,6 @@ fn acceptors<'a, V: Data, F: Faults<Mutant>>(
         State::Acceptor(acceptor) => Some(acceptor),
         State::Proposer(_) | State::Client(_) => None,
     })
-}
-
-fn clients<'a, V: Data, F: Faults<Mutant>>(
-    view: &View<'a, Paxos<V, F>>,
-) -> impl Iterator<Item = &'a PaxosClientState<V>> + use<'a, V, F> {
-    view.states.iter().filter_map(|state| match state {
-        State::Client(client) => Some(client),
-        State::Proposer(_) | State::Acceptor(_) => None,
-    })
-}
-
-/// S1, of proposals and not only of votes.
-fn one_proposal_per_round<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
-    let mut last = None;
-    view.ghost.proposed.iter().all(|(round, _)| last.replace(round) != Some(round))
-}
-
-/// S2.
-fn agreement<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
-    let mut values = chosen(view).map(|(_, value)| value);
-    values.next().is_none_or(|first| values.all(|value| value == first))
-}
-
-/// S3.
-fn learned_implies_chosen<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
-    let known = proposers(view).filter_map(|proposer| match &proposer.phase {
-        Phase::Done(value) => Some(value),
-        _ => None,
-    });
-    let told = clients(view).filter_map(|client| client.chosen.as_ref());
-    known.chain(told).all(|value| chosen(view).any(|(_, chosen)| chosen == value))
-}
-
-/// S4, for what a single decree has instead of logs.
-fn clients_agree<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
-    let mut told = clients(view).filter_map(|client| client.chosen.as_ref());
-    told.next().is_none_or(|first| told.all(|value| value == first))
 }
 
 /// S5: what is proposed was asked for by a client; clients ask as soon as they start.
@@ -127,11 +100,6 @@ fn promises_bound_votes<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>
         acceptor.vote.as_ref().is_none_or(|vote| vote.vote_round <= acceptor.round)
     };
     !view.ghost.went_back && acceptors(view).all(bound)
-}
-
-/// L1.
-fn every_client_is_told<V: Data, F: Faults<Mutant>>(view: &View<'_, Paxos<V, F>>) -> bool {
-    clients(view).all(|client| client.chosen.is_some())
 }
 
 /// A state in words.

@@ -95,6 +95,12 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Servers, each of which is a leader, an acceptor, a dependency node and a replica.
+    pub const fn of_servers(servers: usize) -> Self {
+        let (leaders, acceptors, replicas) = (servers, servers, servers);
+        Self { leaders, dependency_nodes: 0, acceptors, replicas, proposers: 0, coupled: true }
+    }
+
     const fn counts(self) -> [(Role, usize); 5] {
         [
             (Role::Leader, self.leaders),

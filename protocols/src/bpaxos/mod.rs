@@ -80,13 +80,14 @@ pub use node::{Node, Part, State};
 pub use proposer::{Attempt, ProposerState, Stage};
 pub use replica::ReplicaState;
 pub use server::ServerState;
-pub use snapshot::{Snapshot, SnapshotCursor, SnapshotDelta, SnapshotPart, Transfer};
+pub use snapshot::{Snapshot, SnapshotDelta, SnapshotPart, Transfer};
 pub use storage::{DependencyDelta, ProposerSaved, Storage, StorageDelta};
 
 use crate::client::{ClientMsg, RetryTimer};
 use crate::command::{Command, CommandId, command_bytes};
 use crate::graph::{VertexId, VertexSet};
 use crate::ids::Round;
+use crate::log::SnapshotCursor;
 use crate::state_machine::StateMachine;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use super::clients::{ClientTable, LaneChange};
 use crate::graph::VertexSet;
-use crate::sessions::LaneKey;
+use crate::log::SnapshotCursor;
 use crate::state_machine::StateMachine;
 use serde::{Deserialize, Serialize};
 
@@ -39,16 +39,6 @@ pub struct SnapshotPart<M: StateMachine> {
     pub next: Option<SnapshotCursor<M>>,
 }
 
-/// A place in a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub enum SnapshotCursor<M: StateMachine> {
-    /// In the state machine, after this.
-    Machine(M::Cursor),
-    /// In the client table, after this lane or at its beginning.
-    Clients(Option<LaneKey>),
-}
-
 /// A snapshot that has arrived in part.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transfer<M: StateMachine> {
@@ -68,23 +58,8 @@ impl<M: StateMachine> Default for Snapshot<M> {
 impl<M: StateMachine> Snapshot<M> {
     /// The part that begins at `at`, of about `max_bytes` besides the set of vertices.
     pub fn part(&self, at: Option<SnapshotCursor<M>>, max_bytes: usize) -> SnapshotPart<M> {
-        let (mut machine, mut clients) = (vec![], vec![]);
-        let next = match &at {
-            Some(SnapshotCursor::Clients(after)) => {
-                let (changes, next) = self.clients.export::<M>(*after, max_bytes);
-                clients = changes;
-                next.map(|lane| SnapshotCursor::Clients(Some(lane)))
-            }
-            machine_at => {
-                let after = match machine_at {
-                    Some(SnapshotCursor::Machine(after)) => Some(after),
-                    _ => None,
-                };
-                let part = self.machine.export(after, max_bytes);
-                machine = part.changes;
-                Some(part.next.map_or(SnapshotCursor::Clients(None), SnapshotCursor::Machine))
-            }
-        };
+        let table = |after| self.clients.export::<M>(after, max_bytes);
+        let (machine, clients, next) = SnapshotCursor::pieces(at.as_ref(), &self.machine, table, max_bytes);
         let (executed, opened) = (self.executed.clone(), self.clients.opened());
         SnapshotPart { number: self.number, executed, opened, at, machine, clients, next }
     }

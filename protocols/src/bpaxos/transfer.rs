@@ -7,9 +7,10 @@
 use super::mutant::Rules;
 use super::node::Turn;
 use super::replica::ReplicaState;
-use super::snapshot::{Snapshot, SnapshotCursor, SnapshotPart, Transfer};
+use super::snapshot::{Snapshot, SnapshotPart, Transfer};
 use super::{Action, Committed, Msg, Timer, proposal_bytes};
 use crate::graph::{Outcome, VertexId, VertexSet, Vertices as _};
+use crate::log::SnapshotCursor;
 use crate::state_machine::StateMachine;
 use im::OrdMap;
 use stateright::actor::Id;

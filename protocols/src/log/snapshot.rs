@@ -39,7 +39,29 @@ pub enum SnapshotCursor<M: StateMachine> {
     /// In the state machine, after this.
     Machine(M::Cursor),
     /// In the client table, after this lane or at its beginning.
-    Sessions(Option<LaneKey>),
+    Clients(Option<LaneKey>),
+}
+
+impl<M: StateMachine> SnapshotCursor<M> {
+    /// What a part of about `max_bytes` that begins at `at` holds of the machine and of the client table, which `clients` gives out
+    /// after any lane, and where the next part begins. First comes the machine.
+    pub(crate) fn pieces<T>(
+        at: Option<&Self>,
+        machine: &M,
+        clients: impl FnOnce(Option<LaneKey>) -> (Vec<T>, Option<LaneKey>),
+        max_bytes: usize,
+    ) -> (Vec<M::Change>, Vec<T>, Option<Self>) {
+        let after = match at {
+            Some(Self::Clients(after)) => {
+                let (changes, next) = clients(*after);
+                return (vec![], changes, next.map(|lane| Self::Clients(Some(lane))));
+            }
+            Some(Self::Machine(after)) => Some(after),
+            None => None,
+        };
+        let part = machine.export(after, max_bytes);
+        (part.changes, vec![], Some(part.next.map_or(Self::Clients(None), Self::Machine)))
+    }
 }
 
 /// A snapshot that has arrived in part.
@@ -60,23 +82,9 @@ pub struct Transfer<M: StateMachine> {
 impl<M: StateMachine> Snapshot<M> {
     /// The part that begins at `at`, of about `max_bytes`.
     pub fn part(&self, at: Option<SnapshotCursor<M>>, max_bytes: usize) -> SnapshotPart<M> {
-        let (mut machine, mut sessions) = (vec![], vec![]);
-        let next = match &at {
-            Some(SnapshotCursor::Sessions(after)) => {
-                let (changes, next) = self.sessions.export::<M>(*after, max_bytes);
-                sessions = changes;
-                next.map(|lane| SnapshotCursor::Sessions(Some(lane)))
-            }
-            machine_at => {
-                let after = match machine_at {
-                    Some(SnapshotCursor::Machine(after)) => Some(after),
-                    _ => None,
-                };
-                let part = self.machine.export(after, max_bytes);
-                machine = part.changes;
-                Some(part.next.map_or(SnapshotCursor::Sessions(None), SnapshotCursor::Machine))
-            }
-        };
+        let clients = |after| self.sessions.export::<M>(after, max_bytes);
+        let (machine, sessions, next) =
+            SnapshotCursor::pieces(at.as_ref(), &self.machine, clients, max_bytes);
         SnapshotPart { slot: self.slot, at, machine, sessions, next }
     }
 }

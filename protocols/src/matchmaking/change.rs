@@ -255,20 +255,8 @@ fn merge<C: Clone + PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matchmaking::{MatchmakerNode, Rule};
-
-    #[derive(Clone, Copy)]
-    struct Correct;
-
-    impl Broken for Correct {
-        fn rule(&self, _: Rule) -> bool {
-            false
-        }
-
-        fn epoch_rule(&self, _: EpochRule) -> bool {
-            false
-        }
-    }
+    use crate::faults::Correct;
+    use crate::matchmaking::MatchmakerNode;
 
     fn set(members: &[usize]) -> NodeSet {
         members.iter().copied().collect()

@@ -11,6 +11,7 @@
 
 use super::{Age, Answer, Ask, Configuration, Epoch, EpochRule, MatchmakerState, Round, Rule, Said};
 use crate::durable::{Durable, Mismatch};
+use crate::faults::Correct;
 use crate::state_machine::Data;
 use parthood_quorums::NodeSet;
 use serde::de::Error as _;
@@ -44,6 +45,16 @@ pub trait Broken: Copy {
     fn rule(&self, rule: Rule) -> bool;
     /// Is this rule of epochs broken?
     fn epoch_rule(&self, rule: EpochRule) -> bool;
+}
+
+impl Broken for Correct {
+    fn rule(&self, _: Rule) -> bool {
+        false
+    }
+
+    fn epoch_rule(&self, _: EpochRule) -> bool {
+        false
+    }
 }
 
 impl<C: Clone + PartialEq> MatchmakerNode<C> {
@@ -303,19 +314,6 @@ impl<'de, C: Data> Deserialize<'de> for MatchmakerNode<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Clone, Copy)]
-    struct Correct;
-
-    impl Broken for Correct {
-        fn rule(&self, _: Rule) -> bool {
-            false
-        }
-
-        fn epoch_rule(&self, _: EpochRule) -> bool {
-            false
-        }
-    }
 
     #[test]
     fn a_state_patched_by_its_difference_is_the_other_state() {

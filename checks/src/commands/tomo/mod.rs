@@ -15,8 +15,7 @@ use super::Console;
 use crate::cli::values;
 use crate::error::{Error, Status};
 use clap::{Args, Subcommand, ValueEnum};
-use mode::ModeArgs;
-use options::{ModelArgs, SeriesArgs, SolveArgs, TiltArgs};
+use options::{JobArgs, ModelArgs, SeriesArgs, TiltArgs};
 use parthood_tomography::io::mrc::Order;
 use progress::free_memory;
 use std::path::PathBuf;
@@ -124,13 +123,7 @@ struct ProjectArgs {
 #[derive(Debug, Args)]
 struct PlanArgs {
     #[command(flatten)]
-    series: SeriesArgs,
-    #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    solve: SolveArgs,
-    #[command(flatten)]
-    mode: ModeArgs,
+    job: JobArgs,
     /// The plan to write, as JSON.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
@@ -141,13 +134,7 @@ struct PlanArgs {
 #[derive(Debug, Args)]
 struct ReconstructArgs {
     #[command(flatten)]
-    series: SeriesArgs,
-    #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    solve: SolveArgs,
-    #[command(flatten)]
-    mode: ModeArgs,
+    job: JobArgs,
     /// The volume to write. Its labels say where it comes from; .npy has no room for them.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,

@@ -371,13 +371,22 @@ pub(super) fn inputs<'a>(series: &'a SeriesArgs, model: &'a ModelArgs) -> impl I
         .chain(model.files())
 }
 
+/// What to reconstruct, and how.
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    #[command(flatten)]
+    pub(super) series: SeriesArgs,
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+    #[command(flatten)]
+    solve: SolveArgs,
+    #[command(flatten)]
+    mode: ModeArgs,
+}
+
 /// What the arguments and the series say.
-pub(super) fn spec(
-    series: &SeriesArgs,
-    model: &ModelArgs,
-    solve: &SolveArgs,
-    mode: &ModeArgs,
-) -> Result<Spec, Error> {
+pub(super) fn spec(job: &JobArgs) -> Result<Spec, Error> {
+    let JobArgs { series, model, solve, mode } = job;
     let mut spec = spec_of(series, model, mode.is_patch(), [solve.planes, solve.columns.unwrap_or(0)])?;
     solve.check()?;
     spec.solver = solve.solver();

@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub(super) fn plan(console: &Console, args: &PlanArgs) -> Result<Status, Error> {
-    check_different(inputs(&args.series, &args.model), [&*args.out])?;
-    let draft = Plan::draft(spec(&args.series, &args.model, &args.solve, &args.mode)?)?;
+    check_different(inputs(&args.job.series, &args.job.model), [&*args.out])?;
+    let draft = Plan::draft(spec(&args.job)?)?;
     check_planning(&draft, args.machine)?;
-    let survey = Survey::of(&args.series.series)?;
+    let survey = Survey::of(&args.job.series.series)?;
     // The jobs of a plan run elsewhere, unless it is said how much memory there is.
     let bands = match args.machine.memory {
         Some(_) => fit(&draft, args.machine, &survey, None)?,
@@ -44,7 +44,7 @@ pub(super) fn plan(console: &Console, args: &PlanArgs) -> Result<Status, Error> 
     let last = plan.blocks.len() - 1;
     console.line(format_args!("plan         {} ({})", args.out.display(), &plan.hash()?[..16]))?;
     if plan.spec.mode != (Mode::Exact {}) {
-        let (file, series) = (args.out.display(), args.series.series.display());
+        let (file, series) = (args.out.display(), args.job.series.series.display());
         console.line(format_args!("next         parthood tomo run {file} {series} --block 0 .. {last}"))?;
         console.line(format_args!("             parthood tomo stitch {file} -o volume.mrc"))?;
     }
@@ -111,12 +111,12 @@ fn solve_block(
 
 pub(super) fn reconstruct(console: &Console, args: &ReconstructArgs) -> Result<Status, Error> {
     let started = Instant::now();
-    check_different(inputs(&args.series, &args.model), [&*args.out])?;
+    check_different(inputs(&args.job.series, &args.job.model), [&*args.out])?;
     check_writable(&args.out)?;
     let (machine, order) = (args.machine, args.file.order());
-    let draft = Plan::draft(spec(&args.series, &args.model, &args.solve, &args.mode)?)?;
+    let draft = Plan::draft(spec(&args.job)?)?;
     check_planning(&draft, machine)?;
-    let survey = Survey::of(&args.series.series)?;
+    let survey = Survey::of(&args.job.series.series)?;
     let bands = fit(&draft, machine, &survey, Some((&args.out, order)))?;
     if draft.blocks.len() > 1 {
         machine.check_memory("stitching this", draft.stitching_bytes(&args.out, order))?;

@@ -1,6 +1,6 @@
 //! The plain form of a client, for a program with a loop of its own: one thread, many commands outstanding.
 
-use super::super::{ClientRole, Cluster, Commands, DurableJournal, Reads, Replicates};
+use super::super::{ClientRole, Cluster, Commands, DurableJournal, KvClientMsg, Reads, Replicates};
 use crate::error::Error;
 use parthood_protocols::client::{ClientMsg, Returned};
 use parthood_protocols::state_machine::{KeyValueCommand, KeyValueOutput};
@@ -39,7 +39,7 @@ impl<D: Replicates> Observer<D::Actor> for Shown<D> {
         };
         for command in step.out {
             if let Command::Send(_, msg) = command
-                && matches!(D::unwrap(msg.clone()), Some(ClientMsg::Returned { .. }))
+                && matches!(D::client_msg(msg), Some(ClientMsg::Returned { .. }))
             {
                 // Nobody listens any more when the client is gone.
                 let _ = self.slots.send(shown);
@@ -89,7 +89,7 @@ impl<D: Replicates> Lanes<D> {
     /// Puts a command on a free lane and returns the lane; none if all are taken.
     pub fn invoke(&mut self, command: KeyValueCommand) -> Option<u32> {
         let lane = self.free.pop()?;
-        if self.driver.inject(self.id, D::wrap(ClientMsg::Invoke { pseudonym: lane, command })) {
+        if self.driver.inject(self.id, KvClientMsg::Invoke { pseudonym: lane, command }.into()) {
             return Some(lane);
         }
         self.free.push(lane);
@@ -109,14 +109,14 @@ impl<D: Replicates> Lanes<D> {
         self.driver.turn(Some(patience))?;
         let results: Vec<_> = self.driver.outbox().collect();
         for (_, msg) in results {
-            let Some(ClientMsg::Returned { pseudonym: lane, result }) = D::unwrap(msg) else {
+            let Some(ClientMsg::Returned { pseudonym: lane, result }) = D::client_msg(&msg) else {
                 continue;
             };
-            if result != Returned::LaneTaken {
-                self.free.push(lane);
+            if *result != Returned::LaneTaken {
+                self.free.push(*lane);
             }
             let shown = self.shown.as_ref().and_then(|shown| shown.try_recv().ok()).flatten();
-            returned(lane, result, shown);
+            returned(*lane, result.clone(), shown);
         }
         self.driver.complaints().for_each(|complaint| eprintln!("parthood: {complaint}"));
         Ok(())

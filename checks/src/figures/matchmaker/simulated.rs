@@ -90,7 +90,7 @@ impl<D: Subject> Observer<Delayed<D::Actor>> for Tally<D> {
             self.answers.push((step.at, step.at.saturating_sub(asked)));
         }
         for msg in sent() {
-            if let Some(ClientMsg::Request(command)) = D::unwrap(msg.clone())
+            if let Some(ClientMsg::Request(command)) = D::client_msg(msg)
                 && command.id.seq > 0
             {
                 let asked = self.asked.entry(step.id).or_insert((command.id.seq, step.at));
