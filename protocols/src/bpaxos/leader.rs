@@ -166,12 +166,12 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
         self.number_soon();
     }
 
-    /// One snapshot at a time is enough.
+    /// One snapshot at a time is enough. It needs no room in the window, where there is none as long as there is much to do.
     fn on_snapshot_request(&mut self) {
         let waiting = self.state.waiting.values().map(|waiting| &waiting.action);
         let attempts = self.attempts().map(|(_, attempt)| &attempt.proposal.action);
         let on_its_way = waiting.chain(attempts).any(|action| *action == Action::Snapshot);
-        if !on_its_way && self.has_room(self.config.limits.column_vertices) {
+        if !on_its_way && self.is_near(self.config.limits.column_vertices) {
             self.number(Action::Snapshot);
         }
     }
@@ -225,9 +225,12 @@ impl<M: StateMachine, F: Rules> Turn<'_, LeaderState<M::Command>, M, F> {
 
     /// Is there room for another vertex, in the window and among so many that are not collected?
     fn has_room(&self, count: u64) -> bool {
-        let next = self.vertex(self.state.next);
-        let near = self.state.collection().is_near(next, count);
-        near && self.outstanding() < self.config.limits.window_vertices
+        self.is_near(count) && self.outstanding() < self.config.limits.window_vertices
+    }
+
+    /// Would another vertex be among so many that are not collected?
+    fn is_near(&self, count: u64) -> bool {
+        self.state.collection().is_near(self.vertex(self.state.next), count)
     }
 
     /// This leader's vertex of this number.

@@ -61,6 +61,7 @@ mod node;
 mod pre_accept;
 mod proposer;
 mod replica;
+mod saving;
 mod server;
 mod snapshot;
 mod storage;

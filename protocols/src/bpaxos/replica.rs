@@ -1,5 +1,6 @@
-//! The replica: executes the graph, replies where that is its duty, takes snapshots, and has recovered what it waits for.
+//! The replica: executes the graph, replies where that is its duty, and has recovered what it waits for.
 //!
+//! When it takes a snapshot, and whom it tells, is in [`super::saving`].
 //! What travels between replicas, vertices by pages and snapshots in parts, is in [`super::transfer`].
 
 use super::clients::{ClientTable, TableRules};
@@ -224,7 +225,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
         if !splits {
             component.sort_by_key(|vertex| action(self.state, vertex) == Action::Snapshot);
         }
-        let bytes_before = self.state.bytes_since_snapshot;
+        let before = (self.state.since_snapshot, self.state.bytes_since_snapshot);
         for (place, vertex) in component.iter().enumerate() {
             self.state.note(*vertex);
             match action(self.state, vertex) {
@@ -244,7 +245,7 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
                 }
             }
         }
-        self.request_snapshot_if_due(bytes_before);
+        self.request_snapshot_if_due(before);
     }
 
     /// Executes a command unless it was executed before. The replica whose turn the vertex is replies; to what was executed
@@ -276,73 +277,6 @@ impl<M: StateMachine, F: Rules> Turn<'_, ReplicaState<M>, M, F> {
             self.execute(vertex, command);
         }
         (self.state.machine, self.state.clients) = (machine, clients);
-    }
-
-    fn take_snapshot(&mut self, executed: VertexSet) {
-        let forget_clients = self.breaks(Mutant::SnapshotWithoutClients);
-        let ReplicaState { snapshots, machine, clients, snapshot, .. } = self.state;
-        *snapshots += 1;
-        (self.state.since_snapshot, self.state.bytes_since_snapshot) = (0, 0);
-        let holes: Vec<VertexId> =
-            executed.filled().outside(&executed).take(self.config.limits.recovering_vertices).collect();
-        if executed.ranges() <= self.config.limits.snapshot_ranges {
-            let clients = if forget_clients { ClientTable::default() } else { clients.clone() };
-            *snapshot = Snapshot { number: *snapshots, executed, machine: machine.clone(), clients };
-            self.save();
-        }
-        for hole in holes {
-            self.recover_later(hole);
-        }
-    }
-
-    /// Saves the snapshot, and tells how far it stands for everything: others hear of it only once that is done.
-    pub(super) fn save(&mut self) {
-        self.out.save(Storage::Replica(self.state.snapshot.clone()));
-        self.tell_saved();
-    }
-
-    pub(super) fn tell_saved(&mut self) {
-        let mut saved = self.state.snapshot.executed.prefix();
-        if self.breaks(Mutant::SavedAhead) {
-            saved = VertexSet::below((0..saved.leaders()).map(|leader| saved.frontier(leader) + 1));
-        }
-        let layout = self.layout();
-        for role in [Role::Leader, Role::Proposer, Role::Acceptor] {
-            for node in layout.ids(role) {
-                self.send(node, Msg::Saved(saved.clone()));
-            }
-        }
-    }
-
-    /// After how many vertices, or bytes of them, this replica asks for a snapshot: they take turns, and each waits for those
-    /// before it.
-    fn snapshot_due(&self) -> (u64, usize) {
-        let (index, replicas) = (self.index as u64, self.layout().replicas as u64);
-        let turn = 1 + (index + replicas - self.state.snapshots % replicas) % replicas;
-        let limits = self.config.limits;
-        let bytes = limits.log_bytes.saturating_mul(usize::try_from(turn).unwrap_or(usize::MAX));
-        (limits.snapshot_vertices.saturating_mul(turn), bytes)
-    }
-
-    /// Asks when either is reached; it asks again, in its time, as long as none is taken.
-    fn request_snapshot_if_due(&mut self, bytes_before: usize) {
-        let (vertices, bytes) = self.snapshot_due();
-        let reaches_bytes = bytes_before < bytes && bytes <= self.state.bytes_since_snapshot;
-        if self.state.since_snapshot == vertices || reaches_bytes {
-            self.request_snapshot();
-        }
-    }
-
-    fn snapshot_is_due(&self) -> bool {
-        let (vertices, bytes) = self.snapshot_due();
-        self.state.since_snapshot >= vertices || self.state.bytes_since_snapshot >= bytes
-    }
-
-    fn request_snapshot(&mut self) {
-        let leaders = self.layout().leaders as u64;
-        let turn = self.state.snapshots.wrapping_add(self.state.turn) % leaders;
-        let leader = self.layout().id(Role::Leader, usize::try_from(turn).unwrap_or(0));
-        self.send(leader, Msg::SnapshotRequest);
     }
 
     /// Begins to wait for a vertex that is not committed.
